@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* base: error text, checked byte fields, checksum. */
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static void an_error_keeps_its_text_behind_each_prefix(void **state)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(err_set(&e, -EINVAL, "memory: got '%s'", "4X"), -EINVAL);
+	err_prefix(&e, "%s:%d", "web.yaml", 7);
+	assert_string_equal(e.text, "web.yaml:7: memory: got '4X'");
+	assert_int_equal(err_set(NULL, -EIO, "nobody reads"), -EIO);
+	err_prefix(NULL, "x");
+}
+
+static void an_errno_names_its_exit_code(void **state)
+{
+	assert_int_equal(err_exit_code(-EINVAL), EXIT_USAGE);
+	assert_int_equal(err_exit_code(-ENOENT), EXIT_NOTFOUND);
+	assert_int_equal(err_exit_code(-ETIMEDOUT), EXIT_TIMEOUT);
+	assert_int_equal(err_exit_code(-EBUSY), EXIT_REFUSED);
+	assert_int_equal(err_exit_code(-EIO), EXIT_ERROR);
+}
+
+static void a_reader_never_passes_its_end(void **state)
+{
+	uint8_t b[6] = { 1, 2, 3, 4, 5, 6 };
+	struct reader r = reader_make(b, sizeof(b));
+
+	assert_int_equal(reader_u32(&r), 0x04030201);
+	assert_false(r.bad);
+	assert_int_equal(reader_u32(&r), 0);
+	assert_true(r.bad);
+	assert_int_equal(reader_u16(&r), 0); /* bad stays bad though two bytes are left */
+}
+
+static void a_writer_never_passes_its_end(void **state)
+{
+	uint8_t b[8];
+	struct writer w = writer_make(b, 6);
+
+	writer_u32(&w, 0x04030201);
+	assert_false(w.bad);
+	writer_u32(&w, 7);
+	assert_true(w.bad);
+	assert_int_equal(writer_len(&w), 4);
+	assert_int_equal(b[0], 1);
+}
+
+static void crc32c_agrees_with_rfc3720_at_every_length_and_split(void **state)
+{
+	enum { N = 10000 };
+	uint8_t *b = malloc(N);
+	uint32_t whole, bit, slow;
+	size_t i, len;
+
+	/* RFC 3720 B.4 */
+	assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283);
+	for (i = 0; i < N; i++)
+		b[i] = (uint8_t)(i * 2654435761u >> 13);
+	for (len = 1; len < N; len += 997) {
+		slow = ~0u;
+		for (i = 0; i < len; i++)
+			for (slow ^= b[i], bit = 0; bit < 8; bit++)
+				slow = slow >> 1 ^ (slow & 1 ? 0x82f63b78u : 0);
+		whole = crc32c(0, b, len);
+		assert_int_equal(whole, ~slow);
+		assert_int_equal(crc32c(crc32c(0, b, len / 3), b + len / 3, len - len / 3), whole);
+	}
+	free(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_error_keeps_its_text_behind_each_prefix),
+		cmocka_unit_test(an_errno_names_its_exit_code),
+		cmocka_unit_test(a_reader_never_passes_its_end),
+		cmocka_unit_test(a_writer_never_passes_its_end),
+		cmocka_unit_test(crc32c_agrees_with_rfc3720_at_every_length_and_split),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
