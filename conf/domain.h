@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * domain - what an operator wrote about one domain (docs/domain.yaml.5).
+ *
+ * domain_conf_load() reads YAML, checks every field and returns a struct that
+ * the rest of Drover may trust: names are clean, sizes are in range and
+ * aligned, lists are within their limits.  Strings are owned by the struct.
+ */
+#ifndef DROVER_CONF_DOMAIN_H
+#define DROVER_CONF_DOMAIN_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DOMAIN_NAME_MAX 63   /* letters, digits, '-', '_', '.'; starts with a letter or digit */
+#define DOMAIN_VCPUS_MAX 255 /* xAPIC ids; more needs x2APIC */
+#define DOMAIN_DISKS_MAX 16
+#define DOMAIN_NICS_MAX 8
+#define DOMAIN_MEMORY_MIN (2ull << 20)
+#define DOMAIN_MEMORY_MAX (1ull << 42)
+
+enum domain_backing {
+	BACKING_AUTO,    /* the largest pages this host gives without being asked twice */
+	BACKING_MEMFD,   /* memfd, base pages (transparent huge pages if the host allows) */
+	BACKING_HUGETLB, /* memfd of reserved 2 MiB pages; refused when there are too few */
+	BACKING_ANON,    /* anonymous, transparent huge pages on request */
+};
+
+struct domain_disk {
+	char *path;      /* absolute path of a raw file or a block device */
+	bool readonly;
+	bool direct;     /* O_DIRECT: needed when hosts share the file (default false) */
+};
+
+struct domain_nic {
+	uint8_t mac[6];  /* unicast; made from the uuid and the index when the file has none */
+	char *bridge;    /* NULL: the tap is left unattached */
+	char *tap;       /* NULL: named by the host */
+};
+
+struct domain_ha {
+	bool present;       /* the file has an `ha:` section */
+	char *group;        /* NULL: any host */
+	int max_restart;    /* 0..100, default 3 */
+};
+
+struct domain_conf {
+	char *name;
+	uint8_t uuid[16];       /* made from the name when the file has none */
+	uint64_t memory;        /* bytes, multiple of 2 MiB */
+	enum domain_backing backing;
+	uint32_t vcpus;         /* 1..DOMAIN_VCPUS_MAX */
+	char *kernel;           /* absolute path; bzImage or PVH ELF */
+	char *initrd;           /* or NULL */
+	char *cmdline;          /* never NULL */
+	struct domain_disk disks[DOMAIN_DISKS_MAX];
+	size_t n_disks;
+	struct domain_nic nics[DOMAIN_NICS_MAX];
+	size_t n_nics;
+	bool rng;               /* virtio entropy device, default true */
+	struct domain_ha ha;
+};
+
+/**
+ * domain_conf_load() - read and check a domain file
+ * @path: YAML file, or "-" for standard input
+ * Return: 0 and *@out (free with domain_conf_free()), -ENOENT, or -EINVAL with
+ * "file:line: field: what, what was expected" in @e.
+ */
+int domain_conf_load(const char *path, struct domain_conf **out, struct err *e);
+
+/** domain_conf_parse() - the same from memory; @name stands for the file in errors */
+int domain_conf_parse(const char *name, const char *text, size_t len,
+		      struct domain_conf **out, struct err *e);
+
+void domain_conf_free(struct domain_conf *c);
+
+/**
+ * domain_conf_print() - @c as YAML that loads to the same again
+ * Return: a string to free(), or NULL without memory.
+ */
+char *domain_conf_print(const struct domain_conf *c);
+
+const char *domain_backing_name(enum domain_backing b);
+
+#define DOMAIN_UUID_TEXT 37  /* with the NUL */
+void domain_uuid_print(const uint8_t uuid[16], char buf[DOMAIN_UUID_TEXT]);
+
+#endif

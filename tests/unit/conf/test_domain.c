@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Domain files: what is read, what is filled in, and the text of each refusal. */
+#include "conf/domain.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LEAST "name: web\nmemory: 4G\nkernel: /boot/vmlinuz\n"
+
+static struct domain_conf *parse(const char *text)
+{
+	struct domain_conf *c;
+	struct err e = { 0 };
+
+	if (domain_conf_parse("t.yaml", text, strlen(text), &c, &e))
+		fail_msg("%s", e.text);
+	return c;
+}
+
+static void refused(const char *text, const char *expected)
+{
+	struct domain_conf *c = (void *)1;
+	struct err e = { 0 };
+
+	assert_int_equal(domain_conf_parse("t.yaml", text, strlen(text), &c, &e), -EINVAL);
+	assert_null(c);
+	assert_string_equal(e.text, expected);
+	assert_int_equal(e.code, -EINVAL);
+}
+
+static void three_fields_make_a_domain(void **state)
+{
+	struct domain_conf *c = parse(LEAST);
+
+	assert_string_equal(c->name, "web");
+	assert_true(c->memory == 4ull << 30);
+	assert_string_equal(c->kernel, "/boot/vmlinuz");
+	assert_string_equal(c->cmdline, "");
+	assert_null(c->initrd);
+	assert_int_equal(c->vcpus, 1);
+	assert_int_equal(c->backing, BACKING_AUTO);
+	assert_true(c->rng);
+	assert_false(c->ha.present);
+	assert_int_equal(c->n_disks, 0);
+	assert_int_equal(c->n_nics, 0);
+	domain_conf_free(c);
+}
+
+static void every_field_arrives(void **state)
+{
+	struct domain_conf *c = parse(
+		"name: db-1.prod\n"
+		"uuid: 3F2A7C1E-9d4b-4f60-8a57-0c1d2e3f4a5b\n"
+		"memory: 512M\nbacking: hugetlb\nvcpus: 32\n"
+		"kernel: /k\ninitrd: /i\ncmdline: \"console=ttyS0 root=/dev/vda\"\nrng: false\n"
+		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true}\n"
+		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
+		"ha:\n  group: gold\n  max_restart: 0\n");
+
+	assert_int_equal(c->uuid[0], 0x3f);
+	assert_int_equal(c->uuid[15], 0x5b);
+	assert_true(c->memory == 512ull << 20);
+	assert_int_equal(c->backing, BACKING_HUGETLB);
+	assert_int_equal(c->vcpus, 32);
+	assert_string_equal(c->initrd, "/i");
+	assert_string_equal(c->cmdline, "console=ttyS0 root=/dev/vda");
+	assert_false(c->rng);
+	assert_int_equal(c->n_disks, 2);
+	assert_false(c->disks[0].readonly);
+	assert_false(c->disks[0].direct);
+	assert_string_equal(c->disks[1].path, "/d1");
+	assert_true(c->disks[1].readonly);
+	assert_true(c->disks[1].direct);
+	assert_int_equal(c->n_nics, 2);
+	assert_int_equal(c->nics[0].mac[5], 0x56);
+	assert_string_equal(c->nics[0].bridge, "br0");
+	assert_string_equal(c->nics[0].tap, "t0");
+	assert_null(c->nics[1].bridge);
+	assert_true(c->ha.present);
+	assert_string_equal(c->ha.group, "gold");
+	assert_int_equal(c->ha.max_restart, 0);
+	domain_conf_free(c);
+}
+
+static void identity_comes_from_the_name_alone(void **state)
+{
+	struct domain_conf *a = parse(LEAST "nics: [{}, {}]\n");
+	struct domain_conf *b = parse(LEAST "vcpus: 2\nnics: [{}, {}]\n");
+	struct domain_conf *other = parse("name: wec\nmemory: 4G\nkernel: /k\nnics: [{}]\n");
+
+	assert_memory_equal(a->uuid, b->uuid, 16);
+	assert_memory_equal(a->nics[1].mac, b->nics[1].mac, 6);
+	assert_memory_not_equal(a->nics[0].mac, a->nics[1].mac, 6);
+	assert_memory_not_equal(a->uuid, other->uuid, 16);
+	assert_memory_not_equal(a->nics[0].mac, other->nics[0].mac, 6);
+	assert_int_equal(a->uuid[6] >> 4, 8);
+	assert_int_equal(a->uuid[8] >> 6, 2);
+	assert_int_equal(a->nics[0].mac[0] & 3, 2);
+	domain_conf_free(a);
+	domain_conf_free(b);
+	domain_conf_free(other);
+}
+
+static void what_is_printed_loads_to_the_same(void **state)
+{
+	struct domain_conf *a = parse(
+		LEAST "initrd: /i\ncmdline: \"a=\\\"b c\\\" \\\\ \xc3\xa4\"\nvcpus: 3\nrng: false\n"
+		"backing: anon\n"
+		"disks: [{path: \"/d 0\"}, {path: /d1, readonly: true}]\n"
+		"nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
+	char *first = domain_conf_print(a), *second;
+	struct domain_conf *b = parse(first);
+
+	second = domain_conf_print(b);
+	assert_string_equal(first, second);
+	assert_string_equal(a->cmdline, b->cmdline);
+	assert_memory_equal(a->uuid, b->uuid, 16);
+	assert_memory_equal(a->nics[1].mac, b->nics[1].mac, 6);
+	assert_int_equal(b->ha.max_restart, 3);
+	free(first);
+	free(second);
+	domain_conf_free(a);
+	domain_conf_free(b);
+}
+
+static void a_wrong_key_is_named_with_the_nearest(void **state)
+{
+	refused("name: web\nmemroy: 4G\nkernel: /k\n",
+		"t.yaml:2: memroy: unknown key, did you mean 'memory'?");
+	refused(LEAST "disks:\n  - pth: /d\n",
+		"t.yaml:5: disks[0].pth: unknown key, did you mean 'path'?");
+	refused(LEAST "ha:\n  colour: red\n",
+		"t.yaml:5: ha.colour: unknown key, expected one of group, max_restart");
+	refused(LEAST "vcpus: 2\nvcpus: 3\n", "t.yaml:5: vcpus: given twice, first in line 4");
+}
+
+static void a_missing_key_is_named(void **state)
+{
+	refused("memory: 4G\nkernel: /k\n", "t.yaml:1: 'name' is missing");
+	refused("name: a\nkernel: /k\n", "t.yaml:1: 'memory' is missing");
+	refused("name: a\nmemory: 4G\n", "t.yaml:1: 'kernel' is missing");
+	refused(LEAST "disks:\n  - readonly: true\n", "t.yaml:5: disks[0]: 'path' is missing");
+}
+
+static void a_wrong_value_says_what_was_expected(void **state)
+{
+	refused("name: web\nmemory: 4X\nkernel: /k\n",
+		"t.yaml:2: memory: got '4X', expected a size such as 512M or 4G");
+	refused("name: web\nmemory: 3M\nkernel: /k\n",
+		"t.yaml:2: memory: got '3M', expected a multiple of 2M");
+	refused("name: web\nmemory: 8T\nkernel: /k\n",
+		"t.yaml:2: memory: got '8T', expected 2M to 4T");
+	refused("name: \"../web\"\nmemory: 4G\nkernel: /k\n",
+		"t.yaml:1: name: got '../web', expected up to 63 letters, digits, '-', '_', '.', "
+		"starting with a letter or digit");
+	refused("name: web\nmemory: 4G\nkernel: vmlinuz\n",
+		"t.yaml:3: kernel: got 'vmlinuz', expected an absolute path");
+	refused("name: web\nmemory: 4G\nkernel:\n",
+		"t.yaml:3: kernel: is empty, expected a value");
+	refused(LEAST "vcpus: 0\n", "t.yaml:4: vcpus: got 0, expected 1 to 255");
+	refused(LEAST "vcpus: 256\n", "t.yaml:4: vcpus: got 256, expected 1 to 255");
+	refused(LEAST "vcpus: two\n", "t.yaml:4: vcpus: got 'two', expected a whole number");
+	refused(LEAST "vcpus: -1\n", "t.yaml:4: vcpus: got '-1', expected a whole number");
+	refused(LEAST "vcpus: 0x10\n", "t.yaml:4: vcpus: got '0x10', expected a whole number");
+	refused(LEAST "rng: maybe\n", "t.yaml:4: rng: got 'maybe', expected true or false");
+	refused(LEAST "backing: huge\n",
+		"t.yaml:4: backing: got 'huge', expected one of auto, memfd, hugetlb, anon");
+	refused(LEAST "uuid: 1234\n", "t.yaml:4: uuid: got '1234', expected a UUID such as "
+		"3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b");
+	refused(LEAST "cmdline: \"a\\nb\"\n",
+		"t.yaml:4: cmdline: has a control character in it, expected one line of text");
+	refused(LEAST "ha: {max_restart: 101}\n",
+		"t.yaml:4: ha.max_restart: got 101, expected 0 to 100");
+	refused(LEAST "ha: {group: a/b}\n",
+		"t.yaml:4: ha.group: got 'a/b', expected up to 63 letters, digits, '-', '_', '.', "
+		"starting with a letter or digit");
+}
+
+static void disks_and_nics_are_checked_one_by_one(void **state)
+{
+	refused(LEAST "disks:\n- path: /a\n- path: b\n",
+		"t.yaml:6: disks[1].path: got 'b', expected an absolute path");
+	refused(LEAST "disks:\n- path: /a\n- path: /a\n",
+		"t.yaml:6: disks[1].path: '/a' is disks[0] already");
+	refused(LEAST "nics:\n- mac: 52:54:00:12:34\n",
+		"t.yaml:5: nics[0].mac: got '52:54:00:12:34', expected a MAC address such as "
+		"52:54:00:12:34:56");
+	refused(LEAST "nics:\n- mac: 53:54:00:12:34:56\n",
+		"t.yaml:5: nics[0].mac: got '53:54:00:12:34:56', expected a unicast MAC address "
+		"(first byte even, not all zero)");
+	refused(LEAST "nics:\n- mac: 52:54:00:12:34:56\n- mac: 52:54:00:12:34:56\n",
+		"t.yaml:6: nics[1].mac: nics[0] has this MAC already");
+	refused(LEAST "nics: [{tap: a}, {tap: a}]\n",
+		"t.yaml:4: nics[1].tap: nics[0] has this tap already");
+	refused(LEAST "nics:\n- bridge: a-very-long-name\n",
+		"t.yaml:5: nics[0].bridge: got 'a-very-long-name', expected the name of a network "
+		"device, up to 15 characters");
+	refused(LEAST "disks: /d\n", "t.yaml:4: disks: expected a list, one '- ' for each");
+	refused(LEAST "disks: [/d]\n", "t.yaml:4: disks[0]: expected keys with values below it");
+	refused(LEAST "nics: [{},{},{},{},{},{},{},{},{}]\n",
+		"t.yaml:4: nics[8]: too many, at most 8");
+	refused(LEAST "ha: yes\n", "t.yaml:4: ha: expected keys with values below it");
+	refused("name: [a]\nmemory: 4G\nkernel: /k\n",
+		"t.yaml:1: name: expected one value, got a list");
+}
+
+static void what_is_no_configuration_is_refused(void **state)
+{
+	refused("", "t.yaml:1: the file is empty");
+	refused("# nothing\n", "t.yaml:1: the file is empty");
+	refused("hello\n", "t.yaml:1: expected keys with values below it");
+	refused(LEAST "---\nname: b\n", "t.yaml:4: a second document, expected only one");
+	refused("name: &a web\nmemory: *a\nkernel: /k\n",
+		"t.yaml:2: aliases (*name) are not supported");
+	refused("a: [[[[[[[[[[1]]]]]]]]]]\n", "t.yaml:1: nested too deeply");
+	refused("? [a]\n: b\n", "t.yaml:1: a key must be a word, not a list or a mapping");
+	refused("name: \"a\\0b\"\n", "t.yaml:1: a NUL character in a value");
+	refused("\"na\\nme\": x\n", "t.yaml:1: na?me: unknown key, did you mean 'name'?");
+	refused("name: web\n\tmemory: 4G\n", "t.yaml:2: not valid YAML: found a tab character "
+		"that violates indentation, while scanning a plain scalar");
+}
+
+static void a_file_that_cannot_be_read_is_named(void **state)
+{
+	struct domain_conf *c;
+	struct err e = { 0 };
+
+	assert_int_equal(domain_conf_load("/nonexistent/web.yaml", &c, &e), -ENOENT);
+	assert_string_equal(e.text, "/nonexistent/web.yaml: No such file or directory");
+	assert_int_equal(domain_conf_load("/", &c, &e), -EISDIR);
+	assert_string_equal(e.text, "/: Is a directory");
+	assert_int_equal(domain_conf_load("/dev/zero", &c, &e), -EINVAL);
+	assert_string_equal(e.text,
+			    "/dev/zero: more than 262144 bytes, not a configuration file");
+}
+
+static void a_file_is_read_from_disk(void **state)
+{
+	char path[] = "/tmp/drover-conf-XXXXXX";
+	int fd = mkstemp(path);
+	struct domain_conf *c;
+	struct err e = { 0 };
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, LEAST, strlen(LEAST)), strlen(LEAST));
+	close(fd);
+	assert_int_equal(domain_conf_load(path, &c, &e), 0);
+	assert_string_equal(c->name, "web");
+	domain_conf_free(c);
+	unlink(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(three_fields_make_a_domain),
+		cmocka_unit_test(every_field_arrives),
+		cmocka_unit_test(identity_comes_from_the_name_alone),
+		cmocka_unit_test(what_is_printed_loads_to_the_same),
+		cmocka_unit_test(a_wrong_key_is_named_with_the_nearest),
+		cmocka_unit_test(a_missing_key_is_named),
+		cmocka_unit_test(a_wrong_value_says_what_was_expected),
+		cmocka_unit_test(disks_and_nics_are_checked_one_by_one),
+		cmocka_unit_test(what_is_no_configuration_is_refused),
+		cmocka_unit_test(a_file_that_cannot_be_read_is_named),
+		cmocka_unit_test(a_file_is_read_from_disk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
