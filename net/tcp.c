@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tcp - "HOST:PORT", "[V6]:PORT": names are looked up, each address is tried.
+ *
+ * Nagle is off: every record is written whole, and a READY that waits 40 ms for
+ * a delayed ACK would be downtime.  Buffer sizes are left to the kernel, which
+ * adapts them to the path; a fixed SO_SNDBUF would switch that off.
+ */
+#include "net/socket.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Split "HOST:PORT" or "[V6]:PORT" into two strings. */
+static int split_address(const char *text, char *host, size_t host_size, char *port,
+			 size_t port_size, struct err *e)
+{
+	const char *colon = strrchr(text, ':');
+	const char *from = text;
+	char *end;
+	size_t len;
+	long n;
+
+	if (!colon || colon == text || !colon[1])
+		goto bad;
+	len = (size_t)(colon - text);
+	if (text[0] == '[') {
+		if (len < 3 || text[len - 1] != ']')
+			goto bad;
+		from++;
+		len -= 2;
+	} else if (memchr(text, ':', len)) {
+		goto bad; /* an IPv6 address without brackets: where would the port begin? */
+	}
+	errno = 0;
+	n = strtol(colon + 1, &end, 10);
+	if (errno || *end || n < 0 || n > 65535 || len >= host_size)
+		goto bad;
+	memcpy(host, from, len);
+	host[len] = '\0';
+	snprintf(port, port_size, "%ld", n);
+	return 0;
+bad:
+	return err_set(e, -EINVAL, "address '%s': expected HOST:PORT, [IPV6]:PORT or unix:/path", text);
+}
+
+static int look_up(const char *text, int flags, struct addrinfo **out, struct err *e)
+{
+	struct addrinfo hints = {
+		.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+		.ai_flags = flags | AI_NUMERICSERV,
+	};
+	char host[256], port[8];
+	int rc;
+
+	rc = split_address(text, host, sizeof(host), port, sizeof(port), e);
+	if (rc)
+		return rc;
+	rc = getaddrinfo(host, port, &hints, out);
+	if (rc)
+		return err_set(e, -ENOENT, "%s: %s", text, gai_strerror(rc));
+	return 0;
+}
+
+void tcp_tune(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+void tcp_set_dead_ms(int fd, unsigned int ms)
+{
+	int on = 1, idle = (int)((ms + 999) / 1000), interval = 1, count = 2;
+
+	/* On a UNIX socket these fail, and there is no need for them. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
+void tcp_format_peer(const struct sockaddr_storage *ss, char *buf, size_t size)
+{
+	char host[64], port[8];
+
+	if (getnameinfo((const struct sockaddr *)ss, sizeof(*ss), host, sizeof(host), port,
+			sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+		snprintf(buf, size, "peer");
+	else
+		snprintf(buf, size, ss->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, struct err *e)
+{
+	uint64_t end = clock_ms() + (uint64_t)timeout_ms, now;
+	struct addrinfo *list, *a;
+	int fd, rc;
+
+	rc = look_up(host_port, 0, &list, e);
+	if (rc)
+		return rc;
+	rc = -EADDRNOTAVAIL;
+	for (a = list; a; a = a->ai_next) {
+		fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd < 0) {
+			rc = -errno;
+			continue;
+		}
+		now = clock_ms();
+		rc = socket_connect_fd(fd, a->ai_addr, a->ai_addrlen, now < end ? (int)(end - now) : 0);
+		if (!rc) {
+			tcp_tune(fd);
+			freeaddrinfo(list);
+			return stream_from_fd(fd, host_port, out, e);
+		}
+		close(fd);
+	}
+	freeaddrinfo(list);
+	return err_set(e, rc, "%s: connecting: %s", host_port, strerror(-rc));
+}
+
+/* Bind and listen on the first address that allows it. */
+static int listen_first(struct addrinfo *list, int *out)
+{
+	struct addrinfo *a;
+	int fd, on = 1, rc = -EADDRNOTAVAIL;
+
+	for (a = list; a; a = a->ai_next) {
+		fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd < 0) {
+			rc = -errno;
+			continue;
+		}
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		if (!bind(fd, a->ai_addr, a->ai_addrlen) && !listen(fd, 64)) {
+			*out = fd;
+			return 0;
+		}
+		rc = -errno;
+		close(fd);
+	}
+	return rc;
+}
+
+int tcp_listen(const char *host_port, struct stream_listener *l, struct err *e)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+	struct addrinfo *list;
+	int rc;
+
+	rc = look_up(host_port, AI_PASSIVE, &list, e);
+	if (rc)
+		return rc;
+	rc = listen_first(list, &l->fd);
+	freeaddrinfo(list);
+	if (rc)
+		return err_set(e, rc, "%s: listening: %s", host_port, strerror(-rc));
+	getsockname(l->fd, (struct sockaddr *)&ss, &len);
+	memcpy(l->address, "tcp:", 4);
+	tcp_format_peer(&ss, l->address + 4, sizeof(l->address) - 4);
+	return 0;
+}
