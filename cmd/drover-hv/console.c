@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * console - the guest's serial port, on our terminal or behind a socket.
+ *
+ *   stdio    output waits for whoever reads our standard output, and the guest
+ *            waits with it (back-pressure, serial.h).  On a terminal keys go to
+ *            the guest raw; Ctrl-] ends drover-hv.
+ *   socket   any number of clients (CLIENTS_MAX) see the same output and may type.
+ *            A new one first gets the last SCROLLBACK bytes.  One that does not
+ *            read misses output: a forgotten terminal must not stop a server.
+ */
+#include "cmd/drover-hv/vmm.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX 8
+#define SCROLLBACK 65536
+#define CHUNK 4096 /* a pipe that is ready takes that much without waiting (PIPE_BUF) */
+#define TURNS 16   /* chunks per call: a guest that never stops writing must not keep the main thread */
+#define QUIT_KEY 0x1d
+
+struct console_client {
+	struct console *console;
+	int fd; /* -1: free */
+};
+
+struct console {
+	struct vmm *vmm;
+	char where[108];
+	int notify_fd;           /* the serial port has output, or room for input */
+	int listen_fd;
+	struct console_client clients[CLIENTS_MAX];
+	char *scrollback;        /* ring */
+	size_t back_first, back_len;
+	char typed[CHUNK];       /* read from somebody, not yet taken by the guest */
+	size_t typed_len;
+	bool stdio, stdin_watched, stdout_watched, raw;
+	char held[CHUNK];        /* taken from the guest, not yet written to stdout */
+	size_t held_len;
+	struct termios saved;
+};
+
+static void on_serial(void *arg)
+{
+	struct console *c = arg;
+
+	eventfd_write(c->notify_fd, 1); /* from a vCPU thread: nothing more */
+}
+
+/* --- input --- */
+
+static void watch_input(struct console *c, bool on)
+{
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (c->clients[i].fd >= 0)
+			loop_change(c->vmm->loop, c->clients[i].fd, on ? EPOLLIN : 0);
+	if (c->stdin_watched)
+		loop_change(c->vmm->loop, STDIN_FILENO, on ? EPOLLIN : 0);
+}
+
+static void give_typed(struct console *c)
+{
+	size_t n = serial_give(machine_serial(c->vmm->machine), c->typed, c->typed_len);
+
+	memmove(c->typed, c->typed + n, c->typed_len - n);
+	c->typed_len -= n;
+}
+
+static void take_typed(struct console *c, const char *buf, size_t len)
+{
+	memcpy(c->typed, buf, len);
+	c->typed_len = len;
+	give_typed(c);
+	if (c->typed_len)
+		watch_input(c, false); /* until the guest has read some */
+}
+
+/* --- output --- */
+
+static void remember(struct console *c, const char *buf, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		c->scrollback[(c->back_first + c->back_len) % SCROLLBACK] = buf[i];
+		if (c->back_len < SCROLLBACK)
+			c->back_len++;
+		else
+			c->back_first = (c->back_first + 1) % SCROLLBACK;
+	}
+}
+
+static void client_close(struct console_client *cl)
+{
+	loop_del(cl->console->vmm->loop, cl->fd);
+	close(cl->fd);
+	cl->fd = -1;
+}
+
+static void client_write(struct console_client *cl, const char *buf, size_t len)
+{
+	if (send(cl->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
+		client_close(cl);
+}
+
+static void broadcast(struct console *c)
+{
+	char buf[CHUNK];
+	size_t n;
+
+	for (int turn = 0; turn < TURNS; turn++) {
+		n = serial_take(machine_serial(c->vmm->machine), buf, sizeof(buf));
+		if (!n)
+			return;
+		remember(c, buf, n);
+		for (size_t i = 0; i < CLIENTS_MAX; i++)
+			if (c->clients[i].fd >= 0)
+				client_write(&c->clients[i], buf, n);
+	}
+	on_serial(c); /* more later */
+}
+
+/* Writes only what standard output takes at once; the rest waits in `held` and in the guest. */
+static void write_stdout(struct console *c)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	ssize_t n;
+	int turn;
+
+	for (turn = 0; turn < TURNS; turn++) {
+		if (!c->held_len)
+			c->held_len = serial_take(machine_serial(c->vmm->machine), c->held,
+						  sizeof(c->held));
+		if (!c->held_len || (c->stdout_watched && poll(&p, 1, 0) != 1))
+			break;
+		n = write(STDOUT_FILENO, c->held, c->held_len);
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
+			n = (ssize_t)c->held_len; /* nobody will ever read it */
+		if (n <= 0)
+			break;
+		memmove(c->held, c->held + n, c->held_len - (size_t)n);
+		c->held_len -= (size_t)n;
+	}
+	if (turn == TURNS)
+		on_serial(c); /* more later */
+	if (c->stdout_watched)
+		loop_change(c->vmm->loop, STDOUT_FILENO, c->held_len ? EPOLLOUT : 0);
+}
+
+static void on_notify(void *arg, uint32_t events)
+{
+	struct console *c = arg;
+	eventfd_t count;
+
+	(void)events;
+	eventfd_read(c->notify_fd, &count);
+	if (c->stdio)
+		write_stdout(c);
+	else
+		broadcast(c);
+	if (c->typed_len) {
+		give_typed(c);
+		if (!c->typed_len)
+			watch_input(c, true);
+	}
+}
+
+/* --- socket --- */
+
+static void on_client(void *arg, uint32_t events)
+{
+	struct console_client *cl = arg;
+	char buf[CHUNK];
+	ssize_t n;
+
+	if (!(events & EPOLLIN) && !(events & (EPOLLHUP | EPOLLERR)))
+		return;
+	if (cl->console->typed_len) { /* somebody else's typing waits; a hang-up must not spin */
+		if (events & (EPOLLHUP | EPOLLERR))
+			client_close(cl);
+		return;
+	}
+	n = recv(cl->fd, buf, sizeof(buf), MSG_DONTWAIT);
+	if (n > 0)
+		take_typed(cl->console, buf, (size_t)n);
+	else if (n == 0 || errno != EAGAIN)
+		client_close(cl);
+}
+
+static void show_scrollback(struct console *c, struct console_client *cl)
+{
+	size_t tail = SCROLLBACK - c->back_first;
+
+	if (tail > c->back_len)
+		tail = c->back_len;
+	client_write(cl, c->scrollback + c->back_first, tail);
+	if (cl->fd >= 0 && c->back_len > tail)
+		client_write(cl, c->scrollback, c->back_len - tail);
+}
+
+static void on_connect(void *arg, uint32_t events)
+{
+	struct console *c = arg;
+	struct console_client *cl = NULL;
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	for (size_t i = 0; i < CLIENTS_MAX && !cl; i++)
+		if (c->clients[i].fd < 0)
+			cl = &c->clients[i];
+	if (!cl || loop_add(c->vmm->loop, fd, c->typed_len ? 0 : EPOLLIN, on_client, cl, NULL)) {
+		close(fd);
+		return;
+	}
+	cl->fd = fd;
+	show_scrollback(c, cl);
+}
+
+static int open_socket(struct console *c, struct err *e)
+{
+	c->scrollback = malloc(SCROLLBACK);
+	if (!c->scrollback)
+		return err_set(e, -ENOMEM, "console: out of memory");
+	c->listen_fd = ctl_listen(c->where, e);
+	if (c->listen_fd < 0) {
+		err_prefix(e, "console");
+		return c->listen_fd;
+	}
+	return loop_add(c->vmm->loop, c->listen_fd, EPOLLIN, on_connect, c, e);
+}
+
+/* --- stdio --- */
+
+static void on_stdin(void *arg, uint32_t events)
+{
+	struct console *c = arg;
+	char buf[CHUNK];
+	ssize_t n;
+
+	(void)events;
+	if (c->typed_len)
+		return;
+	n = read(STDIN_FILENO, buf, sizeof(buf));
+	if (n > 0 && c->raw && memchr(buf, QUIT_KEY, (size_t)n)) {
+		vmm_end(c->vmm, EXIT_OK);
+	} else if (n > 0) {
+		take_typed(c, buf, (size_t)n);
+	} else if (n == 0 || errno != EAGAIN) {
+		c->stdin_watched = false;
+		loop_del(c->vmm->loop, STDIN_FILENO);
+	}
+}
+
+static void on_stdout(void *arg, uint32_t events)
+{
+	(void)events;
+	write_stdout(arg);
+}
+
+static void open_stdio(struct console *c)
+{
+	struct termios t;
+
+	/* epoll refuses plain files and /dev/null: then there is no input, and output never waits */
+	c->stdin_watched = loop_add(c->vmm->loop, STDIN_FILENO, EPOLLIN, on_stdin, c, NULL) == 0;
+	c->stdout_watched = loop_add(c->vmm->loop, STDOUT_FILENO, 0, on_stdout, c, NULL) == 0;
+	if (isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &c->saved) == 0) {
+		t = c->saved;
+		cfmakeraw(&t);
+		t.c_oflag |= OPOST | ONLCR; /* our own messages share the terminal */
+		c->raw = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+		log_info("console on this terminal; Ctrl-] ends it and the domain");
+	}
+}
+
+int console_create(struct console **out, struct vmm *v, const char *where, struct err *e)
+{
+	struct console *c = calloc(1, sizeof(*c));
+	int ret;
+
+	if (!c)
+		return err_set(e, -ENOMEM, "console: out of memory");
+	c->vmm = v;
+	c->listen_fd = -1;
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		c->clients[i] = (struct console_client){ c, -1 };
+	c->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (strlen(where) >= sizeof(c->where)) {
+		ret = err_set(e, -EINVAL, "console: %s: path too long", where);
+		goto fail;
+	}
+	strcpy(c->where, where);
+	c->stdio = strcmp(where, "stdio") == 0;
+	ret = c->notify_fd < 0 ? err_errno(e, "console: eventfd")
+			       : loop_add(v->loop, c->notify_fd, EPOLLIN, on_notify, c, e);
+	if (ret)
+		goto fail;
+	if (c->stdio)
+		open_stdio(c);
+	else
+		ret = open_socket(c, e);
+	if (ret)
+		goto fail;
+	serial_set_notify(machine_serial(v->machine), on_serial, c);
+	*out = c;
+	return 0;
+
+fail:
+	console_destroy(c);
+	return ret;
+}
+
+/* The machine is gone by now: nobody calls on_serial() any more. */
+void console_destroy(struct console *c)
+{
+	if (!c)
+		return;
+	if (c->raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &c->saved);
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (c->clients[i].fd >= 0)
+			client_close(&c->clients[i]);
+	if (c->listen_fd >= 0) {
+		loop_del(c->vmm->loop, c->listen_fd);
+		close(c->listen_fd);
+		unlink(c->where);
+	}
+	if (c->stdin_watched)
+		loop_del(c->vmm->loop, STDIN_FILENO);
+	if (c->stdout_watched)
+		loop_del(c->vmm->loop, STDOUT_FILENO);
+	if (c->notify_fd >= 0) {
+		loop_del(c->vmm->loop, c->notify_fd);
+		close(c->notify_fd);
+	}
+	free(c->scrollback);
+	free(c);
+}
+
+void console_flush(struct console *c)
+{
+	on_notify(c, 0);
+}
+
+const char *console_where(const struct console *c)
+{
+	return c->where;
+}

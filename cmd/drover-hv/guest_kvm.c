@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest_kvm - the migration engine's view (migrate/guest.h) of a machine.
+ *
+ * The saved state is the machine's own, behind eight octets of this file's:
+ * {u32 format, u32 flags}.  A domain that an operator has paused arrives paused.
+ */
+#include "cmd/drover-hv/migration.h"
+
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STATE_FORMAT 1u
+#define STATE_HEAD 8u
+#define FLAG_PAUSED 1u           /* by an operator */
+
+static struct machine *machine(void *self)
+{
+	return ((struct migration *)self)->v->machine;
+}
+
+static int gk_regions(void *self, struct guest_region *out, size_t max, size_t *n, struct err *e)
+{
+	struct gmem *m = machine_memory(machine(self));
+	uint64_t offset = 0;
+	size_t i;
+
+	if (m->n_regions > max)
+		return err_set(e, -E2BIG, "memory: %zu regions, at most %zu", m->n_regions, max);
+	for (i = 0; i < m->n_regions; i++) {
+		out[i] = (struct guest_region){
+			.id = m->regions[i].id,
+			.gpa = m->regions[i].gpa,
+			.size = m->regions[i].size,
+			.host = m->regions[i].host,
+			.page_size = m->page_size,
+			.fd = m->fd,
+			.fd_offset = offset, /* regions are one mapping (hv/memory.h) */
+		};
+		offset += m->regions[i].size;
+	}
+	*n = m->n_regions;
+	return 0;
+}
+
+static int gk_describe(void *self, char **json, struct err *e)
+{
+	json_t *j = machine_describe(machine(self));
+
+	*json = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	json_decref(j);
+	return *json ? 0 : err_set(e, -ENOMEM, "describing the domain: out of memory");
+}
+
+static int gk_dirty_start(void *self, struct err *e)
+{
+	return machine_dirty_start(machine(self), e);
+}
+
+static void gk_dirty_stop(void *self)
+{
+	machine_dirty_stop(machine(self));
+}
+
+static int gk_dirty_fetch(void *self, uint32_t id, uint64_t *bitmap, struct err *e)
+{
+	return machine_dirty_fetch(machine(self), id, bitmap, e);
+}
+
+static int gk_dirty_clear(void *self, uint32_t id, uint64_t first, uint64_t count,
+			  const uint64_t *bitmap, struct err *e)
+{
+	return machine_dirty_clear(machine(self), id, first, count, bitmap, e);
+}
+
+static void gk_throttle(void *self, unsigned int percent)
+{
+	machine_throttle(machine(self), percent);
+}
+
+static int gk_pause(void *self, struct err *e)
+{
+	return machine_hold(machine(self), HOLD_MIGRATION, e);
+}
+
+static int gk_resume(void *self, struct err *e)
+{
+	struct migration *m = self;
+
+	/* The destination was never started; the source only stood still. */
+	return machine_release(machine(self),
+			       m->role == MIGRATE_DESTINATION ? HOLD_START : HOLD_MIGRATION, e);
+}
+
+static int gk_save(void *self, uint8_t **buf, size_t *len, struct err *e)
+{
+	bool paused = machine_holders(machine(self)) & HOLD_OPERATOR;
+	struct writer w;
+	uint8_t *state;
+	size_t n;
+	int rc;
+
+	rc = machine_save(machine(self), &state, &n, e);
+	if (rc)
+		return rc;
+	*buf = malloc(STATE_HEAD + n);
+	if (!*buf) {
+		free(state);
+		return err_set(e, -ENOMEM, "device state: out of memory");
+	}
+	w = writer_make(*buf, STATE_HEAD + n);
+	writer_u32(&w, STATE_FORMAT);
+	writer_u32(&w, paused ? FLAG_PAUSED : 0);
+	writer_bytes(&w, state, n);
+	*len = STATE_HEAD + n;
+	free(state);
+	return 0;
+}
+
+static int gk_match(void *self, const char *theirs, size_t len, struct err *e)
+{
+	json_error_t je;
+	json_t *j = json_loadb(theirs, len, JSON_REJECT_DUPLICATES, &je);
+	int rc;
+
+	if (!json_is_object(j)) {
+		json_decref(j);
+		return err_set(e, -EINVAL, "the source's description is no JSON object");
+	}
+	rc = machine_match(machine(self), j, e);
+	json_decref(j);
+	return rc;
+}
+
+static int gk_load(void *self, const uint8_t *buf, size_t len, struct err *e)
+{
+	struct reader r = reader_make(buf, len);
+	uint32_t format = reader_u32(&r), flags = reader_u32(&r);
+
+	if (r.bad || format != STATE_FORMAT || flags & ~FLAG_PAUSED)
+		return err_set(e, -EINVAL, "device state: format %u, flags 0x%x, expected format %u", format,
+			       flags, STATE_FORMAT);
+	if (flags & FLAG_PAUSED)
+		machine_hold_nowait(machine(self), HOLD_OPERATOR);
+	return machine_load(machine(self), buf + STATE_HEAD, len - STATE_HEAD, e);
+}
+
+int guest_kvm_take_disks(struct migration *m, uint64_t incarnation, struct err *e)
+{
+	int rc;
+
+	if (m->disks_open)
+		return 0;
+	rc = machine_disks_open(m->v->machine, incarnation, e);
+	m->disks_open = !rc;
+	return rc;
+}
+
+static int gk_take_over(void *self, uint64_t incarnation, struct err *e)
+{
+	struct migration *m = self;
+
+	if (m->role == MIGRATE_DESTINATION)
+		m->incarnation = incarnation;
+	return guest_kvm_take_disks(m, incarnation, e);
+}
+
+static int gk_release(void *self, struct err *e)
+{
+	struct migration *m = self;
+
+	machine_disks_close(m->v->machine);
+	m->disks_open = false;
+	return 0;
+}
+
+static void gk_gone(void *self)
+{
+	/* It stays held; report.c ends the process. */
+}
+
+static const struct guest_ops kvm_ops = {
+	.regions = gk_regions,
+	.describe = gk_describe,
+	.dirty_start = gk_dirty_start,
+	.dirty_stop = gk_dirty_stop,
+	.dirty_fetch = gk_dirty_fetch,
+	.dirty_clear = gk_dirty_clear,
+	.throttle = gk_throttle,
+	.pause = gk_pause,
+	.resume = gk_resume,
+	.save = gk_save,
+	.release = gk_release,
+	.gone = gk_gone,
+	.match = gk_match,
+	.load = gk_load,
+	.take_over = gk_take_over,
+};
+
+struct guest guest_kvm_make(struct migration *m)
+{
+	return (struct guest){ .ops = &kvm_ops, .self = m };
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * drover-hv - run one domain.
+ *
+ *     drover-hv run FILE.yaml [options]
+ *
+ * Order: everything that can be wrong with options and files is found before the
+ * guest's first instruction; then the disks are taken; then it runs.  With
+ * --incoming neither happens here: the migration side does it when the domain has
+ * arrived and this process has become its owner (rule H).
+ *
+ * The sandbox (unprivileged user, seccomp) will close between vmm_init(), which
+ * opens what there is to open, and the main loop.
+ */
+#include "cmd/drover-hv/vmm.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { OPT_NAME = 1, OPT_INCARNATION, OPT_CONTROL, OPT_LEASE, OPT_INCOMING, OPT_CONSOLE,
+       OPT_NO_REBOOT, OPT_PAUSED, OPT_NO_ARBITER };
+
+static const struct option options[] = {
+	{ "name", required_argument, NULL, OPT_NAME },
+	{ "incarnation", required_argument, NULL, OPT_INCARNATION },
+	{ "control", required_argument, NULL, OPT_CONTROL },
+	{ "lease", required_argument, NULL, OPT_LEASE },
+	{ "incoming", required_argument, NULL, OPT_INCOMING },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
+	{ "paused", no_argument, NULL, OPT_PAUSED },
+	{ "no-arbiter", no_argument, NULL, OPT_NO_ARBITER },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char usage_text[] =
+	"usage: drover-hv run FILE.yaml [options]\n"
+	"\n"
+	"  FILE.yaml              the domain (domain.yaml(5)), - for standard input\n"
+	"  --name NAME            instead of the file's\n"
+	"  --incarnation N        of this ownership, default 1; disks refuse an older one\n"
+	"  --control PATH         listen for commands (docs/control.md)\n"
+	"  --console stdio|PATH   serial port; default: beside the control socket, else stdio\n"
+	"  --lease FILE           run only while this lease page is valid\n"
+	"  --incoming ADDRESS     wait for a migration, e.g. tcp:0.0.0.0:7700\n"
+	"  --no-arbiter           let a migration be decided without shared disk or cluster\n"
+	"  --no-reboot            end when the guest resets\n"
+	"  --paused               do not start before `resume`\n"
+	"  -v, --verbose          say more\n"
+	"      --version\n"
+	"  -h, --help\n";
+
+static int parse_number(const char *text, uint64_t *out, struct err *e)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	if (errno || end == text || *end || *text == '-')
+		return err_set(e, -EINVAL, "--incarnation %s: expected a whole number", text);
+	return 0;
+}
+
+static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
+{
+	int c, ret = 0;
+
+	o->incarnation = 1;
+	while (!ret && (c = getopt_long(argc, argv, ":vhV", options, NULL)) != -1) {
+		switch (c) {
+		case OPT_NAME:
+			o->name = optarg;
+			break;
+		case OPT_INCARNATION:
+			ret = parse_number(optarg, &o->incarnation, e);
+			break;
+		case OPT_CONTROL:
+			o->control = optarg;
+			break;
+		case OPT_LEASE:
+			o->lease = optarg;
+			break;
+		case OPT_INCOMING:
+			o->incoming = optarg;
+			break;
+		case OPT_CONSOLE:
+			o->console = optarg;
+			break;
+		case OPT_NO_REBOOT:
+			o->no_reboot = true;
+			break;
+		case OPT_PAUSED:
+			o->paused = true;
+			break;
+		case OPT_NO_ARBITER:
+			o->no_arbiter = true;
+			break;
+		case 'v':
+			o->log_level = LOG_LEVEL_DEBUG;
+			break;
+		case 'h':
+			fputs(usage_text, stdout);
+			exit(EXIT_OK);
+		case 'V':
+			puts("drover-hv " DROVER_VERSION);
+			exit(EXIT_OK);
+		case ':':
+			return err_set(e, -EINVAL, "%s needs a value (see --help)", argv[optind - 1]);
+		default:
+			return err_set(e, -EINVAL, "%s: no such option (see --help)", argv[optind - 1]);
+		}
+	}
+	if (!ret && (argc - optind != 2 || strcmp(argv[optind], "run")))
+		ret = err_set(e, -EINVAL, "expected: drover-hv run FILE.yaml [options]");
+	if (!ret)
+		o->file = argv[optind + 1];
+	return ret;
+}
+
+/* SIGTERM and SIGINT end the process in order; a second one is not waited for. */
+static void on_signal(void *arg, uint32_t events)
+{
+	struct vmm *v = arg;
+
+	(void)events;
+	log_info("ended by a signal");
+	vmm_end(v, EXIT_OK);
+}
+
+static int watch_signals(struct vmm *v, const sigset_t *set, int *fd, struct err *e)
+{
+	*fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (*fd < 0)
+		return err_errno(e, "signalfd");
+	return loop_add(v->loop, *fd, EPOLLIN, on_signal, v, e);
+}
+
+static int start(struct vmm *v, struct err *e)
+{
+	int ret;
+
+	ret = machine_boot(v->machine, e);
+	if (!ret)
+		ret = machine_disks_open(v->machine, v->incarnation, e);
+	if (!ret && !v->opt.paused)
+		ret = vmm_start(v, e);
+	if (!ret)
+		vmm_update_state(v);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	struct vmm v = { .opt.log_level = LOG_LEVEL_INFO };
+	struct err e = { 0 };
+	int ret, signal_fd = -1;
+	sigset_t set;
+
+	log_init("drover-hv", v.opt.log_level);
+	ret = parse(argc, argv, &v.opt, &e);
+	if (ret)
+		goto out;
+	signal(SIGPIPE, SIG_IGN);
+	/* Blocked before the first thread exists, so that none of them gets one. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	ret = vmm_init(&v, &e);
+	if (!ret)
+		ret = watch_signals(&v, &set, &signal_fd, &e);
+	if (!ret)
+		ret = migration_init(&v, &e);
+	if (!ret && !v.opt.incoming)
+		ret = start(&v, &e);
+	if (!ret)
+		loop_run(v.loop);
+	migration_fini(&v);
+	vmm_fini(&v);
+	if (signal_fd >= 0)
+		close(signal_fd);
+out:
+	if (ret) {
+		log_error("%s", e.text);
+		return err_exit_code(ret);
+	}
+	return v.exit_code;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * migrate - the commands that move a domain away (docs/control.md), and the
+ * door of the migration side (vmm.h: migration_init(), migration_fini()).
+ */
+#include "cmd/drover-hv/migration.h"
+
+#include "base/log.h"
+#include "migrate/wire.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHANNELS_MAX 32
+#define DOWNTIME_MAX_MS 3600000
+
+static void end_process(void *arg)
+{
+	struct migration *m = arg;
+
+	vmm_end(m->v, EXIT_OK);
+}
+
+static void init_cluster(struct cluster_arbiter *c)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->cond, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int migration_create(struct vmm *v, enum migrate_role role, struct migration **out, struct err *e)
+{
+	struct migration *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return err_set(e, -ENOMEM, "migration: out of memory");
+	m->v = v;
+	m->role = role;
+	rc = loop_timer_create(v->loop, end_process, m, &m->linger, e);
+	if (rc) {
+		free(m);
+		return rc;
+	}
+	init_cluster(&m->cluster);
+	m->params.guest = guest_kvm_make(m);
+	m->params.notify = report_notify;
+	m->params.at_step = migration_at_step;
+	m->params.capture_dir = getenv("DROVER_CAPTURE");
+	m->params.arg = m;
+	*out = m;
+	return 0;
+}
+
+void migration_destroy(struct migration *m)
+{
+	struct err e;
+
+	if (!m)
+		return;
+	if (m->started) {
+		if (m->source && source_cancel(m->source, &e))
+			source_abandon(m->source);
+		if (m->destination && destination_cancel(m->destination, &e))
+			destination_abandon(m->destination);
+		pthread_join(m->thread, NULL);
+	}
+	source_destroy(m->source);
+	destination_destroy(m->destination);
+	stream_listener_close(m->listener);
+	loop_timer_destroy(m->linger);
+	pthread_cond_destroy(&m->cluster.cond);
+	pthread_mutex_destroy(&m->cluster.lock);
+	free(m);
+}
+
+/* --- faults, for the tests that walk every step of the handover --- */
+
+static bool fault_is_here(const char *plan, enum migrate_role role, enum migrate_phase phase,
+			  bool before, const char **action)
+{
+	char here[64];
+	size_t n;
+
+	snprintf(here, sizeof(here), "%s:%s%s:", role == MIGRATE_SOURCE ? "source" : "destination",
+		 migrate_phase_name(phase), before ? "-before" : "");
+	n = strlen(here);
+	if (strncmp(plan, here, n))
+		return false;
+	*action = plan + n;
+	return true;
+}
+
+void migration_at_step(void *arg, enum migrate_role role, enum migrate_phase phase, bool before)
+{
+	const char *plan = getenv("DROVER_FAULT"), *action;
+
+	if (!plan || !fault_is_here(plan, role, phase, before, &action))
+		return;
+	if (!strcmp(action, "kill"))
+		raise(SIGKILL);
+	else if (!strcmp(action, "stop"))
+		raise(SIGSTOP);
+}
+
+/* --- sending --- */
+
+struct ended {
+	struct migration *m;
+};
+
+/* On the main thread: the engine's thread has nothing left to do. */
+static void source_ended(void *arg)
+{
+	struct migration *m = arg;
+
+	pthread_join(m->thread, NULL);
+	m->started = false;
+	m->over = true;
+}
+
+static void *source_thread(void *arg)
+{
+	struct migration *m = arg;
+
+	m->rc = source_run(m->source, &m->err);
+	loop_post(m->v->loop, source_ended, m);
+	return NULL;
+}
+
+static int number(const json_t *args, const char *name, json_int_t max, uint64_t *out, struct err *e)
+{
+	const json_t *j = json_object_get(args, name);
+	json_int_t n = j ? json_integer_value(j) : 0;
+
+	if (n < 0 || n > max)
+		return err_set(e, -EINVAL, "%s: %lld, expected 0 to %lld", name, (long long)n,
+			       (long long)max);
+	*out = (uint64_t)n;
+	return 0;
+}
+
+static int compress_mode(const json_t *args, enum compress_mode *out, struct err *e)
+{
+	const char *s = json_string_value(json_object_get(args, "compress"));
+
+	if (!s || !strcmp(s, "auto"))
+		*out = COMPRESS_AUTO;
+	else if (!strcmp(s, "on"))
+		*out = COMPRESS_ON;
+	else if (!strcmp(s, "off"))
+		*out = COMPRESS_OFF;
+	else
+		return err_set(e, -EINVAL, "compress: '%s', expected auto, on or off", s);
+	return 0;
+}
+
+static int read_params(struct migration *m, const json_t *args, struct err *e)
+{
+	struct migrate_params *p = &m->params;
+	uint64_t downtime, channels, dead;
+	int rc;
+
+	snprintf(m->to, sizeof(m->to), "%s", json_string_value(json_object_get(args, "to")));
+	rc = number(args, "downtime_ms", DOWNTIME_MAX_MS, &downtime, e);
+	if (!rc)
+		rc = number(args, "channels", CHANNELS_MAX, &channels, e);
+	if (!rc)
+		rc = number(args, "bandwidth", INT64_MAX, &p->bandwidth, e);
+	if (!rc)
+		rc = number(args, "timeout_ms", INT64_MAX, &p->timeout_ms, e);
+	if (!rc)
+		rc = number(args, "dead_ms", WIRE_DEAD_MAX_MS, &dead, e);
+	if (!rc)
+		rc = number(args, "incarnation", INT64_MAX, &p->incarnation, e);
+	if (!rc)
+		rc = compress_mode(args, &p->compress, e);
+	if (!rc)
+		rc = arbiter_by_name(m, json_string_value(json_object_get(args, "arbiter")), &p->arbiter, e);
+	if (rc)
+		return rc;
+	p->own_incarnation = m->v->incarnation;
+	if (!p->incarnation)
+		p->incarnation = p->own_incarnation + 1;
+	if (p->incarnation <= p->own_incarnation)
+		return err_set(e, -EINVAL, "incarnation: %llu, the domain has %llu already",
+			       (unsigned long long)p->incarnation, (unsigned long long)p->own_incarnation);
+	if (dead && dead < WIRE_DEAD_MIN_MS)
+		return err_set(e, -EINVAL, "dead_ms: %llu, expected 0 or %u to %u",
+			       (unsigned long long)dead, WIRE_DEAD_MIN_MS, WIRE_DEAD_MAX_MS);
+	p->downtime_ms = (unsigned int)downtime;
+	p->dead_ms = (unsigned int)dead;
+	p->channels = (unsigned int)channels;
+	p->link = migrate_link_to(m->to);
+	m->incarnation = p->incarnation;
+	m->disks_open = true;
+	return 0;
+}
+
+static int may_begin(struct vmm *v, struct err *e)
+{
+	if (v->state != VMM_RUNNING && v->state != VMM_PAUSED && v->state != VMM_GATED)
+		return err_set(e, -EPERM, "cannot migrate: the domain is %s", vmm_state_name(v->state));
+	if (v->migration && v->migration->started)
+		return err_set(e, -EBUSY, "a migration is running already");
+	if (machine_holders(v->machine) & HOLD_START)
+		return err_set(e, -EPERM, "cannot migrate: the domain has not been started");
+	/* Rules G and H: somebody else may own it by now, and its disks may be released (gate.c). */
+	if (machine_holders(v->machine) & HOLD_GATE)
+		return err_set(e, -EPERM, "cannot migrate: this host has no valid lease");
+	return 0;
+}
+
+static int cmd_migrate(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+{
+	struct migration *m;
+	int rc;
+
+	rc = may_begin(v, e);
+	if (!rc)
+		rc = migration_create(v, MIGRATE_SOURCE, &m, e);
+	if (rc)
+		return rc;
+	rc = read_params(m, args, e);
+	if (!rc)
+		rc = source_create(&m->source, &m->params, e);
+	if (!rc && pthread_create(&m->thread, NULL, source_thread, m))
+		rc = err_set(e, -EAGAIN, "cannot start the migration thread");
+	if (rc) {
+		migration_destroy(m);
+		return rc;
+	}
+	m->started = true;
+	migration_destroy(v->migration);
+	v->migration = m;
+	return 0;
+}
+
+static int cmd_cancel(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+{
+	struct migration *m = v->migration;
+
+	if (!m || !m->started)
+		return err_set(e, -ENOENT, "no migration is running");
+	return m->source ? source_cancel(m->source, e) : destination_cancel(m->destination, e);
+}
+
+static int cmd_decide(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+{
+	const char *what = json_string_value(json_object_get(args, "outcome"));
+	uint64_t incarnation;
+	enum outcome o;
+	int rc;
+
+	if (!v->migration || !v->migration->started)
+		return err_set(e, -ENOENT, "no migration waits for a decision");
+	if (!strcmp(what, "commit"))
+		o = OUTCOME_COMMIT;
+	else if (!strcmp(what, "abort"))
+		o = OUTCOME_ABORT;
+	else
+		return err_set(e, -EINVAL, "outcome: '%s', expected commit or abort", what);
+	rc = number(args, "incarnation", INT64_MAX, &incarnation, e);
+	return rc ? rc : arbiter_decide(v->migration, o, incarnation, e);
+}
+
+static const struct ctl_command commands[] = {
+	{ "migrate", "to:s! arbiter:s incarnation:i downtime_ms:i channels:i compress:s bandwidth:i timeout_ms:i dead_ms:i",
+	  cmd_migrate },
+	{ "migrate-cancel", "", cmd_cancel },
+	{ "decide", "outcome:s! incarnation:i", cmd_decide },
+	{ NULL, NULL, NULL },
+};
+
+int migration_init(struct vmm *v, struct err *e)
+{
+	v->query_more = report_query;
+	v->stats_more = report_stats;
+	if (v->ctl)
+		ctl_add(v->ctl, commands);
+	return v->opt.incoming ? receive_begin(v, e) : 0;
+}
+
+void migration_fini(struct vmm *v)
+{
+	migration_destroy(v->migration);
+	v->migration = NULL;
+}

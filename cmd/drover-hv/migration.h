@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * migration - drover-hv's side of the engine in migrate/; for cmd/drover-hv only.
+ *
+ *     migrate.c    the `migrate`, `migrate-cancel` and `decide` commands; sending
+ *     receive.c    --incoming; receiving
+ *     report.c     what clients get to see: events, `stats`, `query`
+ *     guest_kvm.c  migrate/guest.h over a machine
+ *     arbiter.c    who decides after GRANT: the cluster, a disk's lock, nobody (rule H)
+ *
+ * The engine runs in a thread of its own.  It touches the machine (any thread
+ * may) and posts everything else to the main thread.
+ */
+#ifndef DROVER_HV_CMD_MIGRATION_H
+#define DROVER_HV_CMD_MIGRATION_H
+
+#include "cmd/drover-hv/vmm.h"
+#include "migrate/migrate.h"
+
+#include <pthread.h>
+
+struct cluster_arbiter {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	enum outcome decided;        /* 0: not yet */
+	uint64_t incarnation;        /* it was decided for */
+};
+
+struct migration {
+	struct vmm *v;
+	enum migrate_role role;
+	struct migrate_params params;
+	struct source *source;
+	struct destination *destination;
+	struct stream_listener *listener;
+	char to[256];
+
+	pthread_t thread;
+	bool started;                /* the thread is to be joined */
+	bool over;                   /* main thread: run() has returned, and it knows */
+	int rc;
+	struct err err;
+
+	uint64_t incarnation;        /* that the destination has or will have */
+	bool disks_open;             /* engine's thread only */
+	struct arbiter_none none;
+	struct cluster_arbiter cluster;
+
+	uint64_t last_event_ns;      /* engine's thread only */
+	enum migrate_phase last_phase;
+	bool told;
+	struct loop_timer *linger;   /* a source that is gone ends a little later */
+};
+
+/* migrate.c */
+int migration_create(struct vmm *v, enum migrate_role role, struct migration **out, struct err *e);
+/** migration_destroy() - ends the engine (the domain stays as it is), joins its thread */
+void migration_destroy(struct migration *m);
+/** migration_at_step() - DROVER_FAULT=source|destination:PHASE[-before]:kill|stop, for tests */
+void migration_at_step(void *arg, enum migrate_role role, enum migrate_phase phase, bool before);
+
+/* receive.c */
+int receive_begin(struct vmm *v, struct err *e);
+
+/* report.c */
+void report_phase(struct migration *m, const struct migrate_stats *st);
+void report_query(struct vmm *v, json_t *answer);
+void report_stats(struct vmm *v, json_t *answer);
+/** report_notify() - the engine's notify hook */
+void report_notify(void *arg, const struct migrate_stats *st);
+
+/* guest_kvm.c */
+struct guest guest_kvm_make(struct migration *m);
+/** guest_kvm_disks() - take or release the domain's disks for @incarnation; engine's thread */
+int guest_kvm_take_disks(struct migration *m, uint64_t incarnation, struct err *e);
+
+/* arbiter.c */
+/** arbiter_by_name() - "cluster", "disk", "none", NULL for disk where there is one to decide */
+int arbiter_by_name(struct migration *m, const char *name, struct arbiter *out, struct err *e);
+int arbiter_by_wire(void *arg, uint32_t wire, struct arbiter *out, struct err *e);
+/** arbiter_decide() - the `decide` command */
+int arbiter_decide(struct migration *m, enum outcome o, uint64_t incarnation, struct err *e);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * receive - `drover-hv run --incoming ADDRESS`: wait for a domain, take it, run
+ * it.  When it does not come about, the process ends: what it has is of no use
+ * to anybody, the domain is the source's.
+ */
+#include "cmd/drover-hv/migration.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* On the main thread. */
+static void destination_ended(void *arg)
+{
+	struct migration *m = arg;
+
+	pthread_join(m->thread, NULL);
+	m->started = false;
+	m->over = true;
+	stream_listener_close(m->listener);
+	m->listener = NULL;
+	if (!m->rc)
+		return;
+	log_error("migration: %s", m->err.text);
+	vmm_end(m->v, err_exit_code(m->rc) == EXIT_USAGE ? EXIT_ERROR : err_exit_code(m->rc));
+}
+
+static void *destination_thread(void *arg)
+{
+	struct migration *m = arg;
+
+	m->rc = destination_run(m->destination, &m->err);
+	loop_post(m->v->loop, destination_ended, m);
+	return NULL;
+}
+
+/* arbiter_by_wire() with the migration's own note of what was agreed. */
+static int pick_arbiter(void *arg, uint32_t wire, struct arbiter *out, struct err *e)
+{
+	struct migration *m = arg;
+	int rc = arbiter_by_wire(m, wire, out, e);
+
+	if (!rc)
+		m->params.arbiter = *out;
+	return rc;
+}
+
+int receive_begin(struct vmm *v, struct err *e)
+{
+	struct migration *m;
+	int rc;
+
+	rc = migration_create(v, MIGRATE_DESTINATION, &m, e);
+	if (rc)
+		return rc;
+	rc = stream_listen(v->opt.incoming, &m->listener, e);
+	if (rc)
+		goto out;
+	/* No incarnation but the first can be the default's: then it is the source that says. */
+	m->params.incarnation = v->opt.incarnation > 1 ? v->opt.incarnation : 0;
+	m->params.pick_arbiter = pick_arbiter;
+	m->params.arbiter = arbiter_none_make(&m->none);
+	m->params.populate_ahead = true;
+	m->params.link = migrate_link_at(m->listener);
+	rc = destination_create(&m->destination, &m->params, e);
+	if (rc)
+		goto out;
+	if (pthread_create(&m->thread, NULL, destination_thread, m)) {
+		rc = err_set(e, -EAGAIN, "cannot start the migration thread");
+		goto out;
+	}
+	m->started = true;
+	v->migration = m;
+	log_info("waiting for a domain at %s", stream_listener_address(m->listener));
+	return 0;
+out:
+	migration_destroy(m);
+	return rc;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm - one drover-hv process: a machine and what is around it.
+ *
+ *     main.c      options, signals, exit code
+ *     vmm.c       states of the domain (docs/control.md), guest events, commands about them
+ *     loop.c      main thread: epoll, timers, work from other threads
+ *     ctl.c       control socket
+ *     console.c   serial port <-> socket or terminal
+ *     gate.c      lease page -> HOLD_GATE (rule G)
+ *     guest_kvm.c migrate.c receive.c arbiter.c   the migration engine's side
+ *
+ * Main thread only, unless said otherwise.  From another thread (the engine's):
+ * loop_post(v->loop, fn, arg).  machine_*() may be called from any thread.
+ */
+#ifndef DROVER_HV_CMD_VMM_H
+#define DROVER_HV_CMD_VMM_H
+
+#include "base/err.h"
+#include "base/log.h"
+#include "cmd/drover-hv/ctl.h"
+#include "cmd/drover-hv/loop.h"
+#include "conf/domain.h"
+#include "hv/machine.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum vmm_state {
+	VMM_INCOMING,  /* waits for a migration */
+	VMM_RUNNING,
+	VMM_PAUSED,
+	VMM_GATED,
+	VMM_GRANTED,   /* migration source after GRANT: must ask before it may run (rule H) */
+	VMM_GONE,      /* handed over; the process ends by itself */
+	VMM_STOPPED,   /* powered off, reset with --no-reboot, crashed */
+};
+
+struct vmm_options {
+	enum log_level log_level;
+	const char *file;          /* domain file, "-" for standard input */
+	const char *name;          /* instead of the file's, or NULL */
+	uint64_t incarnation;
+	const char *control;       /* path of the control socket, or NULL for none */
+	const char *lease;         /* lease page, or NULL: no gate */
+	const char *incoming;      /* address to receive a migration at, or NULL */
+	const char *console;       /* "stdio", path of a socket, or NULL for <control without .sock>.console */
+	bool no_reboot;            /* a guest's reset ends the process */
+	bool paused;               /* do not start by itself */
+	bool no_arbiter;           /* a migration may be decided without disk or cluster */
+};
+
+struct migration; /* helper structure of migrate.c and receive.c */
+struct gate;
+struct console;
+
+struct vmm {
+	struct vmm_options opt;
+	struct domain_conf *conf;
+	struct loop *loop;
+	struct ctl *ctl;             /* NULL without --control */
+	struct machine *machine;
+	struct console *console;
+	struct gate *gate;           /* NULL without --lease */
+	struct migration *migration; /* owned by migrate.c/receive.c; NULL when there was none */
+	uint64_t incarnation;        /* of the ownership this process has or waits for */
+	enum vmm_state state;
+	char log_name[80];           /* "drover-hv web", in front of every line */
+	char why[160];               /* "operator", "migration", ... */
+	int exit_code;
+	struct loop_timer *stop_timer; /* force after the power button did not help */
+	struct loop_timer *announce_timer;
+	unsigned int announce_round;
+	struct loop_timer *reset_timer; /* a guest's reset that a migration made wait */
+	/* Set by the migration side: what it adds to the answers of `query` and `stats`. */
+	void (*query_more)(struct vmm *v, json_t *answer);
+	void (*stats_more)(struct vmm *v, json_t *answer);
+};
+
+const char *vmm_state_name(enum vmm_state s);
+
+/** vmm_set_state() - note it and tell every client ("state" event) */
+void vmm_set_state(struct vmm *v, enum vmm_state s, const char *why);
+
+/**
+ * vmm_update_state() - running, paused or gated, by who holds the machine
+ * For states between incoming and gone the holders decide; others stay.
+ */
+void vmm_update_state(struct vmm *v);
+
+/**
+ * vmm_start() - the domain may run here: give HOLD_START back
+ * For a fresh start after boot and disks, and for the destination after COMMITTED.
+ * A lease that is not valid keeps it gated; that is not an error.
+ */
+int vmm_start(struct vmm *v, struct err *e);
+
+/** vmm_announce() - tell the network that the domain is here now; after a migration, repeats by itself */
+void vmm_announce(struct vmm *v);
+
+/** vmm_end() - leave the main loop with @exit_code */
+void vmm_end(struct vmm *v, int exit_code);
+
+/** vmm_init() - fill @v, whose opt is set: loop, domain, machine, console, control socket, gate */
+int vmm_init(struct vmm *v, struct err *e);
+/** vmm_fini() - take it all down again, whatever there is of it */
+void vmm_fini(struct vmm *v);
+
+extern const struct ctl_command vmm_commands[];
+
+/*
+ * The migration side (guest_kvm.c, migrate.c, receive.c, arbiter.c).  migration_init() comes after
+ * vmm_init(): it adds its commands with ctl_add() and, with opt.incoming, begins to listen; from
+ * then on it is up to it to open the disks and call vmm_start().  migration_fini() comes before
+ * vmm_fini(), with v->migration still there: stop threads, tell the peer.
+ */
+int migration_init(struct vmm *v, struct err *e);
+void migration_fini(struct vmm *v);
+
+/* gate.c: see there */
+int gate_create(struct gate **out, struct vmm *v, const char *path, struct err *e);
+/** gate_stop() - before the machine goes: it is not held any more; gate_allows() still answers */
+void gate_stop(struct gate *g);
+/** gate_destroy() - after the machine's disks, which ask it */
+void gate_destroy(struct gate *g);
+/** gate_allows() - rule G: is the lease valid now?  Any thread; a NULL gate allows. */
+bool gate_allows(const struct gate *g);
+
+/* console.c: see there */
+int console_create(struct console **out, struct vmm *v, const char *where, struct err *e);
+void console_destroy(struct console *c);
+/** console_flush() - show what the guest has written so far, as far as somebody takes it at once */
+void console_flush(struct console *c);
+/** console_where() - "stdio" or the path of the socket */
+const char *console_where(const struct console *c);
+
+#endif

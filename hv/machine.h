@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * machine - one domain: memory, vCPUs, platform devices, virtio devices.
+ *
+ * Life of a machine:
+ *
+ *     create ──> boot ──────────────> start ──> hold/release ... ──> destroy
+ *            └─> load (migration) ──┘
+ *
+ * It runs when nobody holds it.  Whoever wants it stopped takes a hold of his
+ * own and gives it back when done; several may hold it at once, so an operator's
+ * pause survives a failed migration, and a lease that returns does not undo the
+ * operator's pause (rules G, H).  On return of machine_hold() no vCPU runs and
+ * no device writes to memory or disk.
+ *
+ * Reset loads the state saved right after creation and boots again, so a device
+ * whose table is right needs no reset code of its own.
+ *
+ * Threads: any, unless a function says otherwise; a mutex inside orders them.
+ * The event callback comes from vCPU threads and must not call back.
+ */
+#ifndef DROVER_HV_MACHINE_H
+#define DROVER_HV_MACHINE_H
+
+#include "base/err.h"
+#include "conf/domain.h"
+#include "hv/memory.h"
+#include "hv/serial.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MACHINE_STATE_MAX (64u << 20) /* saved state of one machine, upper bound (rule S) */
+#define MACHINE_QUIESCE_MS 5000       /* disk requests in flight may take that long to drain */
+
+enum machine_event {
+	MACHINE_RESET,       /* the guest asked for a reset, or triple-faulted */
+	MACHINE_POWEROFF,
+	MACHINE_CRASH,       /* KVM cannot go on; the text says why */
+};
+
+enum machine_holder {
+	HOLD_START = 1 << 0,     /* until machine_release(HOLD_START): not started yet */
+	HOLD_OPERATOR = 1 << 1,
+	HOLD_MIGRATION = 1 << 2,
+	HOLD_GATE = 1 << 3,      /* the lease ended (rule G) */
+	HOLD_EVENT = 1 << 4,     /* reset, power-off or crash waits for its handling */
+};
+
+struct machine_options {
+	const struct domain_conf *conf;   /* must outlive the machine */
+	uint64_t incarnation;
+	/* Rule G, asked by disks before each write; any thread, must not block. */
+	bool (*may_submit)(void *arg);
+	/* From a vCPU thread that has stopped itself; @text lives only during the call. */
+	void (*event)(void *arg, enum machine_event what, const char *text);
+	void *arg;
+};
+
+struct machine;
+
+/**
+ * machine_create() - build everything, held by HOLD_START; opens no disk
+ * Return: 0; -ENODEV when there is no usable /dev/kvm; -ENOMEM; or what a device said.
+ */
+int machine_create(struct machine **out, const struct machine_options *o, struct err *e);
+void machine_destroy(struct machine *m);
+
+/**
+ * machine_boot() - put kernel, initrd and tables into memory and the first vCPU at the entry
+ * Return: 0; -ENOENT for a missing file; -EINVAL for a file that is no kernel.
+ */
+int machine_boot(struct machine *m, struct err *e);
+
+/** machine_disks_open() - take all disks for @incarnation (hv/disk_lock.h); all or none */
+int machine_disks_open(struct machine *m, uint64_t incarnation, struct err *e);
+/** machine_disks_close() - let others have them; only while held */
+void machine_disks_close(struct machine *m);
+
+/**
+ * machine_hold() - stop for @who; 0 when everything stands still
+ * -ETIMEDOUT when a vCPU or a device does not come to rest; the hold is taken all the same.
+ */
+int machine_hold(struct machine *m, enum machine_holder who, struct err *e);
+/** machine_hold_nowait() - the same without waiting; a later machine_hold() waits */
+void machine_hold_nowait(struct machine *m, enum machine_holder who);
+/** machine_release() - give @who's hold back; runs when no other is left */
+int machine_release(struct machine *m, enum machine_holder who, struct err *e);
+/** machine_holders() - who holds it now, bits of enum machine_holder; 0 = it runs */
+unsigned int machine_holders(struct machine *m);
+
+/** machine_reset() - as after power-on; handles HOLD_EVENT; others' holds stay */
+int machine_reset(struct machine *m, struct err *e);
+/** machine_power_button() - ask the guest to shut down (ACPI power button) */
+void machine_power_button(struct machine *m);
+
+struct gmem *machine_memory(struct machine *m);
+struct serial *machine_serial(struct machine *m);
+
+/** machine_save() - all device and vCPU state, malloc'ed; only while held */
+int machine_save(struct machine *m, uint8_t **buf, size_t *len, struct err *e);
+/**
+ * machine_load() - check and load what machine_save() made elsewhere; only while held
+ * The bytes are hostile (rule S).  On error the machine is of no more use: destroy it.
+ */
+int machine_load(struct machine *m, const uint8_t *buf, size_t len, struct err *e);
+
+/** machine_describe() - what two ends of a migration must have in common; caller owns it */
+json_t *machine_describe(struct machine *m);
+/** machine_match() - -EINVAL with what differs between @theirs and this machine */
+int machine_match(struct machine *m, const json_t *theirs, struct err *e);
+
+/* Dirty pages, one bit each (rule D): KVM's log and what the VMM itself wrote. */
+
+/** machine_dirty_start() - record writes from now on; whatever was before counts as dirty */
+int machine_dirty_start(struct machine *m, struct err *e);
+void machine_dirty_stop(struct machine *m);
+/** machine_dirty_fetch() - OR region @id's dirty pages into @bitmap */
+int machine_dirty_fetch(struct machine *m, uint32_t id, uint64_t *bitmap, struct err *e);
+/**
+ * machine_dirty_clear() - record writes to [@first, @first + @count) again
+ * @first, @count: pages, multiples of 64 (the region's end excepted)
+ * @bitmap: the whole region's; only pages whose bit is set are re-armed.  Several threads may
+ * call it for different ranges.
+ */
+int machine_dirty_clear(struct machine *m, uint32_t id, uint64_t first, uint64_t count,
+			const uint64_t *bitmap, struct err *e);
+/** machine_throttle() - hold vCPUs back for @percent (0..99) of the time */
+void machine_throttle(struct machine *m, unsigned int percent);
+
+/**
+ * machine_announce() - tell the network that the guest is here now (after a migration)
+ * @round: 0 the first time; the guest itself is asked to announce in round 0
+ * Return: milliseconds until it should be called with @round + 1, or -1 when done.
+ */
+int machine_announce(struct machine *m, unsigned int round);
+
+/** machine_stats() - {vcpus: [...], disks: [...], nics: [...], memory: {...}}; caller owns it */
+json_t *machine_stats(struct machine *m);
+/** machine_print() - the state tables, all or of one @device; NULL when there is none; only while held */
+json_t *machine_print(struct machine *m, const char *device);
+
+#endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * throttle - hold a domain's vCPUs back for a share of the time, so that a guest which
+ * writes faster than the network carries can still be migrated.
+ *
+ *     |<------- 10 ms ------->|
+ *     | held, percent  | runs |
+ *
+ * A thread takes and gives back a hold of its own; it exists only while it is needed.
+ */
+#include "hv/vcpu.h"
+
+#include "base/clock.h"
+
+#define PERIOD_NS (10 * NS_PER_MS)
+
+/* With the lock held; a change of mind wakes it early. */
+static void nap(struct vcpus *s, uint64_t ns)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)ns;
+	if (until.tv_nsec >= (long)NS_PER_SEC) {
+		until.tv_sec++;
+		until.tv_nsec -= (long)NS_PER_SEC;
+	}
+	pthread_cond_timedwait(&s->throttle_wake, &s->lock, &until);
+}
+
+static void *throttle_main(void *arg)
+{
+	struct vcpus *s = arg;
+
+	pthread_setname_np(pthread_self(), "throttle");
+	pthread_mutex_lock(&s->lock);
+	while (s->throttle_percent && !s->quit) {
+		uint64_t held = PERIOD_NS * s->throttle_percent / 100;
+
+		pthread_mutex_unlock(&s->lock);
+		vcpus_hold(s, VCPU_HOLD_THROTTLE);
+		pthread_mutex_lock(&s->lock);
+		nap(s, held);
+		pthread_mutex_unlock(&s->lock);
+		vcpus_release(s, VCPU_HOLD_THROTTLE);
+		pthread_mutex_lock(&s->lock);
+		nap(s, PERIOD_NS - held);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+void vcpus_throttle(struct vcpus *s, unsigned int percent)
+{
+	bool start, stop;
+
+	pthread_mutex_lock(&s->lock);
+	s->throttle_percent = percent > 99 ? 99 : percent;
+	start = s->throttle_percent && !s->throttle_running;
+	stop = !s->throttle_percent && s->throttle_running;
+	if (start)
+		s->throttle_running = pthread_create(&s->throttle_thread, NULL, throttle_main, s) == 0;
+	pthread_cond_signal(&s->throttle_wake);
+	pthread_mutex_unlock(&s->lock);
+	if (stop) {
+		pthread_join(s->throttle_thread, NULL);
+		s->throttle_running = false;
+	}
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio - devices of VIRTIO 1.2 over PCI, modern only.
+ *
+ *   hv/virtio.c      a device: features, status, its queues, its thread, its state
+ *   hv/virtqueue.c   the split ring: pop, push, event index (virtqueue.h)
+ *   hv/virtio_pci.c  registers, MSI-X, ioeventfds
+ *   hv/virtio_{blk,net,rng,console}.c
+ *
+ * What machine.c does with them:
+ *
+ *   create     virtio_blk_create(), ...: on the PCI bus, thread waiting, nothing opened
+ *   open       virtio_blk_open() takes the disk: at start, or on a migration's destination
+ *              only at take_over
+ *   start      virtio_dev_start(): may touch guest memory from now on
+ *   quiesce    virtio_dev_quiesce(): what was in flight has completed, nothing more is taken
+ *              from the rings; on return the device writes neither memory nor disk
+ *   save/load  entries of virtio_dev_state(), while quiet (after create, before start)
+ *   start      again; looks at every ring once, as a notification may have been lost
+ *   destroy
+ *
+ * Threads: each device has one thread, which alone touches the rings; vCPU threads
+ * come in by registers.  One mutex per device; a kick is an eventfd.
+ *
+ * Rule D: guest memory is marked dirty after data arrived in it, rings included.
+ * Rule S: a ring that makes no sense stops the device (DEVICE_NEEDS_RESET), nothing else.
+ * Rule G: env->may_submit() is asked before each request that writes to a disk is
+ * taken from its ring.  After it said no, the request waits there until it says yes.
+ */
+#ifndef DROVER_HV_VIRTIO_H
+#define DROVER_HV_VIRTIO_H
+
+#include "base/err.h"
+#include "conf/domain.h"
+#include "hv/disk_lock.h"
+#include "hv/memory.h"
+#include "hv/pci.h"
+#include "hv/state.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define VIRTIO_DEV_STATES_MAX 2
+
+/* What all devices of a machine share; kept by pointer, must outlive them. */
+struct virtio_env {
+	struct gmem *mem;
+	struct irq *irq;
+	struct pci_bus *pci;
+	/* Rule G: may the domain submit writes to its disks now?  Any thread, must not
+	 * block.  Required: a machine without a gate gives one that says true. */
+	bool (*may_submit)(void *arg);
+	void *arg;
+};
+
+struct virtio_dev;
+
+const char *virtio_dev_name(const struct virtio_dev *v); /* "blk0", "net0", "rng0", "console0" */
+void virtio_dev_destroy(struct virtio_dev *v);
+
+/** virtio_dev_start() - let the device work; a device that never opened its disk answers IOERR */
+int virtio_dev_start(struct virtio_dev *v, struct err *e);
+
+/**
+ * virtio_dev_quiesce() - stop it, with nothing in flight
+ * Return: 0 (also when it is quiet already), or -ETIMEDOUT "blk0: 3 requests still in
+ * flight after 5000 ms"; it then still drains and takes nothing new: call again, or start.
+ *
+ * To stop many devices ask all with virtio_dev_quiesce_begin() first, then wait for each.
+ */
+int virtio_dev_quiesce(struct virtio_dev *v, unsigned int timeout_ms, struct err *e);
+void virtio_dev_quiesce_begin(struct virtio_dev *v);
+
+/**
+ * virtio_dev_state() - the entries that a migration must carry of this device
+ * @out: room for VIRTIO_DEV_STATES_MAX
+ * Return: how many.  Names are unique in the machine.
+ */
+size_t virtio_dev_state(struct virtio_dev *v, struct state_entry *out);
+
+/** virtio_dev_reset() - as after power-on, for a machine that restarts; quiet devices only */
+void virtio_dev_reset(struct virtio_dev *v);
+
+/** virtio_dev_stats() - {"name": "blk0", "reads": ..., ...}; caller owns the object */
+json_t *virtio_dev_stats(struct virtio_dev *v);
+
+/* --- block --- */
+
+struct virtio_blk_conf {
+	const char *path;        /* kept as a copy */
+	bool readonly;
+	bool direct;             /* O_DIRECT */
+	const char *serial;      /* <= 20 bytes, NULL: "drover-diskN" */
+};
+
+int virtio_blk_create(struct virtio_env *env, unsigned int index, const struct virtio_blk_conf *c,
+		      struct virtio_dev **out, struct err *e);
+
+/**
+ * virtio_blk_open() - lock the disk as @me (disk_lock.h), open it, learn its size
+ * Quiet devices only; once until virtio_blk_release().  After a migration's load the disk must
+ * be as large as the guest was told, -EINVAL if not.
+ */
+int virtio_blk_open(struct virtio_dev *v, const struct disk_holder *me, struct err *e);
+
+/** virtio_blk_release() - close and unlock it; quiet devices only */
+void virtio_blk_release(struct virtio_dev *v);
+
+/* --- net --- */
+
+struct virtio_net_conf {
+	uint8_t mac[6];
+	int tap_fd;              /* opened by net/tap.h with a vnet header; owned from success on; -1: no link */
+};
+
+int virtio_net_create(struct virtio_env *env, unsigned int index, const struct virtio_net_conf *c,
+		      struct virtio_dev **out, struct err *e);
+
+/**
+ * virtio_net_announce() - the guest is somewhere else now: ask it to announce itself
+ * Sets STATUS.ANNOUNCE if the driver negotiated it.  The host's own frames (net/announce.h)
+ * go out of virtio_net_transmit().
+ */
+void virtio_net_announce(struct virtio_dev *v);
+
+/** virtio_net_mac() - its six bytes; the guest's own after a migration's load */
+const uint8_t *virtio_net_mac(const struct virtio_dev *v);
+
+/** virtio_net_transmit() - send a frame as if the guest had; for RARP at migration's end */
+int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, struct err *e);
+
+/* --- entropy --- */
+
+int virtio_rng_create(struct virtio_env *env, unsigned int index, struct virtio_dev **out,
+		      struct err *e);
+
+#endif

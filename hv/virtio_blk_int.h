@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* virtio_blk_int - what virtio_blk.c (the device) and virtio_blk_request.c (its requests) share. */
+#ifndef DROVER_HV_VIRTIO_BLK_INT_H
+#define DROVER_HV_VIRTIO_BLK_INT_H
+
+#include "hv/block.h"
+#include "hv/virtio_int.h"
+
+#define BLK_QUEUE_SIZE 128
+#define BLK_SECTOR 512u
+#define BLK_ID_LEN 20
+#define BLK_DISCARD_MAX (1u << 22)        /* sectors: 2 GiB at a time */
+
+/* VIRTIO 1.2 5.2.3 */
+#define BLK_F_FLUSH (1ull << 9)
+
+struct blk_request {
+	struct block_req io;
+	struct virtio_blk *blk;
+	struct blk_request *next;    /* in the free list */
+	uint32_t type;
+	uint32_t data_len;
+	struct virtq_elem el;
+	struct iovec iov[VIRTQ_SEGS_MAX];
+};
+
+struct virtio_blk {
+	struct virtio_dev v;         /* first: state tables point here */
+	char *path;
+	bool readonly, direct;
+	char serial[BLK_ID_LEN + 1];
+	struct block *block;         /* NULL until open */
+	struct disk_lock *lock;
+	uint64_t capacity;           /* bytes, as the guest knows it; 0 = not opened yet */
+	uint32_t sector_size;
+	struct blk_request *requests, *free;
+	unsigned int in_flight;
+	bool starved;                /* the ring has more, but all requests were in use */
+	uint64_t reads, writes, flushes, discards, errors, read_bytes, write_bytes;
+};
+
+static inline struct virtio_blk *virtio_blk_of(struct virtio_dev *v)
+{
+	return (struct virtio_blk *)v;
+}
+
+/* virtio_blk_request.c: the hooks of struct virtio_ops that deal with requests */
+void virtio_blk_kick(struct virtio_dev *v, unsigned int q);
+void virtio_blk_event(struct virtio_dev *v, unsigned int s, uint32_t events);
+
+#endif

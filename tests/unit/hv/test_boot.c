@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernel loaders and ACPI tables: what a good image leads to, and that a bad one is refused by name. */
+#include "hv/acpi.h"
+#include "hv/boot.h"
+#include "hv/pci.h"
+#include "hv/power.h"
+#include "hv/vcpu_state.h"
+
+#include "tests/unit/hv/guest_code.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#define MIB (1ull << 20)
+
+static struct gmem *mem;
+
+static int setup(void **state)
+{
+	return gmem_create(&mem, 64 * MIB, BACKING_MEMFD, NULL);
+}
+
+static int teardown(void **state)
+{
+	gmem_destroy(mem);
+	return 0;
+}
+
+static uint64_t peek(uint64_t gpa, size_t len)
+{
+	uint64_t v = 0;
+
+	assert_int_equal(gmem_read(mem, gpa, &v, len), 0);
+	return v;
+}
+
+static int load(const void *image, size_t len, size_t initrd, const char *cmdline,
+		struct boot_entry *entry, struct err *e)
+{
+	uint8_t *module = calloc(1, initrd + 1);
+	struct boot_options o = {
+		.kernel = { image, len, "k" },
+		.initrd = { module, initrd, "i" },
+		.cmdline = cmdline,
+		.rsdp = 0xe0000,
+	};
+	int ret;
+
+	memset(module, 'I', initrd);
+	ret = boot_load(mem, &o, entry, e);
+	free(module);
+	return ret;
+}
+
+/* --- PVH --- */
+
+static const uint8_t code[] = { 0xf4 };
+
+static void test_pvh_image_is_loaded_and_described(void **state)
+{
+	struct boot_entry entry;
+	struct pvh_file f;
+
+	pvh_build(&f, code, sizeof(code));
+	assert_int_equal(load(&f, sizeof(f), 5000, "hello", &entry, NULL), 0);
+	assert_int_equal(entry.mode, BOOT_PVH);
+	assert_int_equal(entry.rip, GUEST_CODE);
+	assert_int_equal(peek(GUEST_CODE, 1), 0xf4);
+	assert_int_equal(peek(entry.arg, 4), 0x336ec578);
+	assert_int_equal(peek(entry.arg + 12, 4), 1);          /* one module */
+	assert_int_equal(peek(peek(entry.arg + 16, 8), 8), 64 * MIB - 8192);
+	assert_int_equal(peek(64 * MIB - 8192, 1), 'I');
+	assert_int_equal(peek(peek(entry.arg + 24, 8), 5), 0x6f6c6c6568); /* "hello" */
+	assert_int_equal(peek(entry.arg + 32, 8), 0xe0000);
+	assert_int_equal(peek(peek(entry.arg + 40, 8) + 8, 8), BOOT_LOW_END);
+}
+
+static void test_every_cut_of_an_elf_file_is_refused(void **state)
+{
+	struct boot_entry entry;
+	struct pvh_file f;
+	struct err e;
+
+	pvh_build(&f, code, sizeof(code));
+	for (size_t len = 0; len < offsetof(struct pvh_file, code) + sizeof(f.code); len++)
+		assert_int_not_equal(load(&f, len, 0, "", &entry, &e), 0);
+	assert_non_null(strstr(e.text, "k: truncated"));
+}
+
+static void test_elf_without_pvh_note_is_refused(void **state)
+{
+	struct boot_entry entry;
+	struct pvh_file f;
+	struct err e;
+
+	pvh_build(&f, code, sizeof(code));
+	f.note.head.n_type = 17;
+	assert_int_equal(load(&f, sizeof(f), 0, "", &entry, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "PVH"));
+}
+
+static void test_segment_outside_of_memory_is_refused(void **state)
+{
+	static const uint64_t places[] = { 64 * MIB, 64 * MIB - 8, 0, 0x9000, UINT64_MAX - 100 };
+	struct boot_entry entry;
+	struct pvh_file f;
+
+	for (size_t i = 0; i < 5; i++) {
+		pvh_build(&f, code, sizeof(code));
+		f.phdr[1].p_paddr = places[i];
+		assert_int_not_equal(load(&f, sizeof(f), 0, "", &entry, NULL), 0);
+	}
+	pvh_build(&f, code, sizeof(code));
+	f.phdr[1].p_memsz = UINT64_MAX;
+	assert_int_not_equal(load(&f, sizeof(f), 0, "", &entry, NULL), 0);
+	f.phdr[1].p_memsz = 1;
+	assert_int_equal(load(&f, sizeof(f), 0, "", &entry, NULL), -EINVAL);
+}
+
+static void test_initrd_too_large_is_refused(void **state)
+{
+	struct boot_entry entry;
+	struct pvh_file f;
+	struct err e;
+
+	pvh_build(&f, code, sizeof(code));
+	assert_int_equal(load(&f, sizeof(f), 64 * MIB, "", &entry, &e), -ENOSPC);
+	assert_non_null(strstr(e.text, "initrd"));
+}
+
+/* --- bzImage --- */
+
+struct bzimage {
+	uint8_t setup[1024]; /* setup_sects = 1 */
+	uint8_t kernel[8192];
+};
+
+static void put(uint8_t *p, uint64_t v, size_t len)
+{
+	memcpy(p, &v, len);
+}
+
+static void bzimage_build(struct bzimage *b)
+{
+	memset(b, 0, sizeof(*b));
+	b->setup[0x1f1] = 1;
+	put(b->setup + 0x1f4, sizeof(b->kernel) / 16, 4);
+	memcpy(b->setup + 0x202, "HdrS", 4);
+	put(b->setup + 0x206, 0x20f, 2);
+	put(b->setup + 0x22c, 0x7fffffff, 4);
+	put(b->setup + 0x236, 1, 2);
+	put(b->setup + 0x238, 2047, 4);
+	put(b->setup + 0x258, 16 * MIB, 8);
+	put(b->setup + 0x260, 1 * MIB, 4);
+	memset(b->kernel, 'K', sizeof(b->kernel));
+}
+
+static void test_bzimage_is_loaded_and_told_of_memory(void **state)
+{
+	struct boot_entry entry;
+	struct bzimage b;
+
+	bzimage_build(&b);
+	assert_int_equal(load(&b, sizeof(b), 4096, "root=/dev/vda", &entry, NULL), 0);
+	assert_int_equal(entry.mode, BOOT_LINUX64);
+	assert_int_equal(entry.rip, 16 * MIB + 0x200);
+	assert_int_equal(peek(16 * MIB, 1), 'K');
+	assert_int_equal(peek(entry.arg + 0x70, 8), 0xe0000);        /* RSDP */
+	assert_int_equal(peek(entry.arg + 0x210, 1), 0xff);          /* type_of_loader */
+	assert_int_equal(peek(entry.arg + 0x218, 4), 64 * MIB - 4096); /* initrd */
+	assert_int_equal(peek(entry.arg + 0x21c, 4), 4096);
+	assert_int_equal(peek(peek(entry.arg + 0x228, 4), 5), 0x746f6f72 | (uint64_t)'=' << 32);
+	assert_int_equal(peek(entry.arg + 0x1e8, 1), 4);             /* E820: low, hole, high, ECAM */
+	assert_int_equal(peek(entry.arg + 0x2d0 + 2 * 20 + 8, 8), 63 * MIB);
+	assert_int_equal(peek(entry.arg + 0x2d0 + 3 * 20, 8), PCI_ECAM_BASE);
+}
+
+static void test_bad_bzimages_are_refused(void **state)
+{
+	struct boot_entry entry;
+	struct bzimage b;
+	struct err e;
+
+	bzimage_build(&b);
+	for (size_t len = 0; len < sizeof(b); len += 7)
+		assert_int_not_equal(load(&b, len, 0, "", &entry, NULL), 0);
+	put(b.setup + 0x236, 0, 2);
+	assert_int_equal(load(&b, sizeof(b), 0, "", &entry, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "64-bit entry"));
+	bzimage_build(&b);
+	put(b.setup + 0x258, 0x1000, 8);
+	assert_int_equal(load(&b, sizeof(b), 0, "", &entry, &e), -EINVAL);
+	put(b.setup + 0x258, 60 * MIB, 8);
+	put(b.setup + 0x260, 8 * MIB, 4);
+	assert_int_equal(load(&b, sizeof(b), 0, "", &entry, &e), -ENOSPC);
+	assert_non_null(strstr(e.text, "68 MiB"));
+}
+
+static void test_command_line_too_long_is_refused(void **state)
+{
+	struct boot_entry entry;
+	struct bzimage b;
+	char line[2100];
+	struct err e;
+
+	bzimage_build(&b);
+	memset(line, 'x', sizeof(line));
+	line[2048] = '\0';
+	assert_int_equal(load(&b, sizeof(b), 0, line, &entry, &e), -EINVAL);
+	assert_string_equal(e.text, "cmdline: 2048 bytes, this kernel takes at most 2047");
+	line[2047] = '\0';
+	assert_int_equal(load(&b, sizeof(b), 0, line, &entry, &e), 0);
+}
+
+static void test_something_else_is_no_kernel(void **state)
+{
+	struct boot_entry entry;
+	struct err e;
+
+	assert_int_equal(load("#!/bin/sh\n", 10, 0, "", &entry, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "k: not a kernel"));
+}
+
+static void test_registers_follow_the_protocols(void **state)
+{
+	struct boot_entry linux64 = { BOOT_LINUX64, 0x1000200, BOOT_ZERO_PAGE };
+	struct boot_entry pvh = { BOOT_PVH, 0x100000, BOOT_START_INFO };
+	struct vcpu_state s = { 0 };
+
+	assert_int_equal(boot_registers(mem, &linux64, &s, NULL), 0);
+	assert_int_equal(s.regs.rsi, BOOT_ZERO_PAGE);
+	assert_int_equal(s.sregs.cs.l, 1);
+	assert_int_equal(s.sregs.cs.selector, 0x10);
+	assert_int_equal(s.sregs.efer, 0x500);
+	/* the last 2 MiB below 4 GiB are mapped to themselves */
+	assert_int_equal(peek(BOOT_PAGE_TABLES + 5 * 4096 + 511 * 8, 8) & ~0xfffull, 0xffe00000);
+	assert_int_equal(boot_registers(mem, &pvh, &s, NULL), 0);
+	assert_int_equal(s.regs.rbx, BOOT_START_INFO);
+	assert_int_equal(s.regs.rsi, 0);
+	assert_int_equal(s.sregs.cr0 & 0x80000001, 1);
+	assert_int_equal(s.sregs.cs.db, 1);
+}
+
+/* --- ACPI --- */
+
+static uint8_t sum(uint64_t gpa, size_t len)
+{
+	uint8_t s = 0;
+
+	for (size_t i = 0; i < len; i++)
+		s = (uint8_t)(s + peek(gpa + i, 1));
+	return s;
+}
+
+/* The table @signature, found as an operating system finds it, checksum verified. */
+static uint64_t table(uint64_t rsdp, const char *signature, uint32_t *len)
+{
+	uint64_t xsdt = peek(rsdp + 24, 8);
+	size_t n = (peek(xsdt + 4, 4) - 36) / 8;
+
+	assert_int_equal(sum(rsdp, 20), 0);
+	assert_int_equal(sum(rsdp, 36), 0);
+	assert_int_equal(sum(xsdt, peek(xsdt + 4, 4)), 0);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t t = peek(xsdt + 36 + i * 8, 8);
+		uint32_t want;
+
+		memcpy(&want, signature, 4);
+		*len = (uint32_t)peek(t + 4, 4);
+		assert_int_equal(sum(t, *len), 0);
+		if (peek(t, 4) == want)
+			return t;
+	}
+	return 0;
+}
+
+static void test_madt_lists_every_vcpu(void **state)
+{
+	static const uint32_t counts[] = { 1, 2, 32, 255 };
+
+	for (size_t c = 0; c < 4; c++) {
+		uint32_t len, found = 0;
+		uint64_t rsdp, madt;
+
+		assert_int_equal(acpi_build(mem, counts[c], &rsdp, NULL), 0);
+		madt = table(rsdp, "APIC", &len);
+		assert_int_not_equal(madt, 0);
+		for (uint64_t at = madt + 44; at < madt + len; at += peek(at + 1, 1)) {
+			if (peek(at, 1) != 0)
+				continue;
+			assert_int_equal(peek(at + 3, 1), found); /* APIC id */
+			found++;
+		}
+		assert_int_equal(found, counts[c]);
+	}
+}
+
+static void test_fadt_says_how_to_power_off(void **state)
+{
+	uint32_t len;
+	uint64_t rsdp, fadt, dsdt;
+
+	assert_int_equal(acpi_build(mem, 1, &rsdp, NULL), 0);
+	fadt = table(rsdp, "FACP", &len);
+	assert_int_equal(len, 268);
+	assert_int_equal(peek(fadt + 112, 4), 0x100400);
+	assert_int_equal(peek(fadt + 116 + 4, 8), POWER_RESET);
+	assert_int_equal(peek(fadt + 128, 1), POWER_RESET_VALUE);
+	assert_int_equal(peek(fadt + 244 + 4, 8), POWER_SLEEP_CONTROL);
+	assert_int_equal(peek(fadt + 256 + 4, 8), POWER_SLEEP_STATUS);
+	dsdt = peek(fadt + 140, 8);
+	assert_int_equal(peek(dsdt, 4), 0x54445344);
+	assert_int_equal(sum(dsdt, peek(dsdt + 4, 4)), 0);
+}
+
+static void test_mcfg_points_at_ecam(void **state)
+{
+	uint32_t len;
+	uint64_t rsdp, mcfg;
+
+	assert_int_equal(acpi_build(mem, 1, &rsdp, NULL), 0);
+	mcfg = table(rsdp, "MCFG", &len);
+	assert_int_equal(peek(mcfg + 44, 8), PCI_ECAM_BASE);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_pvh_image_is_loaded_and_described),
+		TEST(test_every_cut_of_an_elf_file_is_refused),
+		TEST(test_elf_without_pvh_note_is_refused),
+		TEST(test_segment_outside_of_memory_is_refused),
+		TEST(test_initrd_too_large_is_refused),
+		TEST(test_bzimage_is_loaded_and_told_of_memory),
+		TEST(test_bad_bzimages_are_refused),
+		TEST(test_command_line_too_long_is_refused),
+		TEST(test_something_else_is_no_kernel),
+		TEST(test_registers_follow_the_protocols),
+		TEST(test_madt_lists_every_vcpu),
+		TEST(test_fadt_says_how_to_power_off),
+		TEST(test_mcfg_points_at_ecam),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Disks of whole domains: who may have them, and what is said to whom may not.
+
+usage: test_disks.py DROVER_HV PAYLOAD        (exit 77 without /dev/kvm)
+"""
+import fcntl
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+F_OFD_SETLK = 37
+EXIT_REFUSED = 5
+EXIT_NOTFOUND = 3
+
+
+class Control:
+    """The control socket of one drover-hv."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        end = time.monotonic() + 10
+        while True:
+            try:
+                self.sock.connect(path)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+        self.lines = self.sock.makefile("rw")
+        self.lines.readline()
+
+    def command(self, name, **arguments):
+        self.lines.write(json.dumps({"execute": name, "arguments": arguments, "id": 1}) + "\n")
+        self.lines.flush()
+        while True:
+            answer = json.loads(self.lines.readline())
+            if "error" in answer:
+                raise AssertionError(f"{name}: {answer['error']}")
+            if "return" in answer:
+                return answer["return"]
+
+
+def stopped(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+class Disks(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.TemporaryDirectory(prefix="drover-disks-")
+        self.disk = os.path.join(self.dir.name, "disk.img")
+        with open(self.disk, "wb") as f:
+            f.truncate(8 << 20)
+        self.yaml = os.path.join(self.dir.name, "web.yaml")
+        with open(self.yaml, "w", encoding="ascii") as f:
+            f.write(f"name: web\nuuid: 0b8e0f0e-1c1a-4a2b-9d8f-3a1b2c3d4e5f\nmemory: 64M\nvcpus: 1\n"
+                    f"rng: false\nkernel: {PAYLOAD}\ncmdline: \"mem=16M ws=4M rate=5 disk=1\"\n"
+                    f"disks:\n  - path: {self.disk}\n")
+        self.running = []
+
+    def tearDown(self):
+        for p in self.running:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+        self.dir.cleanup()
+
+    def start(self, name, *options, fault=""):
+        base = os.path.join(self.dir.name, name)
+        # No pipe: nobody would read it.
+        with open(base + ".err", "w", encoding="ascii") as err:
+            p = subprocess.Popen([DROVER_HV, "run", self.yaml, "--control", base + ".sock",
+                                  "--console", base + ".console", *options],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err,
+                                 env=os.environ | {"DROVER_FAULT": fault} if fault else None)
+        self.running.append(p)
+        return p, base
+
+    def wait_state(self, control, state, seconds):
+        end = time.monotonic() + seconds
+        while (now := control.command("query")["state"]) != state:
+            self.assertLess(time.monotonic(), end, f"still {now}, expected {state}")
+            time.sleep(0.05)
+
+    def refused(self, *options):
+        p, base = self.start("second", *options)
+        p.wait(20)
+        with open(base + ".err", encoding="ascii") as f:
+            return p.returncode, f.read()
+
+    def test_a_disk_has_one_domain_at_a_time(self):
+        first, base = self.start("first", "--incarnation", "3")
+        self.wait_state(Control(base + ".sock"), "running", 10)
+        rc, said = self.refused("--incarnation", "4")
+        self.assertEqual(rc, EXIT_REFUSED, said)
+        self.assertIn(f"is open by domain web (host {socket.gethostname()}, pid {first.pid})", said)
+        self.assertIsNone(first.poll())
+        # Killed, it leaves its incarnation: nobody older may follow.
+        first.kill()
+        first.wait()
+        rc, said = self.refused("--incarnation", "2")
+        self.assertEqual(rc, EXIT_REFUSED, said)
+        self.assertIn("was used by incarnation 3 of domain web", said)
+
+    def test_a_missing_disk(self):
+        os.unlink(self.disk)
+        rc, said = self.refused()
+        self.assertEqual(rc, EXIT_NOTFOUND, said)
+        self.assertIn(self.disk, said)
+
+    def test_rule_h_a_reader_of_the_disk_is_no_destination(self):
+        """In the moment between two owners a backup takes the disk.  The destination cannot have it
+        and gives up; the source must wait, not believe that the destination runs."""
+        _, base = self.start("source")
+        source = Control(base + ".sock")
+        self.wait_state(source, "running", 10)
+        # It freezes when it hears GRANT, before it takes the disk, which the source has let go.
+        target, base = self.start("target", "--incoming", "tcp:127.0.0.1:0",
+                                  fault="destination:grant:stop")
+        listen = Control(base + ".sock").command("query")["listen"]
+        source.command("migrate", to=listen, arbiter="disk", incarnation=2)
+        end = time.monotonic() + 20
+        while not stopped(target.pid):
+            self.assertLess(time.monotonic(), end, "the destination never heard GRANT")
+            time.sleep(0.01)
+        reader = os.open(self.disk, os.O_RDONLY)
+        fcntl.fcntl(reader, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0))
+        target.send_signal(signal.SIGCONT)
+        self.assertNotEqual(target.wait(20), 0)
+        time.sleep(1)
+        self.assertEqual(source.command("query")["state"], "granted")
+        os.close(reader)
+        self.wait_state(source, "running", 10)
+
+
+if __name__ == "__main__":
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("skipped: no /dev/kvm")
+        sys.exit(77)
+    DROVER_HV, PAYLOAD = (os.path.abspath(p) for p in sys.argv[1:3])
+    unittest.main(argv=sys.argv[:1], verbosity=2, warnings="ignore")
