@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ahead - see ahead.h. */
+#include "migrate/ahead.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+#define STEP (2u << 20)
+#define LOOK_EVERY 32u          /* steps between two looks at the host's memory */
+#define AHEAD_NICE 5            /* behind what serves guests, but not behind every batch job */
+#define KEEP_SHARE 8u           /* of the host's memory stays available: 1/8 */
+
+static bool memory_is_plenty(void)
+{
+	unsigned long long total = 0, available = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		sscanf(line, "MemTotal: %llu", &total);
+		sscanf(line, "MemAvailable: %llu", &available);
+	}
+	fclose(f);
+	return available > total / KEEP_SHARE;
+}
+
+/* Waits while held; a session that ends calls ahead_stop(), so it does not wait for ever. */
+static bool may_go_on(struct ahead *a)
+{
+	bool go;
+
+	pthread_mutex_lock(&a->lock);
+	while (a->mode == AHEAD_HOLD)
+		pthread_cond_wait(&a->cond, &a->lock);
+	go = a->mode == AHEAD_GO;
+	pthread_mutex_unlock(&a->lock);
+	return go;
+}
+
+static bool populate_region(struct ahead *a, const struct guest_region *r)
+{
+	uint64_t at, len;
+	unsigned int steps = 0;
+
+	for (at = 0; at < r->size; at += len) {
+		if (!may_go_on(a))
+			return false;
+		if (steps++ % LOOK_EVERY == 0 && !memory_is_plenty())
+			return false;
+		len = r->size - at < STEP ? r->size - at : STEP;
+		if (madvise(r->host + at, len, MADV_POPULATE_WRITE))
+			return false;
+	}
+	return true;
+}
+
+static void *ahead_main(void *arg)
+{
+	struct ahead *a = arg;
+	size_t i;
+
+	/* Of this thread alone (setpriority(2), NOTES: on Linux the nice value is a thread's). */
+	setpriority(PRIO_PROCESS, (id_t)gettid(), AHEAD_NICE);
+	for (i = 0; i < a->n && populate_region(a, &a->regions[i]); i++)
+		;
+	return NULL;
+}
+
+void ahead_start(struct ahead *a, const struct guest_region *regions, size_t n)
+{
+	memset(a, 0, sizeof(*a));
+	a->regions = regions;
+	a->n = n;
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_cond_init(&a->cond, NULL);
+	a->running = !pthread_create(&a->thread, NULL, ahead_main, a);
+}
+
+static void set_mode(struct ahead *a, int mode)
+{
+	if (!a->running)
+		return;
+	pthread_mutex_lock(&a->lock);
+	if (a->mode != AHEAD_END)
+		a->mode = mode;
+	pthread_cond_broadcast(&a->cond);
+	pthread_mutex_unlock(&a->lock);
+}
+
+void ahead_hold(struct ahead *a)
+{
+	set_mode(a, AHEAD_HOLD);
+}
+
+void ahead_go(struct ahead *a)
+{
+	set_mode(a, AHEAD_GO);
+}
+
+void ahead_enough(struct ahead *a)
+{
+	set_mode(a, AHEAD_END);
+}
+
+void ahead_stop(struct ahead *a)
+{
+	if (!a->running)
+		return;
+	ahead_enough(a);
+	pthread_join(a->thread, NULL);
+	a->running = false;
+	pthread_cond_destroy(&a->cond);
+	pthread_mutex_destroy(&a->lock);
+}

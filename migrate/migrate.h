@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * migrate - the door of the engine: move a domain out (source) or in
+ * (destination).
+ *
+ *   source                             destination
+ *     source_create(params)              destination_create(params)
+ *     source_run()          <------->    destination_run()
+ *     source_destroy()                   destination_destroy()
+ *
+ * run() blocks in a thread of the caller's and returns when the outcome is
+ * known.  Everything else may be called from other threads meanwhile.
+ *
+ * After source_run():
+ *   0            the domain runs at the other side; guest_ops.gone() was called
+ *   else         it runs here again (or still does), as if nothing had been
+ *   -EINPROGRESS only after source_abandon(): in doubt, it stands, and nobody
+ *                may resume it without asking the arbiter
+ * After destination_run():
+ *   0            the domain runs here
+ *   else         it does not and never will: destroy it
+ *   -EINPROGRESS in doubt, as above
+ */
+#ifndef DROVER_MIGRATE_MIGRATE_H
+#define DROVER_MIGRATE_MIGRATE_H
+
+#include "base/err.h"
+#include "migrate/codec.h"
+#include "migrate/guest.h"
+#include "migrate/handover.h"
+#include "net/stream.h"
+
+#define MIGRATE_DOWNTIME_MS 300u
+#define MIGRATE_DEAD_MS 1500u
+#define MIGRATE_CHANNELS_AUTO_MAX 4u
+
+/* What `stats` and events show; octets, pages, pages or octets per second. */
+struct migrate_stats {
+	enum migrate_role role;
+	enum migrate_phase phase;
+	char peer[108];
+	uint32_t round, channels;
+	uint64_t total;             /* octets of guest memory */
+	uint64_t done;              /* octets of memory that have been sent at least once: never falls */
+	uint64_t sent;              /* octets on the wire (destination: received) */
+	uint64_t pages_raw, pages_lz4, pages_zero;
+	uint64_t remaining;         /* octets that are dirty after the last round */
+	uint64_t dirty_rate;        /* pages per second */
+	uint64_t rate;              /* octets per second on the wire, last round */
+	uint64_t expected_downtime_us;
+	bool converging;
+	unsigned int throttle;      /* percent */
+	uint64_t downtime_us;       /* source: from pause to RUNNING; destination: 0 */
+	uint64_t total_us;
+	/* Where the downtime went, source: */
+	uint64_t pause_us, last_us, state_us, commit_us;
+	uint64_t last_pages;
+	int error;                  /* negative errno of a failure, 0 */
+	char text[480];             /* its line */
+};
+
+/* Where the other side is reached; a test puts faulty streams here. */
+struct migrate_link {
+	/* source: connect; destination: accept. Waits at most @timeout_ms. */
+	int (*open)(void *arg, int timeout_ms, struct stream **out, struct err *e);
+	void *arg;
+};
+
+/** migrate_link_to() - connects to an address (which it does not copy) */
+struct migrate_link migrate_link_to(const char *address);
+/** migrate_link_at() - accepts from a listener */
+struct migrate_link migrate_link_at(struct stream_listener *l);
+
+struct migrate_params {
+	struct guest guest;
+	struct migrate_link link;
+	struct arbiter arbiter;     /* source: who decides */
+	/* Destination: the arbiter with number @wire, as the source asks for it; -EINVAL or -EPERM refuses.
+	 * NULL: only `arbiter` will do. */
+	int (*pick_arbiter)(void *arg, uint32_t wire, struct arbiter *out, struct err *e);
+	/* Source: the destination's. Destination: 0 takes what the source says, else it must be that. */
+	uint64_t incarnation;
+	uint64_t own_incarnation;   /* source: what the domain has now, to take the disks back with */
+	unsigned int downtime_ms;   /* source; 0 = MIGRATE_DOWNTIME_MS */
+	unsigned int channels;      /* source; 0 = one per core, at most MIGRATE_CHANNELS_AUTO_MAX */
+	enum compress_mode compress;
+	uint64_t bandwidth;         /* octets per second, 0 = no limit */
+	uint64_t timeout_ms;        /* source: of the whole, 0 = none; then a migration that does not converge fails.
+				     * Destination: how long to wait for a source, 0 = for ever */
+	unsigned int dead_ms;       /* a peer that is silent for so long is dead; 0 = MIGRATE_DEAD_MS */
+	bool populate_ahead;        /* destination: touch all memory while it waits (ahead.h); else what was never
+				     * written gets no memory on either side */
+	const char *capture_dir;    /* NULL, or where to write what is sent (docs/stream.md) */
+	/* On each change of phase and after each round, from the engine's thread; must not call back. */
+	void (*notify)(void *arg, const struct migrate_stats *st);
+	/* At each step of the handover, from the engine's thread: tests break things here. */
+	void (*at_step)(void *arg, enum migrate_role role, enum migrate_phase phase, bool before);
+	void *arg;
+};
+
+struct source;
+int source_create(struct source **out, const struct migrate_params *p, struct err *e);
+int source_run(struct source *s, struct err *e);
+/** source_cancel() - the domain goes on here; -EBUSY "too late, decision pending" from GRANT on */
+int source_cancel(struct source *s, struct err *e);
+/** source_abandon() - stop asking the arbiter: run() returns -EINPROGRESS; the domain stays as it is */
+void source_abandon(struct source *s);
+void source_stats(struct source *s, struct migrate_stats *out);
+void source_destroy(struct source *s);
+
+struct destination;
+int destination_create(struct destination **out, const struct migrate_params *p, struct err *e);
+int destination_run(struct destination *d, struct err *e);
+/** destination_cancel() - give up an incoming migration; -EBUSY after GRANT */
+int destination_cancel(struct destination *d, struct err *e);
+/** destination_abandon() - as source_abandon() */
+void destination_abandon(struct destination *d);
+void destination_stats(struct destination *d, struct migrate_stats *out);
+void destination_destroy(struct destination *d);
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* wire - see wire.h; the text of the format is docs/stream.md. */
+#include "migrate/wire.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+
+#define MEM_MAP_ENTRY 24u
+#define ABORT_TEXT_MAX 480u
+#define ARBITER_MAX 2u
+
+static const struct wire_rule rules[] = {
+	{ WIRE_HELLO, "HELLO", 40, 40, CONTROL_TO_DST | CONTROL_TO_SRC | DATA_TO_DST, IN_SETUP },
+	{ WIRE_CAPS, "CAPS", 40, 40, CONTROL_TO_DST | CONTROL_TO_SRC, IN_SETUP },
+	{ WIRE_DESCRIBE, "DESCRIBE", 2, 65536, CONTROL_TO_DST, IN_SETUP },
+	{ WIRE_MEM_MAP, "MEM_MAP", MEM_MAP_ENTRY, MEM_MAP_ENTRY * GUEST_REGIONS_MAX,
+	  CONTROL_TO_DST, IN_SETUP },
+	{ WIRE_START, "START", 0, 0, CONTROL_TO_SRC, IN_SETUP },
+	{ WIRE_PAGES, "PAGES", PAGES_HEAD_SIZE + 4, PAGES_TABLES_MAX + EXTENT_BYTES, DATA_TO_DST,
+	  IN_PRECOPY | IN_STOP },
+	{ WIRE_ROUND_SYNC, "ROUND_SYNC", 8, 8, DATA_TO_DST, IN_PRECOPY },
+	{ WIRE_FINAL, "FINAL", 40, 40, DATA_TO_DST, IN_PRECOPY | IN_STOP },
+	{ WIRE_DEV_STATE, "DEV_STATE", 9, 8 + STATE_PART_MAX, CONTROL_TO_DST,
+	  IN_PRECOPY | IN_STOP },
+	{ WIRE_READY, "READY", 16, 16, CONTROL_TO_SRC, IN_STOP },
+	{ WIRE_GRANT, "GRANT", 8, 8, CONTROL_TO_DST, IN_READY },
+	{ WIRE_DECISION, "DECISION", 16, 16, CONTROL_TO_SRC, IN_GRANT },
+	{ WIRE_RUNNING, "RUNNING", 16, 16, CONTROL_TO_SRC, IN_GRANT },
+	{ WIRE_ABORT, "ABORT", 8, 8 + ABORT_TEXT_MAX, CONTROL_TO_DST | CONTROL_TO_SRC,
+	  IN_BEFORE_GRANT },
+	{ WIRE_PING, "PING", 0, 0, CONTROL_TO_DST | CONTROL_TO_SRC, IN_ANY },
+	{ WIRE_ROUND_DONE, "ROUND_DONE", 8, 8, CONTROL_TO_SRC, IN_PRECOPY },
+	{ WIRE_PROGRESS, "PROGRESS", 40, 40, CONTROL_TO_DST, IN_PRECOPY | IN_STOP },
+};
+
+const struct wire_rule *wire_rule(uint16_t type)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (rules[i].type == type)
+			return &rules[i];
+	return NULL;
+}
+
+const char *wire_type_name(uint16_t type)
+{
+	static _Thread_local char unknown[24];
+	const struct wire_rule *r = wire_rule(type);
+
+	if (r)
+		return r->name;
+	snprintf(unknown, sizeof(unknown), "record 0x%x", type);
+	return unknown;
+}
+
+void wire_put_header(uint8_t out[WIRE_HEADER_SIZE], const struct wire_header *h)
+{
+	uint16_t type = htole16(h->type);
+	uint32_t words[] = { htole32(h->length), htole32(h->sequence), htole32(h->crc) };
+
+	memcpy(out, &type, 2);
+	memset(out + 2, 0, 2);
+	memcpy(out + 4, words, sizeof(words));
+}
+
+int wire_get_header(const uint8_t in[WIRE_HEADER_SIZE], struct wire_header *h, struct err *e)
+{
+	struct reader r = reader_make(in, WIRE_HEADER_SIZE);
+	uint16_t flags;
+
+	h->type = reader_u16(&r);
+	flags = reader_u16(&r);
+	h->length = reader_u32(&r);
+	h->sequence = reader_u32(&r);
+	h->crc = reader_u32(&r);
+	if (flags)
+		return err_set(e, -EPROTO, "%s: flags 0x%x, expected 0", wire_type_name(h->type), flags);
+	return 0;
+}
+
+static const char *phase_name(enum wire_phase p)
+{
+	switch (p) {
+	case IN_SETUP:
+		return "setup";
+	case IN_PRECOPY:
+		return "precopy";
+	case IN_STOP:
+		return "stop";
+	case IN_READY:
+		return "ready";
+	case IN_GRANT:
+		return "grant";
+	}
+	return "?";
+}
+
+int wire_check(const struct wire_header *h, enum wire_way way, enum wire_phase phase,
+	       struct err *e)
+{
+	const struct wire_rule *r = wire_rule(h->type);
+
+	if (!r && (h->type & WIRE_OPTIONAL) && h->length <= CHUNK_BYTES)
+		return 1;
+	if (!r)
+		return err_set(e, -EPROTO, "record type 0x%x of %u octets is not known here", h->type,
+			       h->length);
+	if (!(r->ways & way))
+		return err_set(e, -EPROTO, "%s does not belong on this connection", r->name);
+	if (!(r->phases & phase))
+		return err_set(e, -EPROTO, "%s is not legal in phase %s", r->name, phase_name(phase));
+	if (h->length < r->min || h->length > r->max)
+		return err_set(e, -EPROTO, "%s: length %u, expected %u to %u", r->name, h->length,
+			       r->min, r->max);
+	return 0;
+}
+
+void wire_put_hello(struct writer *w, const struct wire_hello *h)
+{
+	writer_u64(w, WIRE_MAGIC);
+	writer_u32(w, h->version);
+	writer_u16(w, h->role);
+	writer_u16(w, h->channel);
+	writer_u32(w, h->n_channels);
+	writer_u32(w, 0);
+	writer_bytes(w, h->id, sizeof(h->id));
+}
+
+int wire_get_hello(struct reader *r, struct wire_hello *h, struct err *e)
+{
+	uint64_t magic = reader_u64(r);
+
+	h->version = reader_u32(r);
+	if (r->bad || magic != WIRE_MAGIC)
+		return err_set(e, -EPROTO, "not a migration stream");
+	if (h->version != WIRE_VERSION)
+		return err_set(e, -EPROTONOSUPPORT, "peer speaks stream version %u, this is %u",
+			       h->version, WIRE_VERSION);
+	h->role = reader_u16(r);
+	h->channel = reader_u16(r);
+	h->n_channels = reader_u32(r);
+	reader_u32(r);
+	reader_copy(r, h->id, sizeof(h->id));
+	if (r->bad)
+		return err_set(e, -EPROTO, "HELLO: too short");
+	if (h->role > ROLE_ANSWER)
+		return err_set(e, -EPROTO, "HELLO: role %u, expected 0 to 2", h->role);
+	if (!h->n_channels || h->n_channels > WIRE_CHANNELS_MAX)
+		return err_set(e, -EPROTO, "HELLO: %u data connections, expected 1 to %u",
+			       h->n_channels, WIRE_CHANNELS_MAX);
+	if (h->channel >= h->n_channels)
+		return err_set(e, -EPROTO, "HELLO: connection %u of %u", h->channel, h->n_channels);
+	return 0;
+}
+
+void wire_put_caps(struct writer *w, const struct wire_caps *c)
+{
+	writer_u64(w, c->required);
+	writer_u64(w, c->offered);
+	writer_u32(w, c->page_size);
+	writer_u32(w, c->arbiter);
+	writer_u64(w, c->incarnation);
+	writer_u32(w, c->dead_ms);
+	writer_u32(w, 0);
+}
+
+int wire_get_caps(struct reader *r, struct wire_caps *c, struct err *e)
+{
+	uint64_t unknown;
+
+	c->required = reader_u64(r);
+	c->offered = reader_u64(r);
+	c->page_size = reader_u32(r);
+	c->arbiter = reader_u32(r);
+	c->incarnation = reader_u64(r);
+	c->dead_ms = reader_u32(r);
+	reader_u32(r);
+	unknown = c->required & ~WIRE_FEATURES;
+	if (r->bad)
+		return err_set(e, -EPROTO, "CAPS: too short");
+	if (unknown)
+		return err_set(e, -EPROTO, "CAPS: feature %d is required and not known here",
+			       __builtin_ctzll(unknown));
+	if (c->page_size != GUEST_PAGE)
+		return err_set(e, -EPROTO, "CAPS: pages of %u octets, expected %u", c->page_size,
+			       GUEST_PAGE);
+	if (c->arbiter > ARBITER_MAX)
+		return err_set(e, -EPROTO, "CAPS: arbiter %u, expected 0 to %u", c->arbiter,
+			       ARBITER_MAX);
+	if (c->dead_ms < WIRE_DEAD_MIN_MS || c->dead_ms > WIRE_DEAD_MAX_MS)
+		return err_set(e, -EPROTO, "CAPS: dead time %u ms, expected %u to %u", c->dead_ms,
+			       WIRE_DEAD_MIN_MS, WIRE_DEAD_MAX_MS);
+	return 0;
+}
+
+void wire_put_mem_map(struct writer *w, const struct guest_region *r, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		writer_u32(w, r[i].id);
+		writer_u32(w, 0);
+		writer_u64(w, r[i].gpa);
+		writer_u64(w, r[i].size);
+	}
+}
+
+int wire_match_mem_map(struct reader *r, const struct guest_region *mine, size_t n, struct err *e)
+{
+	uint64_t gpa, size;
+	uint32_t id;
+	size_t i;
+
+	if (reader_left(r) != n * MEM_MAP_ENTRY)
+		return err_set(e, -EINVAL, "memory: %zu octets of map there, %zu regions here",
+			       reader_left(r), n);
+	for (i = 0; i < n; i++) {
+		id = reader_u32(r);
+		reader_u32(r);
+		gpa = reader_u64(r);
+		size = reader_u64(r);
+		if (id != mine[i].id || gpa != mine[i].gpa || size != mine[i].size)
+			return err_set(e, -EINVAL,
+				       "memory: region %u of %llu octets at 0x%llx there, "
+				       "region %u of %llu octets at 0x%llx here",
+				       id, (unsigned long long)size, (unsigned long long)gpa,
+				       mine[i].id, (unsigned long long)mine[i].size,
+				       (unsigned long long)mine[i].gpa);
+	}
+	return 0;
+}
+
+void wire_put_final(struct writer *w, const struct wire_final *f)
+{
+	writer_u64(w, f->records);
+	writer_u64(w, f->zero_pages);
+	writer_u64(w, f->data_pages);
+	writer_u64(w, f->stored);
+	writer_u32(w, f->round);
+	writer_u32(w, f->channel);
+}
+
+void wire_get_final(struct reader *r, struct wire_final *f)
+{
+	f->records = reader_u64(r);
+	f->zero_pages = reader_u64(r);
+	f->data_pages = reader_u64(r);
+	f->stored = reader_u64(r);
+	f->round = reader_u32(r);
+	f->channel = reader_u32(r);
+}
+
+void wire_put_progress(struct writer *w, const struct wire_progress *p)
+{
+	writer_u64(w, p->round);
+	writer_u64(w, p->total);
+	writer_u64(w, p->sent);
+	writer_u64(w, p->remaining);
+	writer_u64(w, p->dirty_rate);
+}
+
+void wire_get_progress(struct reader *r, struct wire_progress *p)
+{
+	p->round = reader_u64(r);
+	p->total = reader_u64(r);
+	p->sent = reader_u64(r);
+	p->remaining = reader_u64(r);
+	p->dirty_rate = reader_u64(r);
+}
+
+void wire_put_abort(struct writer *w, int code, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len > ABORT_TEXT_MAX)
+		len = ABORT_TEXT_MAX;
+	writer_u32(w, (uint32_t)(code < 0 ? -code : code));
+	writer_u32(w, (uint32_t)len);
+	writer_bytes(w, text, len);
+}
+
+int wire_get_abort(struct reader *r, char *text, size_t size)
+{
+	uint32_t code = reader_u32(r), len = reader_u32(r), i;
+	const uint8_t *p;
+
+	if (len > reader_left(r))
+		len = (uint32_t)reader_left(r);
+	if (len >= size)
+		len = (uint32_t)size - 1;
+	p = reader_take(r, len);
+	for (i = 0; p && i < len; i++)
+		text[i] = isprint(p[i]) || p[i] >= 0x80 ? (char)p[i] : '?';
+	text[i] = '\0';
+	return code && code < 4096 ? -(int)code : -EPROTO;
+}
+
+void wire_put_pages(struct writer *w, const struct wire_pages *p)
+{
+	uint32_t i;
+
+	writer_u32(w, p->region);
+	writer_u32(w, p->round);
+	writer_u64(w, p->base);
+	writer_u16(w, (uint16_t)p->n_runs);
+	writer_u16(w, (uint16_t)p->n_chunks);
+	writer_u32(w, p->stored);
+	for (i = 0; i < p->n_runs; i++) {
+		writer_u16(w, p->runs[i].first);
+		writer_u16(w, (uint16_t)(p->runs[i].count | (p->runs[i].zero ? RUN_ZERO : 0)));
+	}
+	for (i = 0; i < p->n_chunks; i++)
+		writer_u32(w, p->chunks[i]);
+}
+
+int wire_get_pages_head(const uint8_t *head, uint32_t length, struct wire_pages *p,
+			uint32_t *tables, struct err *e)
+{
+	struct reader r = reader_make(head, PAGES_HEAD_SIZE);
+	uint64_t expected;
+
+	p->region = reader_u32(&r);
+	p->round = reader_u32(&r);
+	p->base = reader_u64(&r);
+	p->n_runs = reader_u16(&r);
+	p->n_chunks = reader_u16(&r);
+	p->stored = reader_u32(&r);
+	if (!p->n_runs || p->n_runs > RUNS_MAX || p->n_chunks > CHUNKS_MAX)
+		return err_set(e, -EPROTO, "PAGES: %u runs, %u chunks, expected 1 to %u, 0 to %u",
+			       p->n_runs, p->n_chunks, RUNS_MAX, CHUNKS_MAX);
+	*tables = 4 * (p->n_runs + p->n_chunks);
+	expected = (uint64_t)PAGES_HEAD_SIZE + *tables + p->stored;
+	if (length != expected)
+		return err_set(e, -EPROTO, "PAGES: length %u, but its parts make %llu", length,
+			       (unsigned long long)expected);
+	if (p->base % EXTENT_PAGES)
+		return err_set(e, -EPROTO, "PAGES: first page %llu, expected a multiple of %u",
+			       (unsigned long long)p->base, EXTENT_PAGES);
+	return 0;
+}
+
+/* Pages of this extent that exist: the region may end inside it. */
+static uint32_t extent_limit(uint64_t region_pages, uint64_t base)
+{
+	if (base >= region_pages)
+		return 0;
+	return region_pages - base < EXTENT_PAGES ? (uint32_t)(region_pages - base) : EXTENT_PAGES;
+}
+
+static int get_runs(struct reader *r, uint32_t limit, struct wire_pages *p, struct err *e)
+{
+	uint32_t i, next = 0;
+	uint16_t v;
+
+	p->data_pages = p->zero_pages = 0;
+	for (i = 0; i < p->n_runs; i++) {
+		struct wire_run *run = &p->runs[i];
+
+		run->first = reader_u16(r);
+		v = reader_u16(r);
+		run->zero = v & RUN_ZERO;
+		run->count = v & (uint16_t)~RUN_ZERO;
+		if (!run->count || run->first < next || (uint32_t)run->first + run->count > limit)
+			return err_set(e, -EPROTO,
+				       "PAGES: run %u is %u pages at %u, expected it within %u..%u",
+				       i, run->count, run->first, next, limit);
+		next = (uint32_t)run->first + run->count;
+		if (run->zero)
+			p->zero_pages += run->count;
+		else
+			p->data_pages += run->count;
+	}
+	return 0;
+}
+
+uint32_t wire_chunk_raw(const struct wire_pages *p, uint32_t i)
+{
+	uint32_t all = p->data_pages * GUEST_PAGE, before = i * CHUNK_BYTES;
+
+	return all - before < CHUNK_BYTES ? all - before : CHUNK_BYTES;
+}
+
+int wire_get_pages_tables(struct reader *r, uint64_t region_pages, struct wire_pages *p,
+			  struct err *e)
+{
+	uint32_t i, want, raw;
+	uint64_t sum = 0;
+	int rc;
+
+	rc = get_runs(r, extent_limit(region_pages, p->base), p, e);
+	if (rc)
+		return rc;
+	want = (p->data_pages * GUEST_PAGE + CHUNK_BYTES - 1) / CHUNK_BYTES;
+	if (p->n_chunks != want)
+		return err_set(e, -EPROTO, "PAGES: %u chunks for %u data pages, expected %u",
+			       p->n_chunks, p->data_pages, want);
+	for (i = 0; i < p->n_chunks; i++) {
+		p->chunks[i] = reader_u32(r);
+		raw = wire_chunk_raw(p, i);
+		if (!p->chunks[i] || p->chunks[i] > raw)
+			return err_set(e, -EPROTO, "PAGES: chunk %u holds %u octets, expected 1 to %u",
+				       i, p->chunks[i], raw);
+		sum += p->chunks[i];
+	}
+	if (r->bad || sum != p->stored)
+		return err_set(e, -EPROTO, "PAGES: chunks hold %llu octets, the head says %u",
+			       (unsigned long long)sum, p->stored);
+	return 0;
+}

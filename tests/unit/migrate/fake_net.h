@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_net - the wire between two engines of one process, that can be broken.
+ *
+ * Streams are socket pairs; each record leaves in one writev(), so counting
+ * those counts messages.  A plan says at which message of which side something
+ * happens: the whole link is cut before or after it, in the middle of it, or
+ * from then on everything vanishes without a trace.
+ */
+#ifndef DROVER_TESTS_FAKE_NET_H
+#define DROVER_TESTS_FAKE_NET_H
+
+#include "migrate/migrate.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum fake_fault {
+	FAULT_NONE,
+	FAULT_CUT_BEFORE,   /* the message never leaves, all connections end */
+	FAULT_CUT_AFTER,    /* it leaves, then all connections end */
+	FAULT_CUT_MIDDLE,   /* half of it leaves */
+	FAULT_SILENCE,      /* from this message on nothing arrives any more, either way; nothing is closed */
+	FAULT_FLIP,         /* one bit of it is wrong */
+	FAULT_TRUNCATE,     /* its last octet is missing, what follows comes right behind */
+	FAULTS,
+};
+
+struct fake_net {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	struct stream *waiting[64];   /* connected, not accepted yet */
+	unsigned int n_waiting;
+	int fds[128];                 /* of all ends, to cut them */
+	unsigned int n_fds;
+	_Atomic bool cut, silent;
+	_Atomic unsigned int messages[2];  /* sent by source, destination; heartbeats not counted */
+	/* the plan */
+	enum fake_fault fault;
+	int fault_side;
+	unsigned int fault_at;
+	uint64_t rate;                /* octets per second of each data connection, 0 = no limit */
+};
+
+void fake_net_init(struct fake_net *n);
+void fake_net_free(struct fake_net *n);
+/** fake_net_cut() - now, all connections */
+void fake_net_cut(struct fake_net *n);
+struct migrate_link fake_net_source(struct fake_net *n);
+struct migrate_link fake_net_destination(struct fake_net *n);
+
+#endif
