@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chaos - random schedules: faults and commands for a while, then peace, then everything must be
+ * well. */
+#include "cmd/drover-sim/sim.h"
+
+#include <string.h>
+
+static const char conf[] = "name: test\nmemory: 1 GiB\n";
+
+static void next(struct sim *s)
+{
+	sim_at(s, sim_range(s, 20 * MS, sim_chance(s, 20) ? 4000 * MS : 900 * MS), EV_CHAOS, 0, 0,
+	       0, 0);
+}
+
+void chaos_begin(struct sim *s)
+{
+	for (uint32_t h = 0; h < s->o.hosts; h++)
+		host_power_on(s, h);
+	sim_at(s, 3 * SEC, EV_CHAOS, 0, 1, 0, 0);
+}
+
+static uint32_t any_host(struct sim *s)
+{
+	return (uint32_t)sim_range(s, 0, s->o.hosts - 1);
+}
+
+static void cut(struct sim *s)
+{
+	uint32_t side = (uint32_t)sim_range(s, 1, (1u << s->o.hosts) - 2);
+	bool one_way = sim_chance(s, 25);
+
+	sim_trace(s, "network cut, hosts %x against the rest%s", side, one_way ? ", one way" : "");
+	net_cut(s, side, one_way);
+}
+
+static void fault(struct sim *s)
+{
+	uint32_t h = any_host(s), d;
+
+	switch (sim_range(s, 0, 14)) {
+	case 0:
+	case 1:
+		host_power_off(s, h, "power cut");
+		break;
+	case 2:
+		host_pause(s, h, sim_range(s, 100 * MS, 15 * SEC));
+		break;
+	case 3:
+		host_daemon_pause(s, h, sim_range(s, 100 * MS, 12 * SEC));
+		break;
+	case 4:
+		host_daemon_crash(s, h);
+		break;
+	case 5:
+		net_corosync_crash(s, h);
+		break;
+	case 6:
+	case 7:
+		cut(s);
+		break;
+	case 8:
+	case 9:
+	case 10:
+		sim_trace(s, "network heals");
+		net_heal(s);
+		break;
+	case 11:
+		s->crash_after = (uint32_t)sim_range(s, 1, 30);
+		break;
+	case 12:
+		d = (uint32_t)sim_range(s, 0, s->o.domains - 1);
+		if (s->host[h].vmm[d].state != VM_NONE && !s->host[h].paused)
+			sim_at(s, 0, EV_VMM, h, d, s->host[h].vmm[d].gen, 3 /* ACT_CRASH */);
+		break;
+	case 14:
+		/* One at a time: two empty disks of three know nothing of what was committed. */
+		if ((s->filled | 1u << h) == (1u << s->o.hosts) - 1 && sim_chance(s, 30))
+			host_wipe(s, h);
+		break;
+	case 13:
+		s->fencing_works = !s->fencing_works;
+		break;
+	}
+}
+
+static void command(struct sim *s)
+{
+	uint32_t d = (uint32_t)sim_range(s, 0, s->o.domains - 1), h = any_host(s);
+	struct ha_command cmd = {
+		.domain = sim_dom_name(d), .conf = conf, .conf_len = sizeof(conf) - 1};
+
+	switch (sim_range(s, 0, 19)) {
+	case 0:
+	case 1:
+	case 2:
+		cmd.op = HA_OP_ADD;
+		cmd.ha = cmd.started = true;
+		break;
+	case 3:
+		cmd.op = HA_OP_STOP;
+		cmd.force = sim_chance(s, 30);
+		s->stop_asked[d] = true;
+		break;
+	case 4:
+	case 5:
+	case 6:
+		cmd.op = HA_OP_START;
+		break;
+	case 7:
+		if (!s->stop_asked[d])
+			return;
+		cmd.op = HA_OP_REMOVE;
+		s->removed[d] = true;
+		break;
+	case 8:
+		cmd.op = HA_OP_CANCEL;
+		break;
+	case 9:
+		cmd.op = HA_OP_MAINTENANCE;
+		cmd.domain = NULL;
+		cmd.node = any_host(s) + 1;
+		cmd.on = sim_chance(s, 30);
+		break;
+	case 10:
+		cmd.op = HA_OP_FENCE;
+		cmd.domain = NULL;
+		cmd.node = any_host(s) + 1;
+		break;
+	default:
+		cmd.op = HA_OP_MIGRATE;
+		cmd.node = sim_chance(s, 50) ? any_host(s) + 1 : 0;
+		break;
+	}
+	host_command(s, h, &cmd);
+}
+
+void chaos_event(struct sim *s, const struct sim_ev *ev)
+{
+	if (s->quiet_world)
+		return;
+	if (ev->a == 1) {
+		/* Something to lose. */
+		for (uint32_t d = 0; d < s->o.domains; d++) {
+			struct ha_command cmd = {.op = HA_OP_ADD,
+						 .domain = sim_dom_name(d),
+						 .conf = conf,
+						 .conf_len = sizeof(conf) - 1,
+						 .ha = true,
+						 .started = true};
+
+			host_command(s, any_host(s), &cmd);
+		}
+	} else if (s->o.operators && sim_chance(s, 50)) {
+		command(s);
+	} else if (s->o.faults) {
+		fault(s);
+	}
+	next(s);
+}
+
+void chaos_end(struct sim *s)
+{
+	s->quiet_world = true;
+	s->crash_after = 0;
+	s->fencing_works = true;
+	s->o.fence_percent = 100;
+	sim_trace(s, "peace");
+	net_heal(s);
+	for (uint32_t h = 0; h < s->o.hosts; h++) {
+		struct sim_host *x = &s->host[h];
+
+		host_power_on(s, h);
+		if (x->paused)
+			sim_at(s, 1, EV_HOST_RESUME, h, x->boot_at, 0, 0);
+		if (x->daemon_paused)
+			sim_at(s, 2, EV_DAEMON_RESUME, h, x->gen, 0, 0);
+	}
+}
+
+static void maintenance_off(struct sim *s)
+{
+	for (uint32_t n = 0; n < s->o.hosts; n++) {
+		struct ha_command cmd = { .op = HA_OP_MAINTENANCE, .node = n + 1, .on = false };
+
+		for (uint32_t h = 0; h < s->o.hosts; h++)
+			host_command(s, h, &cmd);
+	}
+}
+
+bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o)
+{
+	char why[256] = "";
+	uint64_t end;
+
+	sim_init(s, seed, o);
+	chaos_begin(s);
+	if (!sim_run(s, o->chaos_us))
+		goto out;
+	chaos_end(s);
+	/* First the nodes, then the commands that undo what operators did, then the domains. */
+	sim_run(s, s->now + 20 * SEC);
+	maintenance_off(s);
+	for (end = s->now + o->settle_us; s->now < end && !s->failed;) {
+		sim_run(s, s->now + 500 * MS);
+		if (!s->failed && check_settled(s, why, sizeof(why)))
+			break;
+	}
+	if (!s->failed && !check_settled(s, why, sizeof(why)))
+		sim_fail(s, "I2", "the healed cluster does not come to rest: %s", why);
+out:
+	sim_free(s);
+	return !s->failed;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * host - the shell that ha_core has in the simulator: power, clock, daemon.
+ *
+ * A daemon that is paused gets its events when it goes on, all at once and with the
+ * clock of that moment.
+ */
+#include "cmd/drover-sim/sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t clock_us(const struct sim *s, uint32_t h)
+{
+	const struct sim_host *x = &s->host[h];
+	uint64_t real = s->now - x->boot_at;
+
+	return x->clock_base_us + (uint64_t)((int64_t)real + (int64_t)real * x->rate_ppm / 1000000);
+}
+
+uint64_t host_now(const struct sim *s, uint32_t h)
+{
+	return clock_us(s, h) / 1000;
+}
+
+void host_init(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+
+	x->id = h + 1;
+	if (!x->core)
+		x->core = malloc(ha_core_size());
+	if (!x->core)
+		abort();
+}
+
+static void queue_clear(struct sim_host *x)
+{
+	for (uint32_t i = 0; i < x->in_n; i++)
+		if (x->in[i].msg && !--x->in[i].msg->refs)
+			free(x->in[i].msg);
+	x->in_n = 0;
+}
+
+void host_free(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+
+	disk_empty(&x->disk);
+	free(x->disk.b);
+	memset(&x->disk, 0, sizeof(x->disk));
+	queue_clear(x);
+	free(x->in);
+	x->in = NULL;
+	x->in_size = 0;
+}
+
+/* -------------------------------------------------------------------- daemon */
+
+static void run_effects(struct sim *s, uint32_t h);
+
+static void arm(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+	uint64_t wake = ha_core_next_wakeup(x->core), now = clock_us(s, h), delay = 1;
+
+	if (wake == UINT64_MAX)
+		return;
+	if (wake * 1000 > now)
+		delay = (uint64_t)((int64_t)(wake * 1000 - now) * 1000000 /
+				   (1000000 + x->rate_ppm)) +
+			1 + sim_range(s, 0, 3000);
+	if (x->tick_at > s->now && x->tick_at <= s->now + delay)
+		return;
+	x->tick_at = s->now + delay;
+	sim_at(s, delay, EV_TICK, h, x->gen, 0, 0);
+}
+
+static size_t list_nodes(const struct sim *s, uint32_t mask, uint32_t *ids)
+{
+	size_t n = 0;
+
+	for (uint32_t h = 0; h < s->o.hosts; h++)
+		if (mask >> h & 1)
+			ids[n++] = s->host[h].id;
+	return n;
+}
+
+static void step(struct sim *s, uint32_t h, struct ha_event *ev)
+{
+	struct sim_host *x = &s->host[h];
+
+	ev->now_ms = host_now(s, h);
+	if (s->o.verbose) {
+		char line[200];
+
+		ha_event_print(ev, line, sizeof(line));
+		sim_trace(s, "n%u [%llu] <- %s", x->id, (unsigned long long)ev->now_ms, line);
+	}
+	ha_core_step(x->core, ev, s->fx);
+	run_effects(s, h);
+	if (!x->daemon || s->failed)
+		return;
+	check_step(s, h);
+	arm(s, h);
+}
+
+static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
+{
+	uint32_t ids[SIM_HOSTS];
+	char addr[32];
+	struct ha_event ev = { .kind = in->kind };
+
+	switch (in->kind) {
+	case HA_EV_VIEW:
+		ev.view.n = list_nodes(s, in->mask | in->ghost, ids);
+		ev.view.nodes = ids;
+		break;
+	case HA_EV_QUORUM:
+		ev.quorum.quorate = in->quorate;
+		ev.quorum.n = list_nodes(s, in->mask, ids);
+		ev.quorum.nodes = ids;
+		ev.quorum.ring_seq = in->ring;
+		break;
+	case HA_EV_DELIVER:
+		ev.deliver.from = s->host[in->node].id;
+		ev.deliver.bytes = in->msg->bytes;
+		ev.deliver.len = in->msg->len;
+		break;
+	case HA_EV_PERSISTED:
+		ev.persisted.token = in->token;
+		break;
+	case HA_EV_VMM:
+		ev.vmm.domain = sim_dom_name(in->dom);
+		ev.vmm.incarnation = in->incarnation;
+		ev.vmm.what = in->what;
+		ev.vmm.rc = in->rc;
+		snprintf(addr, sizeof(addr), "tcp:10.0.0.%u:49152", h + 1);
+		ev.vmm.addr = addr;
+		ev.vmm.text = in->rc ? "simulated failure" : "";
+		break;
+	case HA_EV_FENCE_DONE:
+		ev.fence_done.node = s->host[in->node].id;
+		ev.fence_done.debt = in->debt;
+		ev.fence_done.rc = in->rc;
+		ev.fence_done.text = in->rc ? "simulated failure" : "";
+		break;
+	case HA_EV_OPERATOR:
+		ev.op.request = in->request;
+		ev.op.cmd = in->cmd;
+		break;
+	default:
+		break;
+	}
+	step(s, h, &ev);
+}
+
+void host_give(struct sim *s, uint32_t h, const struct sim_in *in)
+{
+	struct sim_host *x = &s->host[h];
+
+	if (!x->daemon || s->failed)
+		return;
+	if (!x->paused && !x->daemon_paused) {
+		feed(s, h, in);
+		return;
+	}
+	if (x->in_n == x->in_size) {
+		x->in_size = x->in_size ? x->in_size * 2 : 64;
+		x->in = realloc(x->in, x->in_size * sizeof(*x->in));
+		if (!x->in)
+			abort();
+	}
+	x->in[x->in_n++] = *in;
+	if (in->msg)
+		in->msg->refs++;
+}
+
+static void drain(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+	struct sim_in *in;
+	uint32_t n;
+
+	if (x->paused || x->daemon_paused || !x->daemon)
+		return;
+	/* A timer that fell due meanwhile may be handled first. */
+	if (sim_chance(s, 50)) {
+		struct ha_event ev = { .kind = HA_EV_TICK };
+
+		step(s, h, &ev);
+	}
+	in = x->in;
+	n = x->in_n;
+	x->in = NULL;
+	x->in_n = x->in_size = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		host_give(s, h, &in[i]);
+		if (in[i].msg && !--in[i].msg->refs)
+			free(in[i].msg);
+	}
+	free(in);
+	if (x->daemon)
+		arm(s, h);
+}
+
+static void daemon_start(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+	struct ha_node_conf nodes[SIM_HOSTS];
+	struct ha_event ev = { .kind = HA_EV_BOOT };
+	struct ha_blob *disk;
+
+	if (!x->up || x->daemon)
+		return;
+	sim_trace(s, "n%u: daemon starts, %u blobs on disk", x->id, x->disk.n);
+	x->daemon = true;
+	x->gen++;
+	x->tick_at = 0;
+	ha_core_init(x->core);
+	disk = calloc(x->disk.n + 1, sizeof(*disk));
+	if (!disk)
+		abort();
+	for (uint32_t i = 0; i < x->disk.n; i++)
+		disk[i] = (struct ha_blob){ x->disk.b[i].bytes, x->disk.b[i].len };
+	ev.boot.me = x->id;
+	ev.boot.token_ms = s->o.token;
+	ev.boot.disk = disk;
+	ev.boot.n_disk = x->disk.n;
+	step(s, h, &ev);
+	free(disk);
+	for (uint32_t i = 0; i < s->o.hosts; i++) {
+		memset(&nodes[i], 0, sizeof(nodes[i]));
+		nodes[i].id = i + 1;
+		nodes[i].votes = 1;
+		snprintf(nodes[i].name, sizeof(nodes[i].name), "n%u", i + 1);
+	}
+	ev = (struct ha_event){ .kind = HA_EV_CONFIG };
+	ev.config.nodes = nodes;
+	ev.config.n = s->o.hosts;
+	step(s, h, &ev);
+	vmm_scan(s, h);
+	sim_at(s, sim_range(s, 10 * MS, 150 * MS), EV_JOIN, h, x->gen, 0, 0);
+}
+
+void host_daemon_crash(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+
+	if (!x->daemon)
+		return;
+	sim_trace(s, "n%u: daemon dies", x->id);
+	x->daemon = x->daemon_paused = false;
+	x->gen++;
+	queue_clear(x);
+	disk_crash(s, h);
+	net_leave(s, h);
+	if (x->up)
+		sim_at(s, sim_range(s, 100 * MS, 3000 * MS), EV_DAEMON_START, h, x->gen, 0, 0);
+}
+
+void host_power_off(struct sim *s, uint32_t h, const char *why)
+{
+	struct sim_host *x = &s->host[h];
+
+	if (!x->up)
+		return;
+	sim_trace(s, "n%u: power off (%s)", x->id, why);
+	if (x->daemon) {
+		x->daemon = x->daemon_paused = false;
+		queue_clear(x);
+		disk_crash(s, h);
+	}
+	x->gen++;
+	x->up = x->paused = x->joined = x->corosync = false;
+	x->lease_ms = 0;
+	vmm_host_died(s, h);
+	net_changed(s);
+	if (!s->script) /* in a story it stays off until it is switched on */
+		sim_at(s, sim_range(s, 2 * SEC, 15 * SEC), EV_HOST_BOOT, h, x->gen, 0, 0);
+}
+
+void host_wipe(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+
+	if (!x->up)
+		return;
+	host_power_off(s, h, "disk lost");
+	disk_empty(&x->disk);
+	s->filled &= ~(1u << h);
+}
+
+void host_power_on(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+
+	if (x->up)
+		return;
+	sim_trace(s, "n%u: power on", x->id);
+	x->up = true;
+	x->gen++;
+	x->boot_at = s->now;
+	x->clock_base_us = sim_range(s, 1 * SEC, 20 * SEC);
+	x->rate_ppm = (int64_t)sim_range(s, 0, 20000) - 10000;
+	x->lease_ms = 0;
+	x->corosync = true;
+	net_changed(s);
+	sim_at(s, sim_range(s, 100 * MS, 1500 * MS), EV_DAEMON_START, h, x->gen, 0, 0);
+}
+
+void host_pause(struct sim *s, uint32_t h, uint64_t us)
+{
+	struct sim_host *x = &s->host[h];
+
+	if (!x->up || x->paused)
+		return;
+	sim_trace(s, "n%u: whole host paused for %llu ms", x->id, (unsigned long long)us / 1000);
+	x->paused = true;
+	net_changed(s);
+	sim_at(s, us, EV_HOST_RESUME, h, x->boot_at, 0, 0);
+}
+
+void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us)
+{
+	struct sim_host *x = &s->host[h];
+
+	if (!x->daemon || x->daemon_paused)
+		return;
+	sim_trace(s, "n%u: daemon paused for %llu ms", x->id, (unsigned long long)us / 1000);
+	x->daemon_paused = true;
+	sim_at(s, us, EV_DAEMON_RESUME, h, x->gen, 0, 0);
+}
+
+void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd)
+{
+	struct sim_in in = { .kind = HA_EV_OPERATOR, .cmd = *cmd, .request = ++s->request };
+	uint32_t at = (uint32_t)(s->request % 256);
+
+	s->request_op[at] = cmd->op;
+	s->request_dom[at] = cmd->domain ? sim_dom(cmd->domain) : SIM_DOMAINS;
+	s->request_done[at] = false;
+	host_give(s, h, &in);
+}
+
+/* ------------------------------------------------------------------- effects */
+
+static void run_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
+{
+	struct sim_host *x = &s->host[h];
+
+	switch (fx->kind) {
+	case HA_FX_MCAST:
+		net_send(s, h, fx->mcast.bytes, fx->mcast.len);
+		break;
+	case HA_FX_PERSIST:
+		disk_write(s, h, fx);
+		break;
+	case HA_FX_LEASE:
+		x->lease_ms = fx->lease.until_ms;
+		break;
+	case HA_FX_START:
+	case HA_FX_STOP:
+	case HA_FX_KILL:
+	case HA_FX_RECEIVE:
+	case HA_FX_MIGRATE:
+	case HA_FX_CANCEL:
+	case HA_FX_DECIDE:
+	case HA_FX_FENCE:
+	case HA_FX_FENCE_CANCEL:
+		vmm_effect(s, h, fx);
+		break;
+	case HA_FX_REPLY:
+		check_reply(s, h, fx);
+		break;
+	case HA_FX_REJOIN:
+		net_leave(s, h);
+		sim_at(s, sim_range(s, 5 * MS, 100 * MS), EV_JOIN, h, x->gen, 0, 0);
+		break;
+	case HA_FX_NOTE:
+	case HA_FX_KINDS:
+		break;
+	}
+}
+
+static void run_effects(struct sim *s, uint32_t h)
+{
+	struct ha_effects *fx = s->fx;
+
+	for (size_t i = 0; i < fx->n && !s->failed; i++) {
+		if (s->o.verbose) {
+			char line[200];
+
+			ha_effect_print(&fx->fx[i], line, sizeof(line));
+			sim_trace(s, "n%u     -> %s", s->host[h].id, line);
+		}
+		check_effect(s, h, &fx->fx[i]);
+		run_effect(s, h, &fx->fx[i]);
+		if (s->crash_after && !--s->crash_after) {
+			host_daemon_crash(s, h);
+			return;
+		}
+	}
+}
+
+void host_event(struct sim *s, const struct sim_ev *ev)
+{
+	struct sim_host *x = &s->host[ev->h];
+	struct ha_event e = { .kind = HA_EV_TICK };
+	struct sim_in in = { .kind = HA_EV_PERSISTED };
+
+	switch (ev->kind) {
+	case EV_TICK:
+		if (!x->daemon || x->gen != ev->a)
+			break;
+		if (x->tick_at <= s->now)
+			x->tick_at = 0;
+		if (!x->paused && !x->daemon_paused)
+			step(s, ev->h, &e);
+		break;
+	case EV_PERSISTED:
+		if (!x->daemon || x->gen != ev->a)
+			break;
+		in.token = disk_persisted(s, ev->h, (uint32_t)ev->b);
+		host_give(s, ev->h, &in);
+		break;
+	case EV_DAEMON_START:
+		if (x->gen == ev->a)
+			daemon_start(s, ev->h);
+		break;
+	case EV_DAEMON_RESUME:
+		if (x->gen != ev->a && !s->quiet_world)
+			break;
+		if (x->daemon_paused) {
+			sim_trace(s, "n%u: daemon goes on", x->id);
+			x->daemon_paused = false;
+			drain(s, ev->h);
+		}
+		break;
+	case EV_HOST_RESUME:
+		if (x->up && x->paused && x->boot_at == ev->a) {
+			sim_trace(s, "n%u: host goes on", x->id);
+			x->paused = false;
+			net_changed(s);
+			drain(s, ev->h);
+		}
+		break;
+	case EV_HOST_BOOT:
+		if (x->gen == ev->a)
+			host_power_on(s, ev->h);
+		break;
+	case EV_HOST_CRASH:
+		host_power_off(s, ev->h, "fault");
+		break;
+	default:
+		break;
+	}
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * drover-sim - plays scenarios and random schedules through the cluster's core,
+ * in virtual time (docs/scenario.md).
+ */
+#include "cmd/drover-sim/sim.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void usage(FILE *to)
+{
+	fputs("usage: drover-sim [options] FILE...      play scenario files\n"
+	      "       drover-sim [options] --seed N     random schedules from N on\n"
+	      "  --schedules M      how many (1)\n"
+	      "  --hosts N          3..9 (0: varies with the seed)\n"
+	      "  --domains N        1..8 (3)\n"
+	      "  --token MS         corosync's token (1000)\n"
+	      "  --chaos SECONDS    length of the disturbed part (20)\n"
+	      "  --no-faults, --no-operators\n"
+	      "  --expect-failure   exit 0 only if an invariant was broken (for mutants)\n"
+	      "  --verbose          print every event and effect\n", to);
+}
+
+static struct sim sim;
+
+#ifdef HA_MUTANTS
+int ha_mutant; /* which rule the core breaks: enum ha_mutant in ha/core/core_int.h */
+#endif
+
+static void show_failure(uint64_t seed, const struct sim_opts *o)
+{
+	struct sim_opts again = *o;
+	uint32_t n;
+
+	/* The same seed again, with a trace this time. */
+	again.verbose = true;
+	chaos_schedule(&sim, seed, &again);
+	printf("seed %" PRIu64 ", step %" PRIu64 ", %.3f s: %s\n", seed, sim.steps,
+	       (double)sim.now / 1e6, sim.failure);
+	n = sim.n_lines < 40 ? sim.n_lines : 40;
+	for (uint32_t i = 0; i < n; i++)
+		printf("  %s\n", sim.lines[(sim.n_lines - n + i) % 40]);
+	printf("replay: drover-sim --seed %" PRIu64
+	       " --hosts %u --domains %u --token %u --chaos %" PRIu64 "%s%s --verbose\n",
+	       seed, o->hosts, o->domains, o->token, (uint64_t)(o->chaos_us / SEC),
+	       o->faults ? "" : " --no-faults", o->operators ? "" : " --no-operators");
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static int random_schedules(uint64_t seed, uint64_t schedules, struct sim_opts o,
+			    bool expect_failure)
+{
+	uint64_t steps = 0, starts = 0, moves = 0, commits = 0, fences = 0;
+	uint32_t hosts = o.hosts;
+	double t0 = seconds();
+
+	sim.log = o.verbose ? stdout : NULL;
+	for (uint64_t i = 0; i < schedules; i++) {
+		o.hosts = hosts ? hosts : (seed + i) % 4 == 3 ? 5 : 3;
+		if (!chaos_schedule(&sim, seed + i, &o)) {
+			sim.log = NULL;
+			if (expect_failure) {
+				printf("caught after %" PRIu64 " schedules: %s\n", i + 1,
+				       sim.failure);
+				return 0;
+			}
+			show_failure(seed + i, &o);
+			return 1;
+		}
+		steps += sim.steps;
+		starts += sim.n_starts;
+		moves += sim.n_moves;
+		commits += sim.n_commits;
+		fences += sim.n_fences;
+	}
+	printf("%" PRIu64 " schedules, %" PRIu64 " steps, %" PRIu64 " starts, %" PRIu64
+	       " migrations (%" PRIu64 " committed), %" PRIu64
+	       " fencings, %.0f schedules/s: every invariant held\n",
+	       schedules, steps, starts, moves, commits, fences,
+	       (double)schedules / (seconds() - t0));
+	if (expect_failure)
+		printf("but one was expected to break\n");
+	return expect_failure ? 1 : 0;
+}
+
+static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+	char *end;
+	unsigned long long v = strtoull(text, &end, 10);
+
+	if (!*text || *end || *text == '-' || v < min || v > max) {
+		fprintf(stderr,
+			"drover-sim: %s: a number from %" PRIu64 " to %" PRIu64 " was expected\n",
+			text, min, max);
+		return false;
+	}
+	*out = v;
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"seed", required_argument, NULL, 's'},
+		{"schedules", required_argument, NULL, 'n'},
+		{"hosts", required_argument, NULL, 'h'},
+		{"domains", required_argument, NULL, 'd'},
+		{"token", required_argument, NULL, 't'},
+		{"chaos", required_argument, NULL, 'c'},
+		{"no-faults", no_argument, NULL, 'F'},
+		{"no-operators", no_argument, NULL, 'O'},
+		{"expect-failure", no_argument, NULL, 'x'},
+		{"verbose", no_argument, NULL, 'v'},
+#ifdef HA_MUTANTS
+		{"mutant", required_argument, NULL, 'm'},
+#endif
+		{"help", no_argument, NULL, '?' + 1},
+		{0},
+	};
+	struct sim_opts o = {.hosts = 0,
+			     .domains = 3,
+			     .token = 1000,
+			     .chaos_us = 20 * SEC,
+			     .settle_us = 150 * SEC,
+			     .fence_percent = 60,
+			     .start_fail_percent = 5,
+			     .faults = true,
+			     .operators = true};
+	uint64_t seed = 0, schedules = 1, v;
+	bool have_seed = false, expect_failure = false;
+	int c, rc = 0;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		bool ok = true;
+
+		switch (c) {
+		case 's':
+			ok = have_seed = number(optarg, 0, UINT64_MAX, &seed);
+			break;
+		case 'n':
+			ok = number(optarg, 1, UINT64_MAX, &schedules);
+			break;
+		case 'h':
+			ok = number(optarg, 0, SIM_HOSTS, &v);
+			o.hosts = (uint32_t)v;
+			break;
+		case 'd':
+			ok = number(optarg, 1, SIM_DOMAINS, &v);
+			o.domains = (uint32_t)v;
+			break;
+		case 't':
+			ok = number(optarg, HA_TOKEN_MIN, HA_TOKEN_MAX, &v);
+			o.token = (uint32_t)v;
+			break;
+		case 'c':
+			ok = number(optarg, 4, 3600, &v);
+			o.chaos_us = v * SEC;
+			break;
+		case 'F':
+			o.faults = false;
+			break;
+		case 'O':
+			o.operators = false;
+			break;
+#ifdef HA_MUTANTS
+		case 'm':
+			ok = number(optarg, 0, 100, &v);
+			ha_mutant = (int)v;
+			break;
+#endif
+		case 'x':
+			expect_failure = true;
+			break;
+		case 'v':
+			o.verbose = true;
+			break;
+		case '?' + 1:
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+		if (!ok)
+			return 2;
+	}
+	if (have_seed)
+		return random_schedules(seed, schedules, o, expect_failure);
+	if (optind == argc) {
+		usage(stderr);
+		return 2;
+	}
+	for (int i = optind; i < argc; i++) {
+		int one = scenario_play(argv[i], o.verbose);
+
+		if (expect_failure && one < 2)
+			one = !one;
+
+		if (one > rc)
+			rc = one;
+	}
+	return rc;
+}

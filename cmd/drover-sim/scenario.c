@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scenario - a story in a file, one line per step (docs/scenario.md):
+ *
+ *   hosts 3
+ *   3      add d0
+ *   5      power-off n1
+ *   7.9    expect d0 runs on n2
+ *
+ * Facts are expected, never log lines.  The world is whole except for what the
+ * story does to it; the invariants of check.c hold all along.
+ */
+#include "cmd/drover-sim/sim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINES_MAX 256
+#define WORDS_MAX 8
+
+struct line {
+	uint32_t number;
+	uint64_t at;
+	uint32_t n;
+	char *word[WORDS_MAX];
+	char text[160];
+};
+
+struct script {
+	const char *path;
+	uint32_t n;
+	struct line line[LINES_MAX];
+};
+
+static struct sim sim;
+static const char conf[] = "name: test\nmemory: 1 GiB\n";
+
+/* "n1".."n9", or "-" */
+static bool host_of(const struct sim *s, const char *w, uint32_t *h)
+{
+	if (!w || w[0] != 'n' || w[1] < '1' || w[1] > '9' || w[2])
+		return false;
+	*h = (uint32_t)(w[1] - '1');
+	return *h < s->o.hosts;
+}
+
+static bool domain_of(const struct sim *s, const char *w, uint32_t *d)
+{
+	if (!w || w[0] != 'd' || w[1] < '0' || w[1] > '7' || w[2])
+		return false;
+	*d = (uint32_t)(w[1] - '0');
+	return *d < s->o.domains;
+}
+
+static bool time_of(const char *w, uint64_t *us)
+{
+	char *end;
+	double v = w ? strtod(w, &end) : -1;
+
+	if (v < 0 || v > 86400 || *end)
+		return false;
+	*us = (uint64_t)(v * 1e6 + 0.5);
+	return true;
+}
+
+/* A mask from "n1,n3". */
+static bool hosts_of(const struct sim *s, const char *w, uint32_t *mask)
+{
+	*mask = 0;
+	while (w && *w) {
+		char one[3] = { w[0], w[1], 0 };
+		uint32_t h;
+
+		if (!w[1] || !host_of(s, one, &h))
+			return false;
+		*mask |= 1u << h;
+		w += w[2] == ',' ? 3 : 2;
+	}
+	return *mask != 0;
+}
+
+/* Commands go to the first host whose daemon works, or to the one named last in the line. */
+static bool command(struct sim *s, const struct line *l)
+{
+	static const struct { const char *word; enum ha_op op;
+	} ops[] = {
+		{"add", HA_OP_ADD},	    {"remove", HA_OP_REMOVE},
+		{"start", HA_OP_START},	    {"stop", HA_OP_STOP},
+		{"migrate", HA_OP_MIGRATE}, {"cancel", HA_OP_CANCEL},
+		{"clear", HA_OP_CLEAR},	    {"fence", HA_OP_FENCE},
+		{"confirm", HA_OP_CONFIRM}, {"maintenance", HA_OP_MAINTENANCE},
+	};
+	struct ha_command cmd = {.conf = conf,
+				 .conf_len = sizeof(conf) - 1,
+				 .ha = true,
+				 .started = true,
+				 .on = true};
+	uint32_t d, h = 0, node;
+
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		if (strcmp(l->word[0], ops[i].word))
+			continue;
+		cmd.op = ops[i].op;
+		if (cmd.op == HA_OP_FENCE || cmd.op == HA_OP_CONFIRM ||
+		    cmd.op == HA_OP_MAINTENANCE) {
+			if (!host_of(s, l->word[1], &node))
+				return false;
+			cmd.node = node + 1;
+			cmd.on = !l->word[2] || strcmp(l->word[2], "off");
+		} else {
+			if (!domain_of(s, l->word[1], &d))
+				return false;
+			cmd.domain = sim_dom_name(d);
+			if (l->word[2] && !host_of(s, l->word[2], &node))
+				return false;
+			cmd.node = l->word[2] ? node + 1 : 0;
+			if (cmd.op == HA_OP_STOP)
+				s->stop_asked[d] = true;
+			if (cmd.op == HA_OP_REMOVE)
+				s->removed[d] = true;
+		}
+		while (h < s->o.hosts &&
+		       !(s->host[h].daemon && s->host[h].joined && !s->host[h].paused))
+			h++;
+		if (h < s->o.hosts)
+			host_command(s, h, &cmd);
+		return true;
+	}
+	return false;
+}
+
+static bool fault(struct sim *s, const struct line *l)
+{
+	const char *w = l->word[0];
+	uint32_t h = 0, mask, d;
+	uint64_t us = 0;
+
+	if (!strcmp(w, "heal")) {
+		net_heal(s);
+		return true;
+	}
+	if (!strcmp(w, "cut") || !strcmp(w, "deaf")) {
+		if (!hosts_of(s, l->word[1], &mask))
+			return false;
+		/* deaf: they hear nothing; the others cannot send to them */
+		net_cut(s, w[0] == 'd' ? ((1u << s->o.hosts) - 1) & ~mask : mask, w[0] == 'd');
+		return true;
+	}
+	if (!strcmp(w, "agent")) {
+		static const char *const modes[] = { "ok", "fail", "hang", "slow" };
+
+		for (uint32_t i = 0; l->word[1] && i < 4; i++) {
+			if (strcmp(l->word[1], modes[i]))
+				continue;
+			s->agent = i + 1;
+			return i != 3 || time_of(l->word[2], &s->agent_answer_us);
+		}
+		return false;
+	}
+	if (!strcmp(w, "crash")) {
+		if (!domain_of(s, l->word[1], &d))
+			return false;
+		for (h = 0; h < s->o.hosts; h++)
+			if (s->host[h].vmm[d].state != VM_NONE)
+				sim_at(s, 0, EV_VMM, h, d, s->host[h].vmm[d].gen,
+				       3 /* ACT_CRASH */);
+		return true;
+	}
+	if (!host_of(s, l->word[1], &h))
+		return false;
+	if (l->word[2] && !time_of(l->word[2], &us))
+		return false;
+	if (!strcmp(w, "power-off"))
+		host_power_off(s, h, "scenario");
+	else if (!strcmp(w, "power-on"))
+		host_power_on(s, h);
+	else if (!strcmp(w, "pause"))
+		host_pause(s, h, us);
+	else if (!strcmp(w, "pause-daemon"))
+		host_daemon_pause(s, h, us);
+	else if (!strcmp(w, "kill-daemon"))
+		host_daemon_crash(s, h);
+	else if (!strcmp(w, "kill-corosync"))
+		net_corosync_crash(s, h);
+	else
+		return false;
+	return true;
+}
+
+static bool joined_alone(const struct sim *s, uint32_t h)
+{
+	struct ha_status st;
+
+	ha_core_status(s->host[h].core, &st);
+	return host_now(s, h) >= s->host[h].lease_ms;
+}
+
+/* expect d0 runs on n2 | runs | is nowhere | started N; expect n1 gated|leased|off */
+static bool expectation(struct sim *s, const struct line *l, bool *holds)
+{
+	uint32_t d, h, where = SIM_HOSTS;
+
+	if (host_of(s, l->word[1], &h) && l->word[2]) {
+		if (!strcmp(l->word[2], "gated"))
+			*holds = s->host[h].up && joined_alone(s, h);
+		else if (!strcmp(l->word[2], "leased"))
+			*holds = s->host[h].up && !joined_alone(s, h);
+		else if (!strcmp(l->word[2], "off"))
+			*holds = !s->host[h].up;
+		else
+			return false;
+		return true;
+	}
+	if (!domain_of(s, l->word[1], &d) || !l->word[2])
+		return false;
+	for (h = 0; h < s->o.hosts; h++)
+		if (vmm_can_write(s, h, d))
+			where = h;
+	if (!strcmp(l->word[2], "runs")) {
+		*holds = where != SIM_HOSTS;
+		if (l->word[3] && (strcmp(l->word[3], "on") || !host_of(s, l->word[4], &h)))
+			return false;
+		if (l->word[3])
+			*holds = where == h;
+	} else if (!strcmp(l->word[2], "nowhere")) {
+		*holds = where == SIM_HOSTS;
+	} else if (!strcmp(l->word[2], "started") && l->word[3]) {
+		*holds = s->starts_quiet[d] == strtoull(l->word[3], NULL, 10);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+void scenario_event(struct sim *s, const struct sim_ev *ev)
+{
+	const struct script *sc = s->script;
+	const struct line *l = &sc->line[ev->a];
+	bool holds = true;
+
+	sim_trace(s, "%s:%u: %s", sc->path, l->number, l->text);
+	if (!strcmp(l->word[0], "expect")) {
+		if (!expectation(s, l, &holds))
+			sim_fail(s, "SYNTAX", "line %u: what is expected? \"%s\"", l->number,
+				 l->text);
+		else if (!holds)
+			sim_fail(s, "EXPECT", "line %u: \"%s\" does not hold", l->number, l->text);
+	} else if (!fault(s, l) && !command(s, l)) {
+		sim_fail(s, "SYNTAX", "line %u: \"%s\" is not understood", l->number, l->text);
+	}
+}
+
+static bool split(struct script *sc, uint32_t number, char *text)
+{
+	struct line *l = &sc->line[sc->n];
+	char *save, *hash = strchr(text, '#');
+
+	if (hash)
+		*hash = 0;
+	memset(l, 0, sizeof(*l));
+	l->number = number;
+	text[strcspn(text, "\n")] = 0;
+	snprintf(l->text, sizeof(l->text), "%s", text + strspn(text, " \t"));
+	for (char *w = strtok_r(text, " \t", &save); w && l->n < WORDS_MAX - 1;
+	     w = strtok_r(NULL, " \t", &save))
+		l->word[l->n++] = strdup(w);
+	return l->n > 0;
+}
+
+static int read_script(struct script *sc, struct sim_opts *o, const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char text[512];
+	uint32_t number = 0;
+
+	if (!f) {
+		fprintf(stderr, "drover-sim: %s: %s\n", path, strerror(errno));
+		return 3;
+	}
+	while (fgets(text, sizeof(text), f) && sc->n < LINES_MAX) {
+		struct line *l = &sc->line[sc->n];
+		uint32_t v;
+
+		if (!split(sc, ++number, text))
+			continue;
+		v = l->word[1] ? (uint32_t)strtoul(l->word[1], NULL, 10) : 0;
+		if (!strcmp(l->word[0], "hosts") && v >= 1 && v <= SIM_HOSTS)
+			o->hosts = v;
+		else if (!strcmp(l->word[0], "token") && v >= HA_TOKEN_MIN && v <= HA_TOKEN_MAX)
+			o->token = v;
+		else if (l->n > 1 && time_of(l->word[0], &l->at)) {
+			for (uint32_t i = 0; i < l->n; i++)
+				l->word[i] = l->word[i + 1];
+			l->n--;
+			sc->n++;
+		} else {
+			fprintf(stderr,
+				"drover-sim: %s:%u: \"%s\": hosts, token, or a time and what "
+				"happens then\n",
+				path, number, l->text);
+			fclose(f);
+			return 2;
+		}
+	}
+	fclose(f);
+	return 0;
+}
+
+static bool play_once(struct script *sc, const struct sim_opts *o, uint64_t seed)
+{
+	uint64_t end = 0;
+
+	sim_init(&sim, seed, o);
+	sim.quiet_world = true;
+	sim.script = sc;
+	sim.agent = 1;
+	for (uint32_t h = 0; h < o->hosts; h++)
+		host_power_on(&sim, h);
+	for (uint32_t i = 0; i < sc->n; i++) {
+		sim_at(&sim, sc->line[i].at, EV_SCRIPT, 0, i, 0, 0);
+		if (sc->line[i].at > end)
+			end = sc->line[i].at;
+	}
+	sim_run(&sim, end + 1);
+	sim_free(&sim);
+	return !sim.failed;
+}
+
+/* Each story is told with twenty different timings of everything that takes time. */
+int scenario_play(const char *path, bool verbose)
+{
+	struct sim_opts o = {
+		.hosts = 3, .domains = SIM_DOMAINS, .token = 1000, .fence_percent = 100};
+	static struct script sc;
+	int rc;
+
+	memset(&sc, 0, sizeof(sc));
+	sc.path = path;
+	rc = read_script(&sc, &o, path);
+	if (rc)
+		return rc;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		o.verbose = verbose;
+		sim.log = verbose ? stdout : NULL;
+		if (play_once(&sc, &o, seed))
+			continue;
+		if (!verbose) {
+			o.verbose = true;
+			play_once(&sc, &o, seed);
+			for (uint32_t n = sim.n_lines < 40 ? sim.n_lines : 40, i = 0; i < n; i++)
+				printf("  %s\n", sim.lines[(sim.n_lines - n + i) % 40]);
+		}
+		printf("%s: seed %llu, %.3f s: %s\n", path, (unsigned long long)seed,
+		       (double)sim.now / 1e6, sim.failure);
+		rc = 1;
+		break;
+	}
+	if (!rc)
+		printf("%s: ok\n", path);
+	for (uint32_t i = 0; i < sc.n; i++)
+		for (uint32_t w = 0; w < WORDS_MAX; w++)
+			free(sc.line[i].word[w]);
+	return rc;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sim - a cluster of ha_cores in one process and in virtual time.
+ *
+ *   world.c     time, randomness, the trace
+ *   net.c       corosync: rings, total order, views, what a broken ring recovers, quorum notices
+ *   host.c      a host: power, daemon, clock; carries out the core's effects
+ *   disk.c      its disk
+ *   vmm.c       VMMs as ground truth: who can write at each instant; migrations; fence agents
+ *   check.c     the invariants, after each step
+ *   chaos.c     random schedules
+ *   scenario.c  scenario files (docs/scenario.md)
+ *
+ * Time is in microseconds of the world's own clock; each host has a clock that
+ * runs up to 1 % fast or slow and starts at its boot.
+ */
+#ifndef DROVER_SIM_H
+#define DROVER_SIM_H
+
+#include "ha/core/core.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define SIM_HOSTS 9
+#define SIM_DOMAINS 8
+#define MS 1000ull
+#define SEC 1000000ull
+
+struct sim;
+
+/* ------------------------------------------------------------------ world.c */
+
+enum sim_ev_kind {
+	EV_ORDER, EV_PUMP, EV_REFORM, EV_MERGE, EV_QUORUM, EV_JOIN, EV_COROSYNC_UP,
+	EV_TICK, EV_PERSISTED, EV_DAEMON_START, EV_DAEMON_RESUME, EV_HOST_RESUME, EV_HOST_BOOT, EV_HOST_CRASH,
+	EV_VMM, EV_MOVE, EV_FENCE, EV_CHAOS, EV_SCRIPT, EV_CHECK,
+};
+
+struct sim_ev {
+	uint64_t at, ord;
+	enum sim_ev_kind kind;
+	uint32_t h;
+	uint64_t a, b, c;
+};
+
+uint64_t sim_rand(struct sim *s);
+uint64_t sim_range(struct sim *s, uint64_t lo, uint64_t hi);  /* lo..hi inclusive */
+bool sim_chance(struct sim *s, uint32_t percent);
+void sim_at(struct sim *s, uint64_t delay, enum sim_ev_kind kind, uint32_t h, uint64_t a, uint64_t b,
+	    uint64_t c);
+void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_fail(struct sim *s, const char *rule, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* -------------------------------------------------------------------- net.c */
+
+struct sim_msg {
+	uint32_t refs, from, len;
+	uint8_t bytes[];
+};
+
+/* One place in a ring's total order: a message, or a view (msg NULL). */
+struct sim_item {
+	struct sim_msg *msg;
+	uint32_t from;
+	uint32_t view, ghost;    /* masks of hosts */
+	uint32_t got;            /* hosts that physically have it, decided when the ring breaks */
+};
+
+struct sim_ring {
+	uint64_t id;
+	uint32_t members;
+	bool live;
+	uint32_t refs;
+	uint32_t n, size;
+	struct sim_item *items;
+};
+
+void net_init(struct sim *s);
+void net_free(struct sim *s);
+void net_changed(struct sim *s);                 /* a link, a host or a corosync came or went */
+void net_heal(struct sim *s);
+/* @side cannot send to the rest; nor hear it, unless one_way */
+void net_cut(struct sim *s, uint32_t side, bool one_way);
+void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len);
+void net_join(struct sim *s, uint32_t h);
+void net_leave(struct sim *s, uint32_t h);
+void net_event(struct sim *s, const struct sim_ev *ev);
+void net_corosync_crash(struct sim *s, uint32_t h);
+
+/* ------------------------------------------------------------------- host.c */
+
+/* What waits for a daemon: an event with its own copies. */
+struct sim_in {
+	enum ha_event_kind kind;
+	struct sim_msg *msg;
+	uint32_t mask, ghost;
+	bool quorate;
+	uint64_t ring, token, incarnation, debt, request;
+	uint32_t dom, node;
+	enum ha_vmm_what what;
+	int rc;
+	struct ha_command cmd;
+};
+
+struct sim_blob {
+	bool snapshot;
+	uint64_t token;
+	uint32_t len;
+	uint8_t *bytes;
+};
+
+struct sim_disk {
+	struct sim_blob *b;
+	uint32_t n, size, durable;   /* b[0, durable) survive a power cut */
+	uint64_t busy_until;
+	bool writing;
+};
+
+/* --------------------------------------------------------------------- vmm.c */
+
+enum sim_vmm_state { VM_NONE, VM_STARTING, VM_RUN, VM_STOPPHASE, VM_GRANTED, VM_INCOMING, VM_ASKING };
+
+struct sim_vmm {
+	enum sim_vmm_state state;
+	uint64_t incarnation, gen;
+	uint64_t gate_us;            /* this one closes its gate that long after the lease's end */
+	bool incoming;               /* started to receive: may not run before a decision */
+	bool asked;                  /* it asked the cluster; asked again after a daemon restart */
+	uint32_t peer;               /* migration: other host */
+	uint64_t peer_incarnation;
+};
+
+struct sim_host {
+	uint32_t id;
+	bool up, paused;             /* power; the whole host stopped */
+	bool corosync;
+	bool daemon, daemon_paused, joined;
+	uint64_t gen;                /* of the daemon: events for a former one are dropped */
+	int64_t rate_ppm;
+	uint64_t clock_base_us, boot_at;
+	struct ha_core *core;
+	struct sim_disk disk;
+	uint64_t lease_ms;           /* the page: host clock */
+	uint64_t tick_at;
+	uint64_t checked;            /* last committed entry that check_step() compared */
+	/* net */
+	struct sim_ring *ring;
+	uint32_t next, join_at;      /* next item to deliver; items before join_at are not for this daemon */
+	uint64_t order_at, pump_at;
+	struct sim_msg **sendq;
+	uint32_t sendq_n, sendq_size, sendq_due;
+	bool reform_due;
+	/* daemon's queue while it is paused */
+	struct sim_in *in;
+	uint32_t in_n, in_size;
+	struct sim_vmm vmm[SIM_DOMAINS];
+};
+
+void host_init(struct sim *s, uint32_t h);
+void host_free(struct sim *s, uint32_t h);
+uint64_t host_now(const struct sim *s, uint32_t h);      /* host clock, ms */
+void host_give(struct sim *s, uint32_t h, const struct sim_in *in);
+void host_power_off(struct sim *s, uint32_t h, const char *why);
+void host_wipe(struct sim *s, uint32_t h);              /* power off, and a new, empty disk */
+void host_power_on(struct sim *s, uint32_t h);
+void host_pause(struct sim *s, uint32_t h, uint64_t us);
+void host_daemon_crash(struct sim *s, uint32_t h);
+void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
+void host_event(struct sim *s, const struct sim_ev *ev);
+void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd);
+
+/* ------------------------------------------------------------------- disk.c */
+void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx); /* EV_PERSISTED follows */
+/* the first @n are safe; returns the token of the last of them */
+uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n);
+void disk_crash(struct sim *s, uint32_t h);             /* the power goes, or the daemon */
+void disk_empty(struct sim_disk *d);
+
+void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
+void vmm_event(struct sim *s, const struct sim_ev *ev);
+void vmm_scan(struct sim *s, uint32_t h);                 /* a new daemon looks around */
+void vmm_host_died(struct sim *s, uint32_t h);
+bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d);
+void fence_event(struct sim *s, const struct sim_ev *ev);
+
+/* ------------------------------------------------------------------- check.c */
+
+struct sim_seen { uint64_t seq, hash; };
+
+struct sim_acked {              /* a command that was answered with success */
+	enum ha_op op;
+	uint32_t dom;
+};
+
+#define SEEN_MAX 8192
+
+void check_step(struct sim *s, uint32_t h);
+void check_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
+void check_reply(struct sim *s, uint32_t h, const struct ha_effect *fx);
+bool check_settled(struct sim *s, char *why, size_t size);
+void check_writers(struct sim *s);
+
+/* ------------------------------------------------------------------- options */
+
+struct sim_opts {
+	uint32_t hosts, domains, token;
+	uint64_t chaos_us, settle_us;
+	uint32_t fence_percent;     /* of attempts that work; the rest fail, hang, lie or are late */
+	uint32_t start_fail_percent;
+	bool faults, operators;
+	bool verbose;
+};
+
+struct sim {
+	struct sim_opts o;
+	uint64_t seed, rng;
+	uint64_t now, ord, steps;
+	struct sim_ev *heap;
+	uint32_t heap_n, heap_size;
+	bool failed, quiet_world;   /* quiet_world: chaos is over, everything works */
+	char failure[512];
+	/* trace: the last lines, made only in a verbose run */
+	char (*lines)[256];
+	uint32_t n_lines;
+	FILE *log;
+
+	uint64_t ring_seq, merge_gen;
+	bool link[SIM_HOSTS][SIM_HOSTS];  /* i can send to j */
+	struct sim_host host[SIM_HOSTS];
+	struct ha_effects *fx;
+
+	uint64_t request;
+	enum ha_op request_op[256];
+	uint32_t request_dom[256];
+	uint8_t request_code[256];
+	bool request_done[256];
+	bool removed[SIM_DOMAINS], added[SIM_DOMAINS], stop_asked[SIM_DOMAINS];
+	struct sim_seen *seen;      /* SEEN_MAX, by seq */
+	uint64_t starts_quiet[SIM_DOMAINS];
+	bool fencing_works;
+	uint32_t filled;            /* hosts whose disk holds a log: they were members since it was new */
+	uint32_t crash_after;       /* crash the daemon after this many more effects, 0 = no */
+	void *script;
+	uint32_t agent;             /* scenario: 1 ok, 2 fail, 3 hang, 4 slow */
+	uint64_t agent_answer_us;
+	uint64_t n_starts, n_moves, n_commits, n_fences;
+};
+
+void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o);
+void sim_free(struct sim *s);
+/** sim_run() - until @until or a failure; false when an invariant was broken */
+bool sim_run(struct sim *s, uint64_t until);
+void sim_dispatch(struct sim *s, const struct sim_ev *ev);
+
+void chaos_begin(struct sim *s);
+void chaos_event(struct sim *s, const struct sim_ev *ev);
+void chaos_end(struct sim *s);
+bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o);
+
+int scenario_play(const char *path, bool verbose);
+void scenario_event(struct sim *s, const struct sim_ev *ev);
+
+static inline uint32_t sim_dom(const char *name) { return (uint32_t)(name[1] - '0'); }
+static inline uint64_t sim_token(const struct sim *s) { return s->o.token * MS; }
+const char *sim_dom_name(uint32_t d);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * droverd - one per host: corosync member, HA shell, REST API, supervisor of
+ * VMMs and fence agents (docs/droverd.8).
+ *
+ * A thin main: options, the cluster file, the qb loop, signals.  What it does
+ * is in ha/.
+ */
+#include "base/err.h"
+#include "base/log.h"
+#include "cmd/droverd/daemon_log.h"
+#include "conf/cluster.h"
+#include "ha/api.h"
+#include "ha/shell.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <qb/qbdefs.h>
+#include <qb/qbloop.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_CONFIG "/etc/drover/cluster.yaml"
+
+static const char usage_text[] =
+	"usage: droverd [options]\n"
+	"  -c, --config FILE      cluster file (default " DEFAULT_CONFIG ")\n"
+	"      --run-dir DIR      sockets and lease page (default /run/drover)\n"
+	"      --state-dir DIR    record and logs (default /var/lib/drover)\n"
+	"      --socket PATH      API socket (default RUN-DIR/droverd.sock)\n"
+	"      --drover-hv PATH   the VMM (default: beside droverd, then PATH)\n"
+	"  -w, --wait SECONDS     wait that long for corosync to start (default 0)\n"
+	"  -f, --foreground       log to standard error, not to syslog (default at a terminal)\n"
+	"  -d, --debug            log every event and effect\n"
+	"  -V, --version\n"
+	"  -h, --help\n";
+
+struct options {
+	const char *config, *run_dir, *state_dir, *socket, *drover_hv;
+	unsigned int wait_s;
+	bool config_given, foreground, debug, done;
+};
+
+enum { OPT_RUN_DIR = 256, OPT_STATE_DIR, OPT_SOCKET, OPT_DROVER_HV };
+
+static const struct option long_options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
+	{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "drover-hv", required_argument, NULL, OPT_DROVER_HV },
+	{ "wait", required_argument, NULL, 'w' },
+	{ "foreground", no_argument, NULL, 'f' },
+	{ "debug", no_argument, NULL, 'd' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int take_wait(const char *text, unsigned int *out)
+{
+	unsigned long v;
+	char *end;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (errno || *end || end == text || v > 3600 || text[0] == '-') {
+		fprintf(stderr, "droverd: --wait %s: expected 0 to 3600 seconds\n", text);
+		return EXIT_USAGE;
+	}
+	*out = (unsigned int)v;
+	return 0;
+}
+
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	int c;
+
+	*o = (struct options){ .config = DEFAULT_CONFIG, .foreground = isatty(STDERR_FILENO) };
+	while ((c = getopt_long(argc, argv, "c:w:fdVh", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->config = optarg;
+			o->config_given = true;
+			break;
+		case OPT_RUN_DIR:
+			o->run_dir = optarg;
+			break;
+		case OPT_STATE_DIR:
+			o->state_dir = optarg;
+			break;
+		case OPT_SOCKET:
+			o->socket = optarg;
+			break;
+		case OPT_DROVER_HV:
+			o->drover_hv = optarg;
+			break;
+		case 'w':
+			if (take_wait(optarg, &o->wait_s))
+				return EXIT_USAGE;
+			break;
+		case 'f':
+			o->foreground = true;
+			break;
+		case 'd':
+			o->debug = true;
+			break;
+		case 'V':
+			puts("droverd " DROVER_VERSION);
+			o->done = true;
+			return 0;
+		case 'h':
+			fputs(usage_text, stdout);
+			o->done = true;
+			return 0;
+		default:
+			fputs("droverd: 'droverd --help' lists the options\n", stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "droverd: unexpected argument '%s'\n", argv[optind]);
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
+/* Beside our own program, else whatever PATH finds. */
+static void find_drover_hv(char *out, size_t size)
+{
+	char self[PATH_MAX - 32], *slash;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	size_t i;
+	static const char *const places[] = { "/drover-hv", "/../drover-hv/drover-hv" };
+
+	if (n > 0) {
+		self[n] = '\0';
+		slash = strrchr(self, '/');
+		if (slash)
+			*slash = '\0';
+		for (i = 0; i < 2; i++) {
+			snprintf(out, size, "%s%s", self, places[i]);
+			if (access(out, X_OK) == 0)
+				return;
+		}
+	}
+	snprintf(out, size, "drover-hv");
+}
+
+/*
+ * A busy host must not miss the renewals of its own lease.  Children fall back
+ * to normal scheduling.
+ */
+static void be_timely(void)
+{
+	struct sched_param sp = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &sp) < 0)
+		log_warn("no realtime scheduling: %s", strerror(errno));
+}
+
+static int32_t on_signal(int32_t sig, void *data)
+{
+	log_info("signal %d, leaving the cluster; domains run on until their lease ends", sig);
+	qb_loop_stop(data);
+	return 0;
+}
+
+static int32_t on_blackbox_wanted(int32_t sig, void *data)
+{
+	int rc = daemon_log_write(DAEMON_LOG_ASKED);
+
+	if (rc < 0)
+		log_warn("the blackbox cannot be written: %s", strerror(-rc));
+	else
+		log_info("the blackbox was written");
+	return 0;
+}
+
+static int load_cluster(const struct options *o, struct cluster_conf **out, struct err *e)
+{
+	int rc = cluster_conf_load(o->config, out, e);
+
+	if (rc != -ENOENT || o->config_given)
+		return rc;
+	*out = cluster_conf_default();
+	return *out ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+/* @ran: set when it came so far that it served anybody */
+static int serve(qb_loop_t *loop, const struct options *o, const struct cluster_conf *cluster,
+		 bool *ran, struct err *e)
+{
+	char hv[PATH_MAX], socket_path[PATH_MAX];
+	struct shell_conf conf = {
+		.run_dir = o->run_dir ? o->run_dir : cluster->run_dir,
+		.state_dir = o->state_dir ? o->state_dir : cluster->state_dir,
+		.drover_hv = o->drover_hv ? o->drover_hv : cluster->drover_hv,
+		.cluster = cluster, .wait_ms = o->wait_s * 1000,
+	};
+	struct shell *shell = NULL;
+	struct api *api = NULL;
+	int rc;
+
+	if (!conf.drover_hv) {
+		find_drover_hv(hv, sizeof(hv));
+		conf.drover_hv = hv;
+	}
+	snprintf(socket_path, sizeof(socket_path), "%s/droverd.sock", conf.run_dir);
+	daemon_log_keep_in(conf.state_dir);
+	rc = shell_open(loop, &conf, &shell, e);
+	if (rc < 0)
+		return rc;
+	rc = api_open(loop, shell, o->socket ? o->socket : socket_path, &api, e);
+	if (rc == 0) {
+		log_info("droverd " DROVER_VERSION " runs, API on %s",
+			 o->socket ? o->socket : socket_path);
+		qb_loop_run(loop);
+		*ran = true;
+		if (*shell_error(shell))
+			rc = err_set(e, -EIO, "%s", shell_error(shell));
+	}
+	api_close(api);
+	shell_close(shell);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct cluster_conf *cluster = NULL;
+	struct err e = { 0 };
+	struct options o;
+	qb_loop_t *loop;
+	bool ran = false;
+	int rc;
+
+	rc = parse_options(argc, argv, &o);
+	if (rc || o.done)
+		return rc;
+	signal(SIGPIPE, SIG_IGN);
+	rc = load_cluster(&o, &cluster, &e);
+	if (rc < 0) {
+		fprintf(stderr, "droverd: %s\n", e.text);
+		return rc == -ENOENT ? EXIT_NOTFOUND : EXIT_USAGE;
+	}
+	daemon_log_open(o.foreground, o.debug);
+	loop = qb_loop_create();
+	if (!loop) {
+		fputs("droverd: out of memory\n", stderr);
+		return EXIT_ERROR;
+	}
+	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGTERM, loop, on_signal, NULL);
+	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGINT, loop, on_signal, NULL);
+	qb_loop_signal_add(loop, QB_LOOP_LOW, SIGUSR2, NULL, on_blackbox_wanted, NULL);
+	be_timely();
+	rc = serve(loop, &o, cluster, &ran, &e);
+	if (rc < 0)
+		log_error("%s", e.text);
+	if (rc < 0 && ran) /* but not for each try to start */
+		daemon_log_write(DAEMON_LOG_ERROR);
+	daemon_log_close();
+	if (rc < 0 && !o.foreground)
+		fprintf(stderr, "droverd: %s\n", e.text);
+	qb_loop_destroy(loop);
+	cluster_conf_free(cluster);
+	if (rc == -EBUSY)
+		return EXIT_REFUSED;
+	return rc < 0 ? EXIT_ERROR : 0;
+}

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * api - see api.h.
+ *
+ * libmicrohttpd without threads: its epoll descriptor sits in the qb loop, and
+ * its timeout in a qb timer.  A view is answered at once.  A command goes to the core;
+ * its connection is suspended until the core's REPLY, or until it is too
+ * late (COMMAND_TIMEOUT_MS: the cluster did not come to a decision).
+ */
+#include "ha/api.h"
+#include "ha/api_call.h"
+#include "ha/api_view.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define COMMAND_TIMEOUT_MS 30000
+#define CONNECTIONS_MAX 64
+#define IDLE_TIMEOUT_S 60
+
+struct exchange;
+
+struct api {
+	struct exchange *waiting;       /* suspended until the core replies */
+	qb_loop_t *loop;
+	struct shell *shell;
+	struct MHD_Daemon *http;
+	char path[108];
+	int epfd;
+	qb_loop_timer_handle timer;
+	bool timer_armed, pump_queued;
+};
+
+/* One request, from its first header to its answer. */
+struct exchange {
+	struct exchange *next;          /* among api->waiting */
+	struct api *api;
+	struct MHD_Connection *connection;
+	char *body;
+	size_t body_len;
+	bool too_long;
+	bool waiting, answered;
+	uint64_t request;
+	enum ha_code code;
+	char text[512];
+	qb_loop_timer_handle deadline;
+	bool deadline_armed;
+};
+
+static int http_status(enum ha_code code)
+{
+	switch (code) {
+	case HA_OK:
+		return MHD_HTTP_OK;
+	case HA_USAGE:
+		return MHD_HTTP_BAD_REQUEST;
+	case HA_NOT_FOUND:
+		return MHD_HTTP_NOT_FOUND;
+	case HA_TIMEOUT:
+		return MHD_HTTP_GATEWAY_TIMEOUT;
+	case HA_REFUSED:
+		return MHD_HTTP_CONFLICT;
+	case HA_ERROR:
+		break;
+	}
+	return MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* @o is stolen. */
+static enum MHD_Result answer(struct MHD_Connection *c, int status, json_t *o)
+{
+	char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	struct MHD_Response *r;
+	enum MHD_Result rc;
+
+	json_decref(o);
+	if (!text)
+		return MHD_NO;
+	r = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+	if (!r) {
+		free(text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(r, "Content-Type", "application/json");
+	rc = MHD_queue_response(c, (unsigned int)status, r);
+	MHD_destroy_response(r);
+	return rc;
+}
+
+static enum MHD_Result answer_code(struct MHD_Connection *c, int status, enum ha_code code,
+				   const char *text)
+{
+	return answer(c, status, json_pack("{s:i, s:s}", "code", (int)code, "text", text));
+}
+
+/* -------------------------------------------------------------------- loop */
+
+static void pump(struct api *a);
+
+static void on_http_timer(void *data)
+{
+	struct api *a = data;
+
+	a->timer_armed = false;
+	pump(a);
+}
+
+/* Let libmicrohttpd do what is due, then wake up when it next wants to. */
+static void pump(struct api *a)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	MHD_run(a->http);
+	if (a->timer_armed)
+		qb_loop_timer_del(a->loop, a->timer);
+	a->timer_armed = false;
+	if (MHD_get_timeout(a->http, &ms) == MHD_YES)
+		a->timer_armed = qb_loop_timer_add(a->loop, QB_LOOP_LOW, ms * QB_TIME_NS_IN_MSEC, a,
+						   on_http_timer, &a->timer) == 0;
+}
+
+static void on_pump_job(void *data)
+{
+	struct api *a = data;
+
+	a->pump_queued = false;
+	pump(a);
+}
+
+static int32_t on_http_ready(int32_t fd, int32_t revents, void *data)
+{
+	pump(data);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- exchange */
+
+static void stop_waiting(struct exchange *x)
+{
+	struct exchange **p;
+
+	for (p = &x->api->waiting; *p && *p != x; p = &(*p)->next)
+		;
+	if (*p)
+		*p = x->next;
+	x->waiting = false;
+}
+
+static void on_reply(void *arg, enum ha_code code, const char *text)
+{
+	struct exchange *x = arg;
+
+	x->answered = true;
+	x->code = code;
+	snprintf(x->text, sizeof(x->text), "%s", text);
+	if (x->deadline_armed)
+		qb_loop_timer_del(x->api->loop, x->deadline);
+	x->deadline_armed = false;
+	if (x->waiting) {
+		stop_waiting(x);
+		/* Without threads nothing wakes up the epoll descriptor for this. */
+		MHD_resume_connection(x->connection);
+		if (!x->api->pump_queued)
+			x->api->pump_queued = qb_loop_job_add(x->api->loop, QB_LOOP_MED, x->api,
+							      on_pump_job) == 0;
+	}
+}
+
+static void on_deadline(void *data)
+{
+	struct exchange *x = data;
+
+	x->deadline_armed = false;
+	shell_forget(x->api->shell, x->request);
+	on_reply(x, HA_TIMEOUT, "the cluster did not decide in time; it may still do so");
+}
+
+static uint32_t node_id(void *arg, const char *name)
+{
+	return shell_node_id(arg, name);
+}
+
+static enum MHD_Result run_command(struct exchange *x, struct api_call *call)
+{
+	struct api *a = x->api;
+	struct err e = { 0 };
+
+	if (api_call_resolve(call, node_id, a->shell, &e) < 0)
+		return answer_code(x->connection, MHD_HTTP_NOT_FOUND, HA_NOT_FOUND, e.text);
+	x->request = shell_command(a->shell, &call->cmd, on_reply, x);
+	if (x->answered)
+		return answer_code(x->connection, http_status(x->code), x->code, x->text);
+	x->deadline_armed = qb_loop_timer_add(a->loop, QB_LOOP_LOW,
+					      COMMAND_TIMEOUT_MS * QB_TIME_NS_IN_MSEC, x,
+					      on_deadline, &x->deadline) == 0;
+	x->waiting = true;
+	x->next = a->waiting;
+	a->waiting = x;
+	MHD_suspend_connection(x->connection);
+	return MHD_YES;
+}
+
+static json_t *view(struct shell *s, const struct api_call *call)
+{
+	switch (call->what) {
+	case API_STATUS:
+		return api_view_status(s);
+	case API_NODES:
+		return api_view_nodes(s);
+	case API_NODE:
+		return api_view_node(s, call->name);
+	case API_DOMAINS:
+		return api_view_domains(s);
+	case API_DOMAIN:
+		return api_view_domain(s, call->name);
+	case API_DOMAIN_CONF:
+		return api_view_conf(s, call->name);
+	case API_GROUPS:
+		return api_view_groups(s);
+	case API_TIMINGS:
+		return api_view_timings(s);
+	case API_HISTORY:
+		return api_view_history(s, call->after);
+	case API_COMMAND:
+		break;
+	}
+	return NULL;
+}
+
+/* The whole request is there. */
+static enum MHD_Result serve(struct exchange *x, const char *method, const char *url,
+			     const char *query)
+{
+	struct api_call call;
+	struct err e = { 0 };
+	char text[HA_NAME_MAX + 32];
+	json_t *o;
+	int rc;
+
+	if (x->too_long)
+		return answer_code(x->connection, MHD_HTTP_CONTENT_TOO_LARGE, HA_USAGE,
+				   "body too long");
+	rc = api_call_parse(method, url, query, x->body, x->body_len, &call, &e);
+	if (rc == -EOPNOTSUPP)
+		return answer_code(x->connection, MHD_HTTP_METHOD_NOT_ALLOWED, HA_USAGE, e.text);
+	if (rc == -ENOENT)
+		return answer_code(x->connection, MHD_HTTP_NOT_FOUND, HA_NOT_FOUND, e.text);
+	if (rc < 0)
+		return answer_code(x->connection, MHD_HTTP_BAD_REQUEST, HA_USAGE, e.text);
+	if (call.what == API_COMMAND)
+		return run_command(x, &call);
+	o = view(x->api->shell, &call);
+	if (o)
+		return answer(x->connection, MHD_HTTP_OK, o);
+	snprintf(text, sizeof(text), "no %s called %s", call.what == API_NODE ? "host" : "domain",
+		 call.name);
+	return answer_code(x->connection, MHD_HTTP_NOT_FOUND, HA_NOT_FOUND, text);
+}
+
+static void take_body(struct exchange *x, const char *data, size_t len)
+{
+	char *grown;
+
+	if (x->body_len + len > API_BODY_MAX)
+		x->too_long = true;
+	if (x->too_long)
+		return;
+	grown = realloc(x->body, x->body_len + len);
+	if (!grown) {
+		x->too_long = true;
+		return;
+	}
+	x->body = grown;
+	memcpy(x->body + x->body_len, data, len);
+	x->body_len += len;
+}
+
+static enum MHD_Result first_query(void *cls, enum MHD_ValueKind kind, const char *key,
+				   const char *value)
+{
+	char *out = cls;
+
+	snprintf(out, 128, "%.60s=%.60s", key, value ? value : "");
+	return MHD_NO;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url,
+				  const char *method, const char *version, const char *upload,
+				  size_t *upload_len, void **ctx)
+{
+	struct exchange *x = *ctx;
+	char query[128] = "";
+
+	if (!x) {
+		x = calloc(1, sizeof(*x));
+		if (!x)
+			return MHD_NO;
+		x->api = cls;
+		x->connection = c;
+		*ctx = x;
+		return MHD_YES;
+	}
+	if (*upload_len > 0) {
+		take_body(x, upload, *upload_len);
+		*upload_len = 0;
+		return MHD_YES;
+	}
+	if (x->answered)
+		return answer_code(c, http_status(x->code), x->code, x->text);
+	MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, first_query, query);
+	return serve(x, method, url, query);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *c, void **ctx,
+			 enum MHD_RequestTerminationCode why)
+{
+	struct exchange *x = *ctx;
+
+	if (!x)
+		return;
+	if (x->deadline_armed)
+		qb_loop_timer_del(x->api->loop, x->deadline);
+	if (x->request && !x->answered)
+		shell_forget(x->api->shell, x->request);
+	if (x->waiting)
+		stop_waiting(x);
+	free(x->body);
+	free(x);
+	*ctx = NULL;
+}
+
+/* ------------------------------------------------------------------ socket */
+
+static bool somebody_listens(const struct sockaddr_un *sa)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool yes = fd >= 0 && connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+static int make_socket(const char *path, int *out, struct err *e)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	mode_t old;
+	int fd, rc;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return err_set(e, -EINVAL, "%s: socket path longer than %zu bytes", path,
+			       sizeof(sa.sun_path) - 1);
+	strcpy(sa.sun_path, path);
+	if (somebody_listens(&sa))
+		return err_set(e, -EBUSY, "%s: another droverd listens there", path);
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_errno(e, "cannot make a socket");
+	old = umask(0117);
+	rc = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
+	umask(old);
+	if (rc < 0 || listen(fd, 64) < 0) {
+		rc = err_errno(e, "cannot listen on %s", path);
+		close(fd);
+		return rc;
+	}
+	*out = fd;
+	return 0;
+}
+
+int api_open(qb_loop_t *loop, struct shell *shell, const char *path, struct api **out,
+	     struct err *e)
+{
+	struct api *a = calloc(1, sizeof(*a));
+	const union MHD_DaemonInfo *info;
+	int fd = -1, rc;
+
+	*out = NULL;
+	if (!a)
+		return err_set(e, -ENOMEM, "out of memory");
+	a->loop = loop;
+	a->shell = shell;
+	rc = make_socket(path, &fd, e);
+	if (rc < 0) {
+		free(a);
+		return rc;
+	}
+	snprintf(a->path, sizeof(a->path), "%s", path);
+	a->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+				   on_request, a, MHD_OPTION_LISTEN_SOCKET, fd,
+				   MHD_OPTION_NOTIFY_COMPLETED, on_completed, a,
+				   MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+				   MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_END);
+	info = a->http ? MHD_get_daemon_info(a->http, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info) {
+		if (!a->http)
+			close(fd);
+		rc = err_set(e, -EIO, "cannot start the API's HTTP server");
+		goto out_close;
+	}
+	a->epfd = info->epoll_fd;
+	rc = qb_loop_poll_add(loop, QB_LOOP_LOW, a->epfd, POLLIN, a, on_http_ready);
+	if (rc < 0) {
+		a->epfd = -1;
+		err_set(e, rc, "cannot watch the API: %s", strerror(-rc));
+		goto out_close;
+	}
+	*out = a;
+	return 0;
+out_close:
+	api_close(a);
+	return rc;
+}
+
+void api_close(struct api *a)
+{
+	if (!a)
+		return;
+	if (a->timer_armed)
+		qb_loop_timer_del(a->loop, a->timer);
+	if (a->epfd > 0)
+		qb_loop_poll_del(a->loop, a->epfd);
+	if (a->pump_queued)
+		qb_loop_job_del(a->loop, QB_LOOP_MED, a, on_pump_job);
+	a->pump_queued = true; /* no more of them */
+	while (a->waiting) { /* libmicrohttpd cannot stop with suspended connections */
+		shell_forget(a->shell, a->waiting->request);
+		on_reply(a->waiting, HA_ERROR, "droverd is stopping");
+	}
+	if (a->http) {
+		MHD_run(a->http);
+		MHD_stop_daemon(a->http);
+	}
+	unlink(a->path);
+	free(a);
+}

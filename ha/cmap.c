@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmap - see cmap.h.
+ *
+ * Keys (cmap_keys(7)): nodelist.node.N.{nodeid,name,quorum_votes},
+ * quorum.expected_votes, runtime.config.totem.token.  The runtime token is
+ * the one in force: corosync adds token_coefficient per host above two.
+ */
+#include "ha/cmap.h"
+
+#include <corosync/cmap.h>
+#include <corosync/corotypes.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NODELIST "nodelist.node."
+
+struct cmaplink {
+	qb_loop_t *loop;
+	cmap_handle_t handle;
+	cmap_track_handle_t track;
+	cmaplink_changed changed;
+	void *arg;
+	int fd;
+	bool open, dirty;
+};
+
+static void on_track(cmap_handle_t handle, cmap_track_handle_t track, int32_t event,
+		     const char *key, struct cmap_notify_value new_value,
+		     struct cmap_notify_value old_value, void *data)
+{
+	struct cmaplink *l = data;
+
+	l->dirty = true; /* a reload changes many keys: told once, after the dispatch */
+}
+
+static int32_t on_ready(int32_t fd, int32_t revents, void *data)
+{
+	struct cmaplink *l = data;
+	int rc;
+
+	if (revents & (POLLHUP | POLLERR | POLLNVAL))
+		rc = CS_ERR_LIBRARY;
+	else
+		rc = cmap_dispatch(l->handle, CS_DISPATCH_ALL);
+	if (rc != CS_OK && rc != CS_ERR_TRY_AGAIN) {
+		cmap_finalize(l->handle); /* closes the descriptor; see cpg.c on_ready() */
+		l->open = false;          /* cpg notices the same death and tells the owner */
+		return -1;
+	}
+	if (l->dirty) {
+		l->dirty = false;
+		l->changed(l->arg);
+	}
+	return 0;
+}
+
+int cmaplink_open(qb_loop_t *loop, cmaplink_changed changed, void *arg, struct cmaplink **out,
+		  struct err *e)
+{
+	struct cmaplink *l = calloc(1, sizeof(*l));
+	int rc;
+
+	*out = NULL;
+	if (!l)
+		return err_set(e, -ENOMEM, "out of memory");
+	l->loop = loop;
+	l->changed = changed;
+	l->arg = arg;
+	rc = cmap_initialize(&l->handle);
+	if (rc != CS_OK) {
+		free(l);
+		return err_set(e, -ECONNREFUSED, "corosync is not running on this host (cmap: %s)",
+			       cs_strerror(rc));
+	}
+	cmap_track_add(l->handle, NODELIST, CMAP_TRACK_ADD | CMAP_TRACK_DELETE |
+		       CMAP_TRACK_MODIFY | CMAP_TRACK_PREFIX, on_track, l, &l->track);
+	cmap_fd_get(l->handle, &l->fd);
+	rc = qb_loop_poll_add(loop, QB_LOOP_LOW, l->fd, POLLIN, l, on_ready);
+	if (rc < 0) {
+		cmap_finalize(l->handle);
+		free(l);
+		return err_set(e, rc, "cannot watch cmap: %s", strerror(-rc));
+	}
+	l->open = true;
+	*out = l;
+	return 0;
+}
+
+void cmaplink_close(struct cmaplink *l)
+{
+	if (!l)
+		return;
+	if (l->open) {
+		qb_loop_poll_del(l->loop, l->fd);
+		cmap_finalize(l->handle);
+	}
+	free(l);
+}
+
+/* The three keys of host number @pos in corosync.conf. */
+static int read_node(struct cmaplink *l, unsigned int pos, struct cmap_node *n, struct err *e)
+{
+	char key[CMAP_KEYNAME_MAXLEN + 1];
+	char *name = NULL;
+
+	snprintf(key, sizeof(key), NODELIST "%u.nodeid", pos);
+	if (cmap_get_uint32(l->handle, key, &n->id) != CS_OK || n->id == 0)
+		return err_set(e, -EINVAL, "corosync.conf: nodelist entry %u has no nodeid", pos);
+	snprintf(key, sizeof(key), NODELIST "%u.quorum_votes", pos);
+	if (cmap_get_uint32(l->handle, key, &n->votes) != CS_OK)
+		n->votes = 1;
+	snprintf(key, sizeof(key), NODELIST "%u.name", pos);
+	if (cmap_get_string(l->handle, key, &name) != CS_OK)
+		name = NULL;
+	if (name && strlen(name) > CMAPLINK_NAME_MAX) {
+		free(name);
+		return err_set(e, -EINVAL, "corosync.conf: name of node %u is longer than %d bytes",
+			       n->id, CMAPLINK_NAME_MAX);
+	}
+	if (name)
+		snprintf(n->name, sizeof(n->name), "%s", name);
+	else
+		snprintf(n->name, sizeof(n->name), "node%u", n->id);
+	free(name);
+	name = NULL;
+	snprintf(key, sizeof(key), NODELIST "%u.ring0_addr", pos);
+	if (cmap_get_string(l->handle, key, &name) == CS_OK)
+		snprintf(n->address, sizeof(n->address), "%s", name);
+	free(name);
+	return 0;
+}
+
+static int read_nodes(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
+{
+	char key[CMAP_KEYNAME_MAXLEN + 1], field[CMAP_KEYNAME_MAXLEN + 1];
+	cmap_iter_handle_t it;
+	unsigned int pos;
+	int rc = 0;
+
+	if (cmap_iter_init(l->handle, NODELIST, &it) != CS_OK)
+		return err_set(e, -ECONNREFUSED, "corosync does not list its hosts");
+	while (rc == 0 && cmap_iter_next(l->handle, it, key, NULL, NULL) == CS_OK) {
+		if (sscanf(key, NODELIST "%u.%255s", &pos, field) != 2 || strcmp(field, "nodeid") != 0)
+			continue;
+		if (out->n_nodes == CMAPLINK_NODES_MAX)
+			rc = err_set(e, -EINVAL, "corosync.conf: more than %d hosts",
+				     CMAPLINK_NODES_MAX);
+		else
+			rc = read_node(l, pos, &out->nodes[out->n_nodes++], e);
+	}
+	cmap_iter_finalize(l->handle, it);
+	return rc;
+}
+
+int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
+{
+	uint32_t i;
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	if (!l->open)
+		return err_set(e, -ECONNREFUSED, "corosync is not running on this host (cmap)");
+	rc = read_nodes(l, out, e);
+	if (rc < 0)
+		return rc;
+	if (out->n_nodes == 0)
+		return err_set(e, -EINVAL, "corosync.conf: nodelist is empty");
+	for (i = 0; i < out->n_nodes; i++)
+		out->expected_votes += out->nodes[i].votes;
+	if (cmap_get_uint32(l->handle, "runtime.config.totem.token", &out->token_ms) != CS_OK ||
+	    out->token_ms == 0)
+		return err_set(e, -EINVAL, "corosync does not tell its token");
+	return 0;
+}

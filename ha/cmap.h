@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmap - what corosync.conf says, as corosync understood it: the hosts, their
+ * votes, and the token from which every time in Drover is derived (rule T).
+ */
+#ifndef DROVER_HA_CMAP_H
+#define DROVER_HA_CMAP_H
+
+#include "base/err.h"
+
+#include <qb/qbdefs.h>
+#include <qb/qbloop.h>
+#include <stdint.h>
+
+#define CMAPLINK_NODES_MAX 64
+#define CMAPLINK_NAME_MAX 63
+
+struct cmap_node {
+	uint32_t id;
+	uint32_t votes;
+	char name[CMAPLINK_NAME_MAX + 1];  /* nodelist name, else "nodeID" */
+	char address[64];                  /* ring0_addr, empty when there is none */
+};
+
+struct cmap_cluster {
+	uint32_t token_ms;                 /* runtime value, coefficient included */
+	uint32_t expected_votes;           /* of all configured hosts together */
+	uint32_t n_nodes;
+	struct cmap_node nodes[CMAPLINK_NODES_MAX];
+};
+
+struct cmaplink;
+
+/** called from the qb loop when the node list changed (corosync-cfgtool -R); read it again */
+typedef void (*cmaplink_changed)(void *arg);
+
+/** cmaplink_open() - Return: 0, -ECONNREFUSED; text in @e */
+int cmaplink_open(qb_loop_t *loop, cmaplink_changed changed, void *arg, struct cmaplink **out,
+		  struct err *e);
+void cmaplink_close(struct cmaplink *l);
+
+/** cmaplink_read() - read the whole of it; -EINVAL when corosync.conf lacks what Drover needs */
+int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e);
+
+#endif

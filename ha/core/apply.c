@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apply - committed entries change the record; nothing else does.
+ *
+ * Everything here is a function of the record and the entry alone: no clock, no
+ * peers, no VMMs.  So every replica has the same record after the same entry.
+ * What needs a clock (a pause that is over, a wait that has passed) is noticed
+ * by somebody and proposed as an entry.
+ */
+#include "ha/core/core_int.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* May @id still run or be starting something? Then its loss is a debt (rule F). */
+bool ha_node_may_run(const struct ha_record *r, uint32_t id)
+{
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		if (r->domains[i].used && r->domains[i].owner == id)
+			return true;
+	return false;
+}
+
+/*
+ * The owner's VMM is certainly gone. Decide what becomes of the domain.
+ * A first failure is answered at once; from the second in a row on it pauses.
+ */
+void ha_apply_unown(struct ha_core *c, struct ha_domain *d, bool failed, const char *why)
+{
+	(void)c;
+	ha_move_drop(d, "");
+	d->owner = 0;
+	ha_copy(d->reason, sizeof(d->reason), why);
+	if (failed)
+		d->failures++;
+	if (!d->wanted) {
+		d->phase = HA_STOPPED;
+		d->force_stop = false;
+	} else if (!d->ha) {
+		d->phase = HA_STOPPED;
+		d->wanted = false;
+	} else {
+		d->phase = failed && d->failures > 1 ? HA_BACKOFF : HA_WAITING;
+		d->force_stop = false;
+	}
+}
+
+/* Place what waits for a host. */
+void ha_apply_settle(struct ha_core *c)
+{
+	struct ha_record *r = &c->rec;
+
+	for (uint32_t i = 0; i < r->n_domains; i++) {
+		struct ha_domain *d = &r->domains[i];
+		uint32_t node;
+
+		if (!d->used || d->phase != HA_WAITING)
+			continue;
+		node = ha_place(r, d, 0);
+		if (node)
+			ha_place_start(d, node);
+	}
+}
+
+void ha_apply_prove(struct ha_core *c, uint32_t slot, const char *how)
+{
+	struct ha_node_rec *n = &c->rec.nodes[slot];
+	char why[HA_TEXT_MAX + 1];
+
+	snprintf(why, sizeof(why), "node %u is dead: %s", n->id, how);
+	n->debt = 0;
+	n->passed = 0;
+	n->fence_attempts = 0;
+	n->report_due = false;
+	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
+		struct ha_domain *d = &c->rec.domains[i];
+
+		if (d->used && d->owner == n->id)
+			ha_apply_unown(c, d, false, why);
+	}
+	ha_out_note(c, HA_INFO, "%s is dead: %s", ha_core_node_name(c, n->id), how);
+}
+
+static int add_node(struct ha_record *r, uint32_t id)
+{
+	int slot = ha_record_slot(r, id);
+
+	for (int i = 0; slot < 0 && i < HA_NODES_MAX; i++) {
+		if (r->nodes[i].id)
+			continue;
+		memset(&r->nodes[i], 0, sizeof(r->nodes[i]));
+		r->nodes[i].id = id;
+		slot = i;
+	}
+	return slot;
+}
+
+static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
+{
+	struct ha_record *r = &c->rec;
+	uint64_t before = r->members, fresh = 0;
+
+	r->epoch = e->epoch;
+	r->members = 0;
+	for (uint32_t i = 0; i < e->n_members; i++) {
+		int slot = add_node(r, e->members[i]);
+
+		if (slot < 0)
+			continue;
+		r->members |= 1ull << slot;
+		if (e->fresh[i])
+			fresh |= 1ull << slot;
+	}
+	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
+		struct ha_node_rec *n = &r->nodes[i];
+
+		if (r->members >> i & 1) {
+			/* It is back: it will say itself what it runs. Nobody fences a member. */
+			n->report_due |= !(before >> i & 1) || (fresh >> i & 1);
+			n->debt = n->passed = 0;
+			n->fence_attempts = 0;
+			continue;
+		}
+		if (!n->debt && ha_node_may_run(r, n->id)) {
+			n->debt = r->epoch;
+			n->passed = 0;
+			n->fence_attempts = 0;
+			ha_out_note(c, HA_WARNING,
+				    "%s was lost and may still run domains: proof of death needed",
+				    ha_core_node_name(c, n->id));
+		}
+		if (MUTANT(M_NO_PROOF) && n->debt)
+			ha_apply_prove(c, i, "mutant");
+	}
+	for (uint32_t i = 0; i < r->n_domains; i++) {
+		struct ha_domain *d = &r->domains[i];
+		int slot = ha_record_slot(r, d->target);
+
+		/* A destination without COMMIT may not run, wherever it is: dropping it needs no
+		 * proof. */
+		if (d->used && d->phase == HA_MIGRATING && (slot < 0 || !(r->members >> slot & 1)))
+			ha_move_drop(d, "the migration's destination left the cluster view");
+	}
+	/* The view may have shrunk to those who have all said PASSED already. */
+	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++)
+		if (r->nodes[i].debt)
+			ha_proof_check(c, i);
+}
+
+static bool in_report(const struct ha_entry *e, const struct ha_domain *d)
+{
+	for (uint32_t i = 0; i < e->n_items; i++)
+		if (e->items[i].incarnation == d->incarnation && !strcmp(e->items[i].name, d->name))
+			return true;
+	return false;
+}
+
+/* A host that came back: what the record gives to it and does not run there, runs nowhere. */
+static void apply_report(struct ha_core *c, const struct ha_entry *e)
+{
+	int slot = ha_record_slot(&c->rec, e->origin);
+
+	if (slot < 0 || !c->rec.nodes[slot].report_due)
+		return;
+	c->rec.nodes[slot].report_due = false;
+	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
+		struct ha_domain *d = &c->rec.domains[i];
+
+		if (d->used && d->owner == e->origin && !in_report(e, d))
+			ha_apply_unown(c, d, false, "its host came back without it");
+	}
+}
+
+static void apply_exited(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e)
+{
+	char why[HA_TEXT_MAX + 32];
+
+	if (e->rc == 0) {
+		if (d->phase != HA_STOPPING)
+			d->wanted = false;
+		ha_apply_unown(c, d, false,
+			       d->phase == HA_STOPPING ? "" : "powered off by its guest");
+		return;
+	}
+	if (d->phase == HA_STOPPING) {
+		ha_apply_unown(c, d, false, "");
+		return;
+	}
+	d->avoid = d->owner;
+	snprintf(why, sizeof(why), "failed (%d): %s", e->rc, e->text);
+	ha_apply_unown(c, d, true, why);
+}
+
+static void apply_domain(struct ha_core *c, const struct ha_entry *e)
+{
+	int i = ha_record_find(&c->rec, e->domain);
+	struct ha_domain *d;
+
+	if (i < 0)
+		return;
+	d = &c->rec.domains[i];
+	if (d->incarnation != e->incarnation)
+		return;
+	if (e->kind == HA_E_RETRY) {
+		if (d->phase == HA_BACKOFF)
+			d->phase = HA_WAITING;
+		return;
+	}
+	/* The owner alone can speak for its VMM. */
+	if (d->owner != e->origin)
+		return;
+	switch (e->kind) {
+	case HA_E_RUNNING:
+		if (d->phase == HA_STARTING) {
+			d->phase = HA_RUNNING;
+			d->reason[0] = 0;
+		}
+		break;
+	case HA_E_STABLE:
+		d->failures = 0;
+		d->avoid = 0;
+		break;
+	case HA_E_EXITED:
+		apply_exited(c, d, e);
+		break;
+	default:
+		break;
+	}
+}
+
+void ha_apply(struct ha_core *c, const struct ha_entry *e)
+{
+	char text[HA_REASON_MAX + 1] = "";
+	enum ha_code code = HA_OK;
+	int slot = ha_record_slot(&c->rec, e->origin);
+
+	if (e->kind != HA_E_NEW_EPOCH) {
+		/* A second copy of a proposal changes nothing: each node's serials only grow. */
+		if (slot < 0 || e->serial <= c->rec.nodes[slot].last_op)
+			return;
+		c->rec.nodes[slot].last_op = e->serial;
+	}
+	c->rec_hash = 0;
+	switch (e->kind) {
+	case HA_E_NEW_EPOCH:
+		apply_epoch(c, e);
+		break;
+	case HA_E_REPORT:
+		apply_report(c, e);
+		break;
+	case HA_E_RUNNING:
+	case HA_E_STABLE:
+	case HA_E_EXITED:
+	case HA_E_RETRY:
+		apply_domain(c, e);
+		break;
+	case HA_E_READY:
+	case HA_E_COMMIT:
+	case HA_E_ABORT:
+		ha_move_apply(c, e);
+		break;
+	case HA_E_PASSED:
+	case HA_E_FENCED:
+	case HA_E_FENCE_FAILED:
+		ha_proof_apply(c, e);
+		break;
+	case HA_E_OP:
+		code = ha_op_apply(c, e, text, sizeof(text));
+		break;
+	case HA_E_KINDS:
+		break;
+	}
+	ha_apply_settle(c);
+	if (e->origin != c->me || e->kind == HA_E_NEW_EPOCH)
+		return;
+	for (uint32_t i = 0; i < PROPS_MAX; i++)
+		if (c->props[i].used && c->props[i].serial == e->serial)
+			c->props[i].used = false;
+	if (e->kind == HA_E_OP)
+		ha_op_applied(c, e, code, text);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * codec - bytes in, bytes out, always little-endian, always checked (rule S).
+ *
+ * A writer or reader that ran out of room stays bad: callers may write or read a
+ * whole structure and look at ->bad once at the end.  A bad reader gives zeros.
+ */
+#ifndef DROVER_HA_CORE_CODEC_H
+#define DROVER_HA_CORE_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct ha_writer {
+	uint8_t *p;
+	size_t len, size;
+	bool bad;
+};
+
+struct ha_reader {
+	const uint8_t *p;
+	size_t pos, len;
+	bool bad;
+};
+
+void ha_put_u8(struct ha_writer *w, uint8_t v);
+void ha_put_u32(struct ha_writer *w, uint32_t v);
+void ha_put_u64(struct ha_writer *w, uint64_t v);
+void ha_put_bytes(struct ha_writer *w, const void *p, size_t len);  /* u32 length first */
+void ha_put_str(struct ha_writer *w, const char *s);                /* NULL is "" */
+
+uint8_t ha_get_u8(struct ha_reader *r);
+bool ha_get_bool(struct ha_reader *r);                              /* bad unless 0 or 1 */
+uint32_t ha_get_u32(struct ha_reader *r);
+uint64_t ha_get_u64(struct ha_reader *r);
+/** ha_get_bytes() - pointer into the input; bad if longer than @max */
+const uint8_t *ha_get_bytes(struct ha_reader *r, size_t max, size_t *len);
+/** ha_get_str() - copies into @buf of @size; bad if it does not fit or holds a 0 or a control
+ * character */
+void ha_get_str(struct ha_reader *r, char *buf, size_t size);
+/** ha_get_end() - true if nothing was wrong and nothing is left */
+bool ha_get_end(struct ha_reader *r);
+
+uint64_t ha_hash(uint64_t seed, const void *p, size_t len);
+uint64_t ha_hash_u64(uint64_t seed, uint64_t v);
+
+/** ha_copy() - snprintf("%s") with truncation; @src may be NULL */
+void ha_copy(char *dst, size_t size, const char *src);
+
+#endif

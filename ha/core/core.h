@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * core - the cluster's decisions, as one pure function.
+ *
+ *   ha_core_step(core, event, effects)
+ *
+ * is the only door.  It reads no clock, does no input or output, allocates
+ * nothing, and uses integers only; the same object code runs in droverd and in
+ * drover-sim.  docs/ha.md tells the protocol.
+ *
+ * What the shell owes the core
+ *   - Events one at a time, in the order in which they happened; CPG deliveries
+ *     and configuration changes exactly in the order CPG gave them.  now_ms is
+ *     CLOCK_BOOTTIME taken when the event is handed in, never earlier.
+ *   - First BOOT, then CONFIG, then the rest.
+ *   - Effects are carried out in the order of the list.  Pointers in an effect
+ *     stay valid until the next step.  Effects may fail: the shell then tells so
+ *     by the event named beside each effect; it never repeats one by itself.
+ *   - PERSIST: written in order; PERSISTED(token) only after the bytes, and
+ *     everything before them, survive a power cut.  A torn end is cut off.
+ *   - One timer, armed to ha_core_next_wakeup() after each step; it gives TICK.
+ *
+ * Node ids are corosync's (nonzero).  Names are as in corosync.conf.
+ */
+#ifndef DROVER_HA_CORE_CORE_H
+#define DROVER_HA_CORE_CORE_H
+
+#include "ha/core/model.h"
+#include "ha/core/timing.h"
+
+#define HA_MSG_MAX (64u << 10)      /* largest message the core multicasts or accepts */
+#define HA_BLOB_MAX (3u << 20)      /* largest single PERSIST (a snapshot) */
+#define HA_EFFECTS_MAX 512
+#define HA_ARENA_MAX (512u << 10)   /* bytes that effects of one step may point to */
+#define HA_REASON_MAX 255
+
+/* Exit codes a command ends with, also in REPLY. */
+enum ha_code { HA_OK = 0, HA_ERROR = 1, HA_USAGE = 2, HA_NOT_FOUND = 3, HA_TIMEOUT = 4, HA_REFUSED = 5 };
+
+/* ------------------------------------------------------------------ events */
+
+enum ha_event_kind {
+	HA_EV_BOOT,       /* first of all: who I am, what my disk held */
+	HA_EV_CONFIG,     /* the configured nodes; again whenever they change */
+	HA_EV_VIEW,       /* CPG configuration change: the group's members now. Ordered with DELIVER. */
+	HA_EV_CPG_LOST,   /* connection to corosync lost; the next VIEW comes after rejoining */
+	HA_EV_QUORUM,     /* votequorum notice */
+	HA_EV_DELIVER,    /* a CPG message, own ones included */
+	HA_EV_PERSISTED,  /* a PERSIST effect is durable */
+	HA_EV_TICK,       /* the timer */
+	HA_EV_VMM,        /* something about a VMM of this host */
+	HA_EV_VMM_LIST,   /* every VMM here, also one just starting, has been told by VMM since BOOT */
+	HA_EV_FENCE_DONE, /* a FENCE effect ended */
+	HA_EV_OPERATOR,   /* a command; answered by exactly one REPLY */
+	HA_EV_KINDS
+};
+
+struct ha_node_conf {
+	uint32_t id;
+	uint32_t votes;                 /* quorum_votes, usually 1 */
+	char name[HA_NAME_MAX + 1];
+};
+
+/* What is told about a VMM on this host. One VMM per domain and host at most. */
+enum ha_vmm_what {
+	HA_VMM_STARTING,       /* process exists, state not known yet */
+	HA_VMM_INCOMING,       /* waits for a migration at addr */
+	HA_VMM_RUNNING,        /* includes "resumed after gate" */
+	HA_VMM_PAUSED,         /* by an operator, or in a migration's stop phase */
+	HA_VMM_GATED,          /* lease over (rule G) */
+	HA_VMM_MIGRATE_FAILED, /* source: migration ended before GRANT, the domain runs on; text says why */
+	HA_VMM_ASK_COMMIT,     /* destination, after GRANT: may I run? */
+	HA_VMM_ASK_ABORT,      /* source, after GRANT: may I run on? */
+	HA_VMM_EXITED,         /* process is gone; rc 0 = the guest powered off or it was asked to stop or it
+				* moved away; else a failure, text says which. Also the answer to a START or
+				* RECEIVE that failed, and to STOP or KILL of a VMM that does not exist. */
+};
+
+struct ha_blob {
+	const uint8_t *bytes;
+	size_t len;
+};
+
+enum ha_op {
+	HA_OP_ADD,         /* domain, conf, group, ha, max_restart; started: also start it */
+	HA_OP_REMOVE,      /* domain; refused unless it is stopped */
+	HA_OP_START,       /* domain; node: on this host (0 = the core chooses) */
+	HA_OP_STOP,        /* domain; force */
+	HA_OP_MIGRATE,     /* domain; node: to this host (0 = the core chooses) */
+	HA_OP_CANCEL,      /* domain: drop a migration that was not granted yet */
+	HA_OP_HA_ON,       /* domain, group, max_restart: protect it */
+	HA_OP_HA_OFF,      /* domain: no longer protect it */
+	HA_OP_CLEAR,       /* domain: forget failures, try again at once */
+	HA_OP_GROUP_SET,   /* group, hosts[], restricted */
+	HA_OP_GROUP_REMOVE,/* group; refused while a domain uses it */
+	HA_OP_FENCE,       /* node: fence it although it may run nothing; refused for a member of the view */
+	HA_OP_CONFIRM,     /* node: a human says that this host is off (proof of death) */
+	HA_OP_MAINTENANCE, /* node, on: place nothing there and move away what runs, one by one */
+	HA_OPS
+};
+
+struct ha_command {
+	enum ha_op op;
+	const char *domain;             /* name, or NULL */
+	const char *group;              /* name, or NULL */
+	uint32_t node;                  /* node id, or 0 */
+	const char *conf;               /* OP_ADD: the domain's text */
+	size_t conf_len;                /* 1..HA_CONF_MAX */
+	bool ha, started, force, restricted, on;
+	uint32_t max_restart;
+	const struct ha_group_host *hosts; /* OP_GROUP_SET */
+	size_t n_hosts;
+};
+
+struct ha_event {
+	enum ha_event_kind kind;
+	uint64_t now_ms;
+	union {
+		struct {
+			uint32_t me;                /* own node id */
+			uint32_t token_ms;          /* runtime.config.totem.token */
+			const struct ha_blob *disk; /* newest SNAPSHOT (if there is one), then the APPENDs after it */
+			size_t n_disk;
+		} boot;
+		struct {
+			const struct ha_node_conf *nodes;
+			size_t n;
+		} config;
+		struct {
+			const uint32_t *nodes;      /* members of the CPG group, one process per node */
+			size_t n;
+		} view;
+		struct {
+			bool quorate;
+			const uint32_t *nodes;      /* alive by votequorum */
+			size_t n;
+			uint64_t ring_seq;
+		} quorum;
+		struct {
+			uint32_t from;
+			const uint8_t *bytes;
+			size_t len;
+		} deliver;
+		struct {
+			uint64_t token;
+		} persisted;
+		struct {
+			const char *domain;
+			uint64_t incarnation;
+			enum ha_vmm_what what;
+			const char *addr;           /* INCOMING */
+			int rc;                     /* EXITED */
+			const char *text;           /* EXITED, MIGRATE_FAILED; may be NULL */
+		} vmm;
+		struct {
+			uint32_t node;
+			uint64_t debt;              /* as the FENCE effect gave it: an answer is for one debt only */
+			int rc;                     /* 0 = confirmed off; else it failed, also when there is no device */
+			const char *text;
+		} fence_done;
+		struct {
+			uint64_t request;
+			struct ha_command cmd;
+		} op;
+	};
+};
+
+/* ----------------------------------------------------------------- effects */
+
+enum ha_effect_kind {
+	HA_FX_MCAST,        /* multicast bytes to the group, in order; keep and retry on TRY_AGAIN. On CPG_LOST or
+			     * REJOIN whatever is still queued is thrown away. */
+	HA_FX_PERSIST,      /* snapshot: replaces all that was stored before; else it is appended. -> PERSISTED */
+	HA_FX_LEASE,        /* publish until_ms; never decreases, except that 0 = revoke now */
+	HA_FX_START,        /* start domain with this incarnation from conf -> VMM */
+	HA_FX_STOP,         /* stop: press the power button, after timeout_ms kill; force: kill -> VMM EXITED */
+	HA_FX_KILL,         /* SIGKILL, whatever incarnation it says -> VMM EXITED (also when there is none) */
+	HA_FX_RECEIVE,      /* start domain waiting for a migration -> VMM INCOMING addr */
+	HA_FX_MIGRATE,      /* send domain to addr; arbiter=cluster; to_incarnation is the destination's */
+	HA_FX_CANCEL,       /* cancel a migration before GRANT -> MIGRATE_FAILED, or nothing if it is too late */
+	HA_FX_DECIDE,       /* tell a VMM the outcome; incarnation = the one that may run from now on */
+	HA_FX_FENCE,        /* fence node -> FENCE_DONE */
+	HA_FX_FENCE_CANCEL, /* the node came back: stop the agents. FENCE_DONE may still come. */
+	HA_FX_REPLY,        /* answer to OPERATOR */
+	HA_FX_REJOIN,       /* leave the CPG group and join it again */
+	HA_FX_NOTE,         /* something an operator may want to read */
+	HA_FX_KINDS
+};
+
+enum ha_level { HA_DEBUG, HA_INFO, HA_WARNING, HA_ALARM };
+
+struct ha_effect {
+	enum ha_effect_kind kind;
+	union {
+		struct { const uint8_t *bytes; size_t len; } mcast;
+		struct { bool snapshot; const uint8_t *bytes; size_t len; uint64_t token; } persist;
+		struct { uint64_t until_ms; } lease;
+		struct {                                    /* START STOP KILL RECEIVE MIGRATE CANCEL DECIDE */
+			const char *name;
+			uint64_t incarnation;               /* of the VMM this is for */
+			const char *conf; size_t conf_len;  /* START, RECEIVE */
+			const char *addr;                   /* MIGRATE */
+			uint32_t peer;                      /* MIGRATE, RECEIVE: node id of the other side */
+			uint64_t to_incarnation;            /* MIGRATE: destination's; DECIDE: the winner's */
+			bool commit;                        /* DECIDE */
+			bool force; uint32_t timeout_ms;    /* STOP */
+		} vmm;
+		struct { uint32_t node; uint64_t debt; } fence;
+		struct { uint64_t request; enum ha_code code; const char *text; } reply;
+		struct { enum ha_level level; const char *text; } note;
+	};
+};
+
+/* Filled by a step.  About 0.6 MiB: allocate once, reuse. */
+struct ha_effects {
+	size_t n;
+	struct ha_effect fx[HA_EFFECTS_MAX];
+	size_t used;
+	uint8_t arena[HA_ARENA_MAX];
+};
+
+/* -------------------------------------------------------------------- door */
+
+struct ha_core;
+
+/** ha_core_size() - bytes of a struct ha_core (some MiB); align as malloc() does */
+size_t ha_core_size(void);
+
+/** ha_core_init() - make @c ready for BOOT; the memory may hold anything */
+void ha_core_init(struct ha_core *c);
+
+/** ha_core_step() - take one event; @out is emptied first */
+void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effects *out);
+
+/** ha_core_next_wakeup() - now_ms at which TICK is due; UINT64_MAX = none */
+uint64_t ha_core_next_wakeup(const struct ha_core *c);
+
+/* ------------------------------------------------------------------ reading */
+
+/* Where this node stands. */
+enum ha_standing {
+	HA_ALONE,    /* not in the CPG group */
+	HA_FORMING,  /* a new epoch is being agreed */
+	HA_STANDS,   /* the epoch stands: commands are taken */
+};
+
+struct ha_status {
+	uint32_t me;
+	enum ha_standing standing;
+	bool quorate;                   /* by votequorum */
+	uint64_t epoch, seq, committed, hash;
+	uint64_t lease_until_ms;        /* 0 = never had one */
+	uint32_t n_nodes;
+};
+
+struct ha_node_status {
+	struct ha_node_conf conf;
+	bool alive;                     /* in votequorum's list */
+	bool in_group;                  /* its daemon is in the CPG group */
+	bool member;                    /* in the view of the standing epoch */
+	bool debt, report_due, maintenance;
+	uint64_t heard_ms;              /* when its last RENEW was delivered here, 0 = never */
+	uint32_t domains;               /* how many it owns */
+	char why[HA_REASON_MAX + 1];    /* what a debt waits for, or "" */
+};
+
+void ha_core_status(const struct ha_core *c, struct ha_status *out);
+
+/** ha_core_node() - @i in [0, n_nodes), sorted by node id; false past the end */
+bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out);
+
+/** ha_core_record() - the committed record; valid until the next step */
+const struct ha_record *ha_core_record(const struct ha_core *c);
+
+const struct ha_timing *ha_core_timing(const struct ha_core *c);
+
+/** ha_core_node_name() - configured name of a node id, or "node <id>" in a buffer that lives in @c */
+const char *ha_core_node_name(const struct ha_core *c, uint32_t id);
+
+/**
+ * ha_core_why() - one line on what domain @name waits for, "" when it waits for nothing
+ * Return: 0, or -ENOENT.
+ */
+int ha_core_why(const struct ha_core *c, const char *name, uint64_t now_ms, char *buf, size_t size);
+
+/* ----------------------------------------------------------------- printing */
+
+const char *ha_event_kind_str(enum ha_event_kind k);
+const char *ha_effect_kind_str(enum ha_effect_kind k);
+const char *ha_vmm_what_str(enum ha_vmm_what w);
+const char *ha_op_str(enum ha_op op);
+const char *ha_standing_str(enum ha_standing s);
+
+/* One line, no newline; as snprintf(). */
+size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size);
+size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * entry - encode and decode log entries.
+ *
+ * One function walks the fields of a kind in both directions, so that writing
+ * and reading cannot drift apart (as the state tables of devices do).
+ */
+#include "ha/core/entry.h"
+#include "ha/core/codec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ENTRY_VERSION 1
+
+/* Either w or r is set. */
+struct walk {
+	struct ha_writer *w;
+	struct ha_reader *r;
+};
+
+static void f_u32(struct walk *k, uint32_t *v)
+{
+	if (k->w)
+		ha_put_u32(k->w, *v);
+	else
+		*v = ha_get_u32(k->r);
+}
+
+static void f_u64(struct walk *k, uint64_t *v)
+{
+	if (k->w)
+		ha_put_u64(k->w, *v);
+	else
+		*v = ha_get_u64(k->r);
+}
+
+static void f_bool(struct walk *k, bool *v)
+{
+	if (k->w)
+		ha_put_u8(k->w, *v);
+	else
+		*v = ha_get_bool(k->r);
+}
+
+static void f_str(struct walk *k, char *s, size_t size)
+{
+	if (k->w)
+		ha_put_str(k->w, s);
+	else
+		ha_get_str(k->r, s, size);
+}
+
+/* A count of at most @max; a reader that finds more is bad and gets 0. */
+static void f_count(struct walk *k, uint32_t *n, uint32_t max)
+{
+	f_u32(k, n);
+	if (*n <= max)
+		return;
+	if (k->w)
+		k->w->bad = true;
+	else
+		k->r->bad = true;
+	*n = 0;
+}
+
+static void f_domain(struct walk *k, struct ha_entry *e)
+{
+	f_str(k, e->domain, sizeof(e->domain));
+	f_u64(k, &e->incarnation);
+	if (k->r && !ha_name_valid(e->domain))
+		k->r->bad = true;
+}
+
+static void walk_epoch(struct walk *k, struct ha_entry *e)
+{
+	f_u64(k, &e->epoch);
+	f_count(k, &e->n_members, HA_NODES_MAX);
+	for (uint32_t i = 0; i < e->n_members; i++) {
+		f_u32(k, &e->members[i]);
+		f_bool(k, &e->fresh[i]);
+	}
+}
+
+static void walk_report(struct walk *k, struct ha_entry *e)
+{
+	f_count(k, &e->n_items, HA_DOMAINS_MAX);
+	for (uint32_t i = 0; i < e->n_items; i++) {
+		f_str(k, e->items[i].name, sizeof(e->items[i].name));
+		f_u64(k, &e->items[i].incarnation);
+	}
+}
+
+static void walk_op(struct walk *k, struct ha_entry *e)
+{
+	uint32_t op = e->op, prio;
+
+	f_u32(k, &op);
+	if (k->r && op >= HA_OPS) {
+		k->r->bad = true;
+		op = 0;
+	}
+	e->op = (enum ha_op)op;
+	f_str(k, e->domain, sizeof(e->domain));
+	f_str(k, e->group, sizeof(e->group));
+	f_u32(k, &e->node);
+	f_bool(k, &e->ha);
+	f_bool(k, &e->started);
+	f_bool(k, &e->force);
+	f_bool(k, &e->restricted);
+	f_bool(k, &e->on);
+	f_u32(k, &e->max_restart);
+	if (k->w)
+		ha_put_bytes(k->w, e->conf, e->conf_len);
+	else
+		e->conf = ha_get_bytes(k->r, HA_CONF_MAX, &e->conf_len);
+	f_count(k, &e->n_hosts, HA_NODES_MAX);
+	for (uint32_t i = 0; i < e->n_hosts; i++) {
+		f_u32(k, &e->hosts[i].node);
+		prio = (uint32_t)e->hosts[i].priority;
+		f_u32(k, &prio);
+		e->hosts[i].priority = (int32_t)prio;
+	}
+	if (k->r && ((e->domain[0] && !ha_name_valid(e->domain)) ||
+		     (e->group[0] && !ha_name_valid(e->group))))
+		k->r->bad = true;
+}
+
+static void walk(struct walk *k, struct ha_entry *e)
+{
+	uint32_t rc;
+
+	switch (e->kind) {
+	case HA_E_NEW_EPOCH:
+		walk_epoch(k, e);
+		break;
+	case HA_E_REPORT:
+		walk_report(k, e);
+		break;
+	case HA_E_RUNNING:
+	case HA_E_STABLE:
+	case HA_E_RETRY:
+	case HA_E_COMMIT:
+		f_domain(k, e);
+		break;
+	case HA_E_EXITED:
+	case HA_E_READY:
+	case HA_E_ABORT:
+		f_domain(k, e);
+		rc = (uint32_t)e->rc;
+		f_u32(k, &rc);
+		e->rc = (int32_t)rc;
+		f_str(k, e->text, sizeof(e->text));
+		break;
+	case HA_E_PASSED:
+	case HA_E_FENCED:
+	case HA_E_FENCE_FAILED:
+		f_u32(k, &e->node);
+		f_u64(k, &e->debt);
+		f_str(k, e->text, sizeof(e->text));
+		break;
+	case HA_E_OP:
+		walk_op(k, e);
+		break;
+	case HA_E_KINDS:
+		break;
+	}
+}
+
+size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size)
+{
+	struct ha_writer w = { .p = buf, .size = size };
+	struct walk k = { .w = &w };
+
+	ha_put_u8(&w, ENTRY_VERSION);
+	ha_put_u8(&w, (uint8_t)e->kind);
+	ha_put_u32(&w, e->origin);
+	ha_put_u64(&w, e->serial);
+	walk(&k, (struct ha_entry *)e); /* a writer changes nothing */
+	return w.bad ? 0 : w.len;
+}
+
+bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len)
+{
+	struct ha_reader r = { .p = bytes, .len = len };
+	struct walk k = { .r = &r };
+	uint8_t kind;
+
+	/* The large arrays are not cleared: their counts are. */
+	memset(e, 0, offsetof(struct ha_entry, members));
+	e->n_items = 0;
+	memset((char *)e + offsetof(struct ha_entry, op), 0,
+	       offsetof(struct ha_entry, hosts) - offsetof(struct ha_entry, op));
+
+	if (ha_get_u8(&r) != ENTRY_VERSION)
+		return false;
+	kind = ha_get_u8(&r);
+	if (kind < HA_E_NEW_EPOCH || kind >= HA_E_KINDS)
+		return false;
+	e->kind = (enum ha_entry_kind)kind;
+	e->origin = ha_get_u32(&r);
+	e->serial = ha_get_u64(&r);
+	walk(&k, e);
+	return ha_get_end(&r);
+}
+
+bool ha_name_valid(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (!n || n > HA_NAME_MAX || s[0] == '-' || s[0] == '_' || s[0] == '.')
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char c = s[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		      c == '-' || c == '_' || c == '.'))
+			return false;
+	}
+	return true;
+}
+
+const char *ha_entry_kind_str(enum ha_entry_kind k)
+{
+	switch (k) {
+	case HA_E_NEW_EPOCH: return "NEW_EPOCH";
+	case HA_E_REPORT: return "REPORT";
+	case HA_E_RUNNING: return "RUNNING";
+	case HA_E_STABLE: return "STABLE";
+	case HA_E_EXITED: return "EXITED";
+	case HA_E_RETRY: return "RETRY";
+	case HA_E_READY: return "READY";
+	case HA_E_COMMIT: return "COMMIT";
+	case HA_E_ABORT: return "ABORT";
+	case HA_E_PASSED: return "PASSED";
+	case HA_E_FENCED: return "FENCED";
+	case HA_E_FENCE_FAILED: return "FENCE_FAILED";
+	case HA_E_OP: return "OP";
+	case HA_E_KINDS: break;
+	}
+	return "?";
+}
+
+size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
+{
+	const char *k = ha_entry_kind_str(e->kind);
+	int n = 0;
+
+	switch (e->kind) {
+	case HA_E_NEW_EPOCH:
+		n = snprintf(buf, size, "%s %llu, %u members", k, (unsigned long long)e->epoch,
+			     e->n_members);
+		break;
+	case HA_E_REPORT:
+		n = snprintf(buf, size, "%s by %u: %u VMMs", k, e->origin, e->n_items);
+		break;
+	case HA_E_RUNNING:
+	case HA_E_STABLE:
+	case HA_E_RETRY:
+	case HA_E_COMMIT:
+		n = snprintf(buf, size, "%s %s.%llu by %u", k, e->domain,
+			     (unsigned long long)e->incarnation, e->origin);
+		break;
+	case HA_E_EXITED:
+	case HA_E_READY:
+	case HA_E_ABORT:
+		n = snprintf(buf, size, "%s %s.%llu by %u, rc %d: %s", k, e->domain,
+			     (unsigned long long)e->incarnation, e->origin, e->rc, e->text);
+		break;
+	case HA_E_PASSED:
+	case HA_E_FENCED:
+	case HA_E_FENCE_FAILED:
+		n = snprintf(buf, size, "%s node %u debt %llu by %u%s%s", k, e->node,
+			     (unsigned long long)e->debt, e->origin, e->text[0] ? ": " : "",
+			     e->text);
+		break;
+	case HA_E_OP:
+		n = snprintf(buf, size, "%s %s %s%s%s node %u by %u", k, ha_op_str(e->op),
+			     e->domain, e->group[0] ? " group " : "", e->group, e->node, e->origin);
+		break;
+	case HA_E_KINDS:
+		break;
+	}
+	return n < 0 ? 0 : (size_t)n;
+}

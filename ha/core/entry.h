@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * entry - what can stand in the log, as structs and as bytes.
+ *
+ * An entry is a fact or a wish with the conditions under which it holds (which
+ * incarnation, which debt).  apply.c checks them against the record when the
+ * entry is committed, so an entry that came too late changes nothing; that also
+ * makes it harmless to propose one twice.
+ */
+#ifndef DROVER_HA_CORE_ENTRY_H
+#define DROVER_HA_CORE_ENTRY_H
+
+#include "ha/core/core.h"
+
+enum ha_entry_kind {
+	HA_E_NEW_EPOCH = 1, /* these are the members; first entry of each epoch, proposed by nobody */
+	HA_E_REPORT,        /* these VMMs really run on origin */
+	HA_E_RUNNING,       /* the domain runs */
+	HA_E_STABLE,        /* ... and has run for a while: forget its failures */
+	HA_E_EXITED,        /* its VMM is gone */
+	HA_E_RETRY,         /* its pause is over */
+	HA_E_READY,         /* migration: destination listens at text */
+	HA_E_COMMIT,        /* migration: destination may run (rule H) */
+	HA_E_ABORT,         /* migration: source may run on (rule H) */
+	HA_E_PASSED,        /* origin waited P for node (rule F) */
+	HA_E_FENCED,        /* a fence agent confirmed that node is off (rule F) */
+	HA_E_FENCE_FAILED,  /* origin could not fence node */
+	HA_E_OP,            /* an operator's command */
+	HA_E_KINDS
+};
+
+struct ha_report_item {
+	char name[HA_NAME_MAX + 1];
+	uint64_t incarnation;
+};
+
+/* One struct for all: most fields serve several kinds. */
+struct ha_entry {
+	enum ha_entry_kind kind;
+	uint32_t origin;              /* node that proposed it, 0 for NEW_EPOCH */
+	uint64_t serial;              /* counts origin's proposals */
+	char domain[HA_NAME_MAX + 1];
+	uint64_t incarnation;         /* of the VMM this is about */
+	int32_t rc;                   /* EXITED */
+	char text[HA_TEXT_MAX + 1];   /* EXITED, ABORT, FENCE_FAILED: why; READY: address */
+	uint32_t node;                /* PASSED, FENCED, FENCE_FAILED, OP */
+	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED */
+	/* NEW_EPOCH */
+	uint64_t epoch;
+	uint32_t n_members;
+	uint32_t members[HA_NODES_MAX];
+	bool fresh[HA_NODES_MAX];     /* its daemon started since the last epoch */
+	/* REPORT */
+	uint32_t n_items;
+	struct ha_report_item items[HA_DOMAINS_MAX];
+	/* OP */
+	enum ha_op op;
+	char group[HA_NAME_MAX + 1];
+	bool ha, started, force, restricted, on;
+	uint32_t max_restart;
+	const uint8_t *conf;          /* points into the bytes it was decoded from */
+	size_t conf_len;
+	uint32_t n_hosts;
+	struct ha_group_host hosts[HA_NODES_MAX];
+};
+
+#define HA_ENTRY_MAX (HA_DOMAINS_MAX * (HA_NAME_MAX + 16) + 1024) /* > HA_CONF_MAX + 1024 */
+
+/** ha_entry_encode() - Return: length, or 0 if it does not fit */
+size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size);
+
+/** ha_entry_decode() - Return: false if the bytes are not exactly one valid entry (rule S) */
+bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len);
+
+const char *ha_entry_kind_str(enum ha_entry_kind k);
+
+/** ha_entry_print() - one line, as snprintf() */
+size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size);
+
+/** ha_name_valid() - letters, digits, '-', '_', '.'; starts with a letter or digit; 1..HA_NAME_MAX */
+bool ha_name_valid(const char *name);
+
+#endif

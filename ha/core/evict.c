@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * evict - a member that says nothing is voted out, so that nobody is waited for
+ * without a bound (rule L).
+ *
+ * What a member owes depends on the stage (membership.c): its STATE while an epoch is
+ * agreed on, its snapshot when it is the donor, any word while the epoch stands.  Who
+ * misses it votes; the vote of a majority counts, at the same message for all.
+ */
+#include "ha/core/core_int.h"
+
+static void vote_out(struct ha_core *c, struct ha_peer *p, const char *why)
+{
+	struct ha_writer w;
+
+	if (p->evict_sent_ms && c->now - p->evict_sent_ms < c->t.evict) {
+		ha_wake_at(c, p->evict_sent_ms + c->t.evict);
+		return;
+	}
+	p->evict_sent_ms = c->now;
+	ha_wake_at(c, c->now + c->t.evict);
+	ha_out_note(c, HA_WARNING, "voting %s out: %s", ha_core_node_name(c, p->conf.id), why);
+	ha_msg_begin(c, &w, MSG_EVICT);
+	ha_put_u64(&w, c->form.target);
+	ha_put_u32(&w, p->conf.id);
+	ha_msg_send(c, &w);
+}
+
+/*
+ * Votes are counted in total order and need a majority, so that a host which
+ * was itself asleep cannot throw the others out.
+ */
+void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
+{
+	uint64_t target = ha_get_u64(r);
+	uint32_t id = ha_get_u32(r);
+	struct ha_peer *p;
+
+	if (!ha_get_end(r)) {
+		r->bad = true;
+		return;
+	}
+	p = ha_peer_find(c, id);
+	if (!p || !p->in_group || p->evicted || c->peers[from].evicted || target != c->form.target)
+		return;
+	p->evict_votes |= 1ull << from;
+	if (ha_votes(c, p->evict_votes) < ha_majority(c))
+		return;
+	p->evicted = true;
+	if (p->conf.id == c->me) {
+		ha_membership_rejoin(c, "the others voted this host out, it was silent");
+		return;
+	}
+	ha_membership_evicted(c);
+}
+
+static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64_t *due)
+{
+	const struct ha_form *f = &c->form;
+	uint64_t since = f->since_ms;
+
+	switch (f->stage) {
+	case ST_ALONE:
+		return NULL;
+	case ST_GATHER:
+		if (p->state.have && p->state.promised == f->target)
+			return NULL;
+		/* In CPG's list but not in votequorum's: a ghost, it will never speak (corosync
+		 * #828). */
+		*due = since + (c->quorate && !p->alive ? c->t.renew * 2 : c->t.evict);
+		return "no answer to the new view";
+	case ST_SYNC:
+		if (f->snap_done || p != &c->peers[f->donor])
+			return NULL;
+		if (p->progress_ms > since)
+			since = p->progress_ms;
+		*due = since + c->t.evict;
+		return "its snapshot does not come";
+	case ST_STANDS:
+		if (p->spoke_ms > since)
+			since = p->spoke_ms;
+		*due = since + c->t.evict;
+		return "silent";
+	}
+	return NULL;
+}
+
+void ha_evict_tick(struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		struct ha_peer *p = &c->peers[i];
+		uint64_t due = UINT64_MAX;
+		const char *why;
+
+		if (!p->in_group || p->evicted || i == c->self)
+			continue;
+		why = mute(c, p, &due);
+		/*
+		 * Silence is measured while we hear ourselves: when the whole ring stands
+		 * still nobody is mute, and corosync will tell who is gone.
+		 */
+		if (why && ha_self(c)->spoke_ms >= due)
+			vote_out(c, p, why);
+	}
+}

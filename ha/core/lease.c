@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lease - until when this host may run domains (rules T and G).
+ *
+ * Every h this host multicasts RENEW(k) and keeps t_s(k), its own clock when it
+ * sent it.  A RENEW also says which is the newest k it heard of every other
+ * member: that is the acknowledgement.  The lease lasts until t_s(k*) + L, where
+ * k* is the newest k that members with a majority of the configured votes heard.
+ *
+ * Why nobody's clock has to agree with ours: whoever heard RENEW(k*) heard it
+ * after t_s(k*).  It counts P from when it heard it, P being longer than L + W
+ * on any clock that is off by at most 1 %.
+ *
+ * A RENEW counts only between nodes of the same epoch.  So once a majority has
+ * adopted a new epoch without us, no majority can renew our lease any more.
+ *
+ * The lease is published only while no VMM runs here that the record gives to
+ * somebody else: the page that VMMs look at knows no incarnations, so a host
+ * that comes back must bury its dead first (rule H).
+ */
+#include "ha/core/core_int.h"
+
+#define FIRST_ACK_MS 2 /* long enough to take the others' first words along */
+
+static bool in_epoch(const struct ha_core *c, const struct ha_peer *p)
+{
+	int slot = ha_record_slot(&c->rec, p->conf.id);
+
+	return slot >= 0 && (c->rec.members >> slot & 1);
+}
+
+static void send_renew(struct ha_core *c)
+{
+	struct ha_lease *l = &c->lease;
+	struct ha_writer w;
+	uint32_t n = 0;
+
+	l->k++;
+	l->sent_ms[l->k % RENEW_RING] = c->now;
+	l->next_ms = c->now + c->t.renew;
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		n += c->peers[i].heard_k != 0;
+	ha_msg_begin(c, &w, MSG_RENEW);
+	ha_put_u64(&w, c->epoch);
+	ha_put_u64(&w, l->k);
+	ha_put_u64(&w, c->log.applied);
+	ha_put_u64(&w, c->log.applied ? ha_log_record_hash(c) : 0);
+	ha_put_u32(&w, n);
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		if (!c->peers[i].heard_k)
+			continue;
+		ha_put_u32(&w, c->peers[i].conf.id);
+		ha_put_u64(&w, c->peers[i].heard_k);
+	}
+	ha_msg_send(c, &w);
+}
+
+/* The newest own k that a majority heard, 0 = none. */
+static uint64_t majority_k(const struct ha_core *c)
+{
+	uint64_t best = 0, need = MUTANT(M_LEASE_FIRST_ACK) ? 1 : ha_majority(c);
+
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		uint64_t k = c->peers[i].acked_k, set = 0;
+
+		if (k <= best)
+			continue;
+		for (uint32_t j = 0; j < c->n_peers; j++)
+			if (c->peers[j].acked_k >= k)
+				set |= 1ull << j;
+		if (ha_votes(c, set) >= need)
+			best = k;
+	}
+	return best;
+}
+
+static void extend(struct ha_core *c)
+{
+	struct ha_lease *l = &c->lease;
+	uint64_t k = majority_k(c), until;
+
+	if (!k || k < l->epoch_k || k > l->k || l->k - k >= RENEW_RING)
+		return;
+	until = l->sent_ms[k % RENEW_RING] + c->t.lease;
+	if (until > l->until_ms)
+		l->until_ms = until;
+}
+
+/*
+ * Two replicas at the same place in the log with different records: whoever is
+ * in the minority throws its copy away and takes the others' (docs/ha.md).
+ */
+static void compare(struct ha_core *c, struct ha_peer *p, uint64_t applied, uint64_t hash)
+{
+	uint64_t differ = 0;
+
+	if (!applied || applied != c->log.applied || p == ha_self(c))
+		return;
+	p->differs = hash == ha_log_record_hash(c) ? 1 : -1;
+	if (p->differs > 0)
+		return;
+	ha_out_note(c, HA_ALARM, "record differs from that of %s at entry %llu",
+		    ha_core_node_name(c, p->conf.id), (unsigned long long)applied);
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].differs < 0)
+			differ |= 1ull << i;
+	if (ha_votes(c, differ) >= ha_majority(c)) {
+		c->resync = true;
+		ha_membership_rejoin(c, "this host's record differs from the others'");
+	}
+}
+
+void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
+{
+	struct ha_peer *p = &c->peers[from];
+	uint64_t epoch = ha_get_u64(r), k = ha_get_u64(r);
+	uint64_t applied = ha_get_u64(r), hash = ha_get_u64(r), mine = 0;
+	uint32_t n = ha_get_u32(r);
+	bool first;
+
+	if (n > HA_NODES_MAX)
+		r->bad = true;
+	for (uint32_t i = 0; i < n && !r->bad; i++) {
+		uint32_t id = ha_get_u32(r);
+		uint64_t ack = ha_get_u64(r);
+
+		if (id == c->me)
+			mine = ack;
+	}
+	if (!ha_get_end(r)) {
+		r->bad = true;
+		return;
+	}
+	if (!c->epoch || epoch != c->epoch || p->evicted || !in_epoch(c, p))
+		return;
+	first = !p->heard_k;
+	if (k > p->heard_k) {
+		p->heard_k = k;
+		p->heard_ms = c->now;
+	}
+	if (from == c->self)
+		mine = k;
+	if (mine > p->acked_k && mine <= c->lease.k)
+		p->acked_k = mine;
+	extend(c);
+	compare(c, p, applied, hash);
+
+	/*
+	 * The first word of a member in this epoch is acknowledged soon rather than after
+	 * h: a new epoch, or a host that came back, has leases after a few milliseconds.
+	 */
+	if (first && c->lease.next_ms > c->now + FIRST_ACK_MS)
+		c->lease.next_ms = c->now + FIRST_ACK_MS;
+}
+
+void ha_lease_epoch(struct ha_core *c)
+{
+	c->lease.epoch_k = c->lease.k + 1;
+	c->lease.next_ms = c->now;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		c->peers[i].heard_k = c->peers[i].acked_k = 0;
+		c->peers[i].differs = 0;
+	}
+}
+
+static void publish(struct ha_core *c)
+{
+	struct ha_lease *l = &c->lease;
+
+	if (l->until_ms <= l->published_ms || l->until_ms <= c->now || !c->quorate || !c->listed)
+		return;
+	if (ha_vmm_stale_here(c) && !MUTANT(M_IGNORE_INCARNATION))
+		return;
+	l->published_ms = l->until_ms;
+	ha_out_simple(c, HA_FX_LEASE, l->published_ms, 0);
+}
+
+void ha_lease_tick(struct ha_core *c)
+{
+	/*
+	 * Also while a new epoch is being agreed: among those of the old one it holds until
+	 * the new one stands. Before our first epoch it renews nothing but shows that we live.
+	 */
+	if (c->form.stage != ST_ALONE) {
+		if (c->now >= c->lease.next_ms)
+			send_renew(c);
+		ha_wake_at(c, c->lease.next_ms);
+	}
+	publish(c);
+	if (c->lease.published_ms > c->now)
+		ha_wake_at(c, c->lease.published_ms);
+}
+
+bool ha_lease_valid(const struct ha_core *c)
+{
+	return MUTANT(M_NO_LEASE_CHECK) || c->now < c->lease.published_ms;
+}

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * membership - from a CPG view to an epoch that stands.
+ *
+ *   VIEW      everybody promises its next epoch on disk, then multicasts
+ *             STATE(promised, last entry of my log)
+ *   GATHER    the largest promise seen is the target; who promised less
+ *             promises that and says so again; when all agree:
+ *   SYNC      donor = the longest log (epoch, seq), lowest node id among equals.
+ *             Who differs from it gets its snapshot in chunks. Everybody appends
+ *             the same first entry, NEW_EPOCH(members), makes it durable, ACKs
+ *   STANDS    when a majority of the configured votes acknowledged that
+ *
+ * All of this happens in CPG's total order, so all members take the same step at
+ * the same message; who drops out half way took a prefix of the same steps.
+ *
+ * Why an epoch number belongs to one agreement only.  SYNC is reached only when
+ * members with a majority of votes have promised the target durably.  Two
+ * agreements on one number would share a member that promised it twice; but a
+ * member promises more in each view than ever before.  So entries with an equal
+ * (epoch, seq) are equal.  Why nothing committed is lost: what was committed in
+ * epoch e is held by a majority; every later agreement has a member of that
+ * majority, whose STATE was said after it acknowledged (it acknowledges nothing
+ * old once it promised), and the longest log wins.  docs/ha.md has the proof.
+ *
+ * Nobody is waited for without a bound: a mute member is voted out (evict.c), in
+ * the same total order.
+ */
+#include "ha/core/core_int.h"
+
+#include <string.h>
+
+struct ha_peer *ha_peer_find(struct ha_core *c, uint32_t id)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].conf.id == id)
+			return &c->peers[i];
+	return NULL;
+}
+
+struct ha_peer *ha_peer_get(struct ha_core *c, uint32_t id)
+{
+	struct ha_peer *p = ha_peer_find(c, id);
+
+	if (p || c->n_peers == HA_NODES_MAX || !id)
+		return p;
+	p = &c->peers[c->n_peers++];
+	memset(p, 0, sizeof(*p));
+	p->conf.id = id;
+	return p;
+}
+
+uint64_t ha_votes(const struct ha_core *c, uint64_t set)
+{
+	uint64_t v = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if ((set >> i & 1) && c->peers[i].configured)
+			v += c->peers[i].conf.votes;
+	return v;
+}
+
+/* More than half of the configured votes, whoever is alive. */
+uint64_t ha_majority(const struct ha_core *c)
+{
+	return ha_votes(c, ~0ull) / 2 + 1;
+}
+
+static uint64_t present(const struct ha_core *c)
+{
+	uint64_t set = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].in_group && !c->peers[i].evicted)
+			set |= 1ull << i;
+	return set;
+}
+
+static void set_stage(struct ha_core *c, enum ha_stage s)
+{
+	c->form.stage = s;
+	c->form.since_ms = c->now;
+}
+
+void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		c->peers[i].configured = false;
+	for (size_t i = 0; i < ev->config.n; i++) {
+		struct ha_peer *p = ha_peer_get(c, ev->config.nodes[i].id);
+
+		if (!p) {
+			ha_out_note(c, HA_ALARM, "more than %d nodes: node %u ignored",
+				    HA_NODES_MAX, ev->config.nodes[i].id);
+			continue;
+		}
+		p->conf = ev->config.nodes[i];
+		p->conf.name[HA_NAME_MAX] = 0;
+		p->configured = true;
+	}
+	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
+}
+
+void ha_membership_quorum(struct ha_core *c, const struct ha_event *ev)
+{
+	c->quorate = ev->quorum.quorate;
+	c->ring_seq = ev->quorum.ring_seq;
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		c->peers[i].alive = false;
+	for (size_t i = 0; i < ev->quorum.n; i++) {
+		struct ha_peer *p = ha_peer_get(c, ev->quorum.nodes[i]);
+
+		if (p)
+			p->alive = true;
+	}
+}
+
+static void send_state(struct ha_core *c)
+{
+	struct ha_log *l = &c->log;
+	struct ha_writer w;
+
+	ha_msg_begin(c, &w, MSG_STATE);
+	ha_put_u64(&w, l->promised);
+	ha_put_u64(&w, c->resync ? 0 : l->epoch);
+	ha_put_u64(&w, c->resync ? 0 : l->seq);
+	ha_put_u64(&w, c->resync ? 0 : l->hash);
+	ha_put_u8(&w, c->fresh);
+	ha_msg_send(c, &w);
+	c->form.said_state = true;
+}
+
+static void promise(struct ha_core *c, uint64_t p)
+{
+	if (MUTANT(M_NO_PROMISE)) {
+		c->log.promised = p;
+		send_state(c);
+		return;
+	}
+	ha_log_promise(c, p);
+}
+
+/*
+ * Whatever the stage: the others may have agreed on a STATE that we said before
+ * this view, while we promised more; only saying so brings everybody together.
+ */
+void ha_membership_persisted(struct ha_core *c)
+{
+	if (c->form.stage != ST_ALONE && !c->form.said_state &&
+	    c->log.promise_durable == c->log.promised)
+		send_state(c);
+}
+
+/* Back to GATHER within this view: what stood is frozen, everybody speaks again. */
+static void gather(struct ha_core *c, uint64_t target)
+{
+	set_stage(c, ST_GATHER);
+	if (target > c->form.target)
+		c->form.target = target;
+	if (c->log.promised < c->form.target)
+		promise(c, c->form.target);
+}
+
+void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
+{
+	bool inside = false;
+
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		struct ha_peer *p = &c->peers[i];
+
+		p->in_group = p->evicted = false;
+		p->evict_votes = 0;
+		p->evict_sent_ms = 0;
+		p->state.have = false;
+		p->spoke_ms = p->progress_ms = c->now;
+	}
+	for (size_t i = 0; i < ev->view.n; i++) {
+		struct ha_peer *p = ha_peer_get(c, ev->view.nodes[i]);
+
+		if (!p)
+			continue;
+		p->in_group = true;
+		p->spoke_ms = p->progress_ms = c->now;
+		inside |= p->conf.id == c->me;
+	}
+	if (!inside) {
+		ha_membership_lost(c);
+		return;
+	}
+	set_stage(c, ST_GATHER);
+	c->form.target = 0;
+	promise(c, c->log.promised + 1);
+}
+
+void ha_membership_lost(struct ha_core *c)
+{
+	set_stage(c, ST_ALONE);
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		c->peers[i].in_group = false;
+}
+
+void ha_membership_rejoin(struct ha_core *c, const char *why)
+{
+	ha_out_note(c, HA_WARNING, "leaving the group to join again: %s", why);
+	ha_membership_lost(c);
+	ha_out_simple(c, HA_FX_REJOIN, 0, 0);
+}
+
+static bool same_log(const struct ha_state *a, const struct ha_state *b)
+{
+	return a->epoch == b->epoch && a->seq == b->seq && a->hash == b->hash;
+}
+
+static bool longer_log(const struct ha_state *a, const struct ha_state *b)
+{
+	return a->epoch != b->epoch ? a->epoch > b->epoch : a->seq > b->seq;
+}
+
+/* The longest log; among equals the lowest node id. Its hash decides when hashes differ. */
+static uint32_t choose_donor(const struct ha_core *c)
+{
+	uint32_t best = HA_NODES_MAX;
+
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_peer *p = &c->peers[i], *b;
+
+		if (!(c->form.parts >> i & 1))
+			continue;
+		if (best == HA_NODES_MAX) {
+			best = i;
+			continue;
+		}
+		b = &c->peers[best];
+		if (MUTANT(M_DONOR_LOWEST)) {
+			if (p->conf.id < b->conf.id)
+				best = i;
+		} else if (longer_log(&p->state, &b->state) ||
+			   (!longer_log(&b->state, &p->state) && p->conf.id < b->conf.id)) {
+			best = i;
+		}
+	}
+	return best;
+}
+
+/* The first entry of the epoch: its members by rising node id. */
+static void make_first(struct ha_core *c)
+{
+	struct ha_entry *e = &c->form.first;
+	uint32_t last = 0;
+
+	memset(e, 0, offsetof(struct ha_entry, members));
+	e->kind = HA_E_NEW_EPOCH;
+	e->epoch = c->form.target;
+	for (;;) {
+		const struct ha_peer *next = NULL;
+
+		for (uint32_t i = 0; i < c->n_peers; i++) {
+			const struct ha_peer *p = &c->peers[i];
+
+			if ((c->form.parts >> i & 1) && p->conf.id > last &&
+			    (!next || p->conf.id < next->conf.id))
+				next = p;
+		}
+		if (!next)
+			return;
+		e->members[e->n_members] = last = next->conf.id;
+		e->fresh[e->n_members++] = next->state.fresh;
+	}
+}
+
+static void append_first(struct ha_core *c)
+{
+	static const size_t off = 64; /* c->msg is used for the blob as well */
+	size_t n = ha_entry_encode(&c->form.first, c->snap + HA_BLOB_MAX - HA_ENTRY_MAX,
+				   HA_ENTRY_MAX - off);
+
+	c->log.acked = 0;
+	ha_log_append(c, c->form.target, c->snap + HA_BLOB_MAX - HA_ENTRY_MAX, n, true);
+}
+
+static void send_chunks(struct ha_core *c)
+{
+	struct ha_form *f = &c->form;
+
+	while (f->snap_sent < f->snap_len && f->snap_sent - f->snap_got < CHUNK_WINDOW * CHUNK) {
+		size_t n = f->snap_len - f->snap_sent;
+		struct ha_writer w;
+
+		if (n > CHUNK)
+			n = CHUNK;
+		ha_msg_begin(c, &w, MSG_CHUNK);
+		ha_put_u64(&w, f->target);
+		ha_put_u32(&w, (uint32_t)f->snap_len);
+		ha_put_u32(&w, (uint32_t)f->snap_sent);
+		ha_put_bytes(&w, c->snap + f->snap_sent, n);
+		ha_msg_send(c, &w);
+		f->snap_sent += n;
+	}
+}
+
+static void agree(struct ha_core *c)
+{
+	struct ha_form *f = &c->form;
+	const struct ha_state *best;
+
+	f->parts = present(c);
+	f->donor = choose_donor(c);
+	best = &c->peers[f->donor].state;
+	f->snap_needed = false;
+	f->snap_len = f->snap_sent = f->snap_got = 0;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		c->peers[i].ack = 0;
+		c->peers[i].progress_ms = c->now;
+		if ((f->parts >> i & 1) && !same_log(&c->peers[i].state, best))
+			f->snap_needed = true;
+	}
+	f->snap_done = !f->snap_needed;
+	f->epoch_seq = best->seq + 1;
+	make_first(c);
+	set_stage(c, ST_SYNC);
+	if (f->snap_needed && f->donor == c->self) {
+		f->snap_len = ha_snapshot_encode(c, c->snap, HA_BLOB_MAX - HA_ENTRY_MAX);
+		send_chunks(c);
+	}
+	/*
+	 * Having promised more in the meantime we take no part in this epoch; our
+	 * next STATE, already on its way, calls everybody back to GATHER.
+	 */
+	if (same_log(&ha_self(c)->state, best) && c->log.promised == f->target)
+		append_first(c);
+}
+
+/*
+ * A member with an empty log is new, or its disk was lost and with it what it had
+ * acknowledged. Its vote does not help to agree: else one lost disk and one absent
+ * host could outvote what a majority had committed. Unless everybody's log is
+ * empty (the first start of a cluster), or nobody is absent.
+ */
+static uint64_t votes_to_agree(const struct ha_core *c, uint64_t set)
+{
+	uint64_t knowing = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if ((set >> i & 1) && c->peers[i].state.seq)
+			knowing |= 1ull << i;
+	if (!knowing || ha_votes(c, set) == ha_votes(c, ~0ull) || MUTANT(M_EMPTY_VOTES))
+		knowing = set;
+	return ha_votes(c, knowing);
+}
+
+static void try_agree(struct ha_core *c)
+{
+	uint64_t set = present(c);
+
+	if (c->form.stage != ST_GATHER)
+		return;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_state *s = &c->peers[i].state;
+
+		if ((set >> i & 1) && (!s->have || s->promised != c->form.target))
+			return;
+	}
+	if (votes_to_agree(c, set) < ha_majority(c) && !MUTANT(M_EPOCH_MINORITY))
+		return;
+	agree(c);
+}
+
+void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
+{
+	struct ha_peer *p = &c->peers[from];
+	struct ha_state s = { .have = true };
+
+	s.promised = ha_get_u64(r);
+	s.epoch = ha_get_u64(r);
+	s.seq = ha_get_u64(r);
+	s.hash = ha_get_u64(r);
+	s.fresh = ha_get_bool(r);
+	if (!ha_get_end(r)) {
+		r->bad = true;
+		return;
+	}
+	/*
+	 * A STATE said in an earlier view but delivered in this one is as true as
+	 * ever: its sender has appended nothing since, for it appends only in an
+	 * agreement, and for that it must first have seen this STATE delivered.
+	 */
+	if (p->evicted || (p->state.have && s.promised <= p->state.promised))
+		return;
+	p->state = s;
+	p->progress_ms = c->now;
+	if (s.promised > c->form.target)
+		gather(c, s.promised);
+	try_agree(c);
+}
+
+void ha_membership_chunk(struct ha_core *c, uint32_t from, struct ha_reader *r)
+{
+	struct ha_form *f = &c->form;
+	uint64_t target = ha_get_u64(r);
+	size_t total = ha_get_u32(r), off = ha_get_u32(r), len;
+	const uint8_t *bytes = ha_get_bytes(r, CHUNK, &len);
+	bool lagging;
+
+	if (!ha_get_end(r) || !len || total > HA_BLOB_MAX - HA_ENTRY_MAX || off > total ||
+	    len > total - off) {
+		r->bad = true;
+		return;
+	}
+	if (f->stage != ST_SYNC || target != f->target || from != f->donor || f->snap_done ||
+	    off != f->snap_got)
+		return;
+	c->peers[from].progress_ms = c->now;
+	lagging = !same_log(&ha_self(c)->state, &c->peers[f->donor].state) &&
+		  c->log.promised == f->target;
+	if (lagging)
+		memcpy(c->snap + off, bytes, len);
+	f->snap_got += len;
+	if (f->donor == c->self)
+		send_chunks(c);
+	if (f->snap_got < total)
+		return;
+
+	f->snap_done = true;
+	if (lagging) {
+		if (!ha_snapshot_check(c->snap, total)) {
+			ha_membership_rejoin(c, "the snapshot received is not valid");
+			return;
+		}
+		ha_snapshot_load(c, c->snap, total);
+		c->resync = false;
+		ha_snapshot_store(c);
+		append_first(c);
+	}
+	ha_log_commit(c);
+}
+
+/* The commit index moved. */
+void ha_membership_check(struct ha_core *c)
+{
+	struct ha_form *f = &c->form;
+
+	if (f->stage != ST_SYNC || c->log.commit < f->epoch_seq)
+		return;
+	set_stage(c, ST_STANDS);
+	c->epoch = f->target;
+	c->fresh = false;
+	c->proof_from_ms = ha_lease_valid(c) ? 0 : c->now + c->t.detect;
+	ha_log_apply(c);
+	ha_log_epoch_changed(c);
+	ha_lease_epoch(c);
+	ha_out_note(c, HA_INFO, "epoch %llu stands with %u members", (unsigned long long)c->epoch,
+		    f->first.n_members);
+}
+
+/* A member was voted out: agree without it. */
+void ha_membership_evicted(struct ha_core *c)
+{
+	if (c->form.stage == ST_GATHER) {
+		try_agree(c);
+		return;
+	}
+	/* An epoch with a mute member goes on without it: agree again. */
+	set_stage(c, ST_GATHER);
+	promise(c, c->log.promised + 1);
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model - looking things up in the record, its digest, and its words. */
+#include "ha/core/model.h"
+#include "ha/core/codec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *ha_phase_str(enum ha_phase p)
+{
+	switch (p) {
+	case HA_STOPPED: return "stopped";
+	case HA_WAITING: return "waiting";
+	case HA_STARTING: return "starting";
+	case HA_RUNNING: return "running";
+	case HA_STOPPING: return "stopping";
+	case HA_MIGRATING: return "migrating";
+	case HA_BACKOFF: return "backoff";
+	}
+	return "?";
+}
+
+const char *ha_move_str(enum ha_move m)
+{
+	switch (m) {
+	case HA_MOVE_NONE: return "none";
+	case HA_MOVE_INTENT: return "intent";
+	case HA_MOVE_READY: return "ready";
+	}
+	return "?";
+}
+
+int ha_record_find(const struct ha_record *r, const char *name)
+{
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		if (r->domains[i].used && !strcmp(r->domains[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+int ha_record_find_group(const struct ha_record *r, const char *name)
+{
+	for (int i = 0; i < HA_GROUPS_MAX; i++)
+		if (r->groups[i].used && !strcmp(r->groups[i].name, name))
+			return i;
+	return -1;
+}
+
+int ha_record_slot(const struct ha_record *r, uint32_t id)
+{
+	for (int i = 0; id && i < HA_NODES_MAX && r->nodes[i].id; i++)
+		if (r->nodes[i].id == id)
+			return i;
+	return -1;
+}
+
+static uint64_t hash_str(uint64_t h, const char *s)
+{
+	return ha_hash(h, s, strlen(s));
+}
+
+static uint64_t hash_domain(uint64_t h, const struct ha_domain *d)
+{
+	uint64_t v[] = {
+		d->wanted,
+		d->ha,
+		d->owner,
+		d->incarnation,
+		d->last_incarnation,
+		d->phase,
+		d->force_stop,
+		d->move,
+		d->target,
+		d->target_incarnation,
+		d->moved_from,
+		d->moved_incarnation,
+		d->failures,
+		d->max_restart,
+		d->avoid,
+		d->moves,
+		d->conf_hash,
+		d->conf_len,
+	};
+
+	h = hash_str(h, d->name);
+	h = hash_str(h, d->group);
+	h = hash_str(h, d->addr);
+	h = hash_str(h, d->reason);
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++)
+		h = ha_hash_u64(h, v[i]);
+	return h;
+}
+
+uint64_t ha_record_hash(const struct ha_record *r)
+{
+	uint64_t h = ha_hash_u64(r->epoch, r->members);
+
+	h = ha_hash_u64(h, r->incarnation_floor);
+	for (int i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
+		const struct ha_node_rec *n = &r->nodes[i];
+
+		h = ha_hash_u64(h, n->id);
+		h = ha_hash_u64(h, n->report_due | (uint64_t)n->maintenance << 1);
+		h = ha_hash_u64(h, n->debt);
+		h = ha_hash_u64(h, n->passed);
+		h = ha_hash_u64(h, n->fence_attempts);
+		h = ha_hash_u64(h, n->last_op);
+	}
+	for (int i = 0; i < HA_GROUPS_MAX; i++) {
+		const struct ha_group *g = &r->groups[i];
+
+		if (!g->used)
+			continue;
+		h = hash_str(ha_hash_u64(h, i), g->name);
+		h = ha_hash_u64(h, g->restricted);
+		for (uint32_t j = 0; j < g->n_hosts; j++)
+			h = ha_hash_u64(ha_hash_u64(h, g->hosts[j].node),
+					(uint32_t)g->hosts[j].priority);
+	}
+	h = ha_hash_u64(h, r->n_domains);
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		h = r->domains[i].used ? hash_domain(ha_hash_u64(h, i), &r->domains[i])
+				       : ha_hash_u64(h, 0);
+	return h;
+}
+
+size_t ha_domain_print(const struct ha_domain *d, char *buf, size_t size)
+{
+	char more[HA_ADDR_MAX + 80] = "";
+	int n;
+
+	if (d->phase == HA_MIGRATING)
+		snprintf(more, sizeof(more), " to node %u.%llu %s%s%s", d->target,
+			 (unsigned long long)d->target_incarnation, ha_move_str(d->move),
+			 d->addr[0] ? " at " : "", d->addr);
+	else if (d->failures)
+		snprintf(more, sizeof(more), " %u failures", d->failures);
+	n = snprintf(buf, size, "%s.%llu %s owner %u%s%s%s%s", d->name,
+		     (unsigned long long)d->incarnation, ha_phase_str(d->phase), d->owner,
+		     d->wanted ? " wanted" : "", more, d->reason[0] ? ": " : "", d->reason);
+	return n < 0 ? 0 : (size_t)n;
+}

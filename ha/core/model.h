@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * model - the cluster record: what the hosts agreed on (rule H).
+ *
+ * Every replica holds the same record after the same log entry.  It is changed
+ * by apply.c alone, and only by committed entries (rule L), so that whoever
+ * reads it reads something that survives the death of any minority.
+ *
+ * The record has fixed limits and no pointers.  Domain texts live beside it
+ * (conf[]), because they are large and rarely looked at.
+ */
+#ifndef DROVER_HA_CORE_MODEL_H
+#define DROVER_HA_CORE_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HA_NODES_MAX 64
+#define HA_DOMAINS_MAX 256
+#define HA_GROUPS_MAX 32
+#define HA_NAME_MAX 63         /* bytes, without the final 0 */
+#define HA_ADDR_MAX 127        /* "tcp:10.0.0.1:49152" */
+#define HA_TEXT_MAX 159        /* reasons */
+#define HA_CONF_MAX 8192       /* a domain's text (YAML) */
+
+/*
+ * Phases of a domain.  Who may run it follows from owner and incarnation alone:
+ * the owner, with exactly this incarnation, under a lease; nobody in STOPPED,
+ * WAITING and BACKOFF.  A domain whose owner carries a debt is "lost": it keeps
+ * its phase and its owner until the debt is proved (rule F).
+ */
+enum ha_phase {
+	HA_STOPPED,   /* no owner; leaves by operator start */
+	HA_WAITING,   /* should run, no host fits now; leaves when one does */
+	HA_STARTING,  /* owner has been told to start it; leaves by RUNNING, EXITED, proof of death */
+	HA_RUNNING,
+	HA_STOPPING,  /* owner has been told to stop it; leaves by EXITED or proof */
+	HA_MIGRATING, /* owner runs it, target receives; leaves by COMMIT, ABORT, EXITED, proof,
+		       * or loss of the target */
+	HA_BACKOFF,   /* failed; leaves by RETRY after a pause that doubles, or by operator start */
+};
+
+/* How far a migration is, as far as the record must know. */
+enum ha_move {
+	HA_MOVE_NONE,
+	HA_MOVE_INTENT, /* the target shall receive */
+	HA_MOVE_READY,  /* the target listens at addr; the owner shall send */
+};
+
+struct ha_domain {
+	bool used;
+	char name[HA_NAME_MAX + 1];
+	char group[HA_NAME_MAX + 1];  /* "" = any host */
+	bool wanted;                  /* the operator wants it started */
+	bool ha;                      /* restart it elsewhere when its host dies */
+	uint32_t owner;               /* node id, 0 = nobody */
+	uint64_t incarnation;         /* of the VMM that may run; never used twice (rule H) */
+	uint64_t last_incarnation;    /* the largest ever given out */
+	enum ha_phase phase;
+	bool force_stop;              /* STOPPING: do not ask the guest */
+	enum ha_move move;
+	uint32_t target;              /* MIGRATING: node id of the destination */
+	uint64_t target_incarnation;  /* MIGRATING: what the destination's VMM carries */
+	char addr[HA_ADDR_MAX + 1];   /* MOVE_READY: where it listens */
+	uint32_t moved_from;          /* last committed migration: source ... */
+	uint64_t moved_incarnation;   /* ... and what its VMM carried */
+	uint32_t failures;            /* starts and runs that failed in a row */
+	uint32_t max_restart;         /* failures in a row before BACKOFF pauses at its longest */
+	uint32_t avoid;               /* node it failed on last: any other is preferred, 0 = none */
+	uint32_t moves;               /* times ownership moved, for history */
+	char reason[HA_TEXT_MAX + 1]; /* why it is in this phase */
+	uint64_t conf_hash;
+	uint32_t conf_len;            /* text is in ha_record.conf[] at the same index */
+};
+
+struct ha_group_host {
+	uint32_t node;
+	int32_t priority;             /* higher is preferred */
+};
+
+struct ha_group {
+	bool used;
+	char name[HA_NAME_MAX + 1];
+	bool restricted;              /* only these hosts, rather than these first */
+	uint32_t n_hosts;
+	struct ha_group_host hosts[HA_NODES_MAX];
+};
+
+/* A host as the record knows it.  Index = its bit in every replicated set. */
+struct ha_node_rec {
+	uint32_t id;                  /* corosync node id, 0 = slot unused */
+	bool report_due;              /* came (back): what it runs must be told before anything is placed there */
+	uint64_t debt;                /* epoch in which it was lost while it might run domains; 0 = none (rule F) */
+	uint64_t passed;              /* set of nodes that said PASSED for this debt */
+	uint32_t fence_attempts;      /* failed fencing attempts for this debt */
+	bool maintenance;             /* place nothing here */
+	uint64_t last_op;             /* newest proposal of this node that was applied */
+};
+
+struct ha_record {
+	uint64_t epoch;               /* of the last applied NEW_EPOCH */
+	uint64_t members;             /* set of nodes in the view of this epoch */
+	struct ha_node_rec nodes[HA_NODES_MAX];
+	struct ha_group groups[HA_GROUPS_MAX];
+	uint64_t incarnation_floor;   /* of domains that were removed: names come back, numbers do not */
+	uint32_t n_domains;           /* slots in use or once used: [0, n_domains) */
+	struct ha_domain domains[HA_DOMAINS_MAX];
+	char conf[HA_DOMAINS_MAX][HA_CONF_MAX];
+};
+
+const char *ha_phase_str(enum ha_phase p);
+const char *ha_move_str(enum ha_move m);
+
+/** ha_record_find() - index of the domain called @name, or -1 */
+int ha_record_find(const struct ha_record *r, const char *name);
+
+/** ha_record_find_group() - index of a group, or -1 */
+int ha_record_find_group(const struct ha_record *r, const char *name);
+
+/** ha_record_slot() - bit number of node @id in the record's sets, or -1 */
+int ha_record_slot(const struct ha_record *r, uint32_t id);
+
+/** ha_record_hash() - digest of everything in the record, equal on equal replicas */
+uint64_t ha_record_hash(const struct ha_record *r);
+
+/** ha_domain_print() - one line: name, phase, owner, incarnation and what belongs to the phase */
+size_t ha_domain_print(const struct ha_domain *d, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * msg - what goes over CPG.
+ *
+ *   u8 version, u8 kind, then
+ *   STATE   u64 promised, epoch, seq, hash; u8 fresh
+ *   EVICT   u64 target; u32 node
+ *   CHUNK   u64 target; u32 total, offset; bytes
+ *   ENTRY   u64 epoch; bytes (entry.c)
+ *   ACK     u64 epoch, seq
+ *   RENEW   u64 epoch, k, applied, hash; u32 n; n x { u32 node; u64 k }
+ *
+ * Anything that is not exactly this is dropped with a note (rule S).
+ */
+#include "ha/core/core_int.h"
+
+#define MSG_VERSION 1
+
+void ha_msg_begin(struct ha_core *c, struct ha_writer *w, enum ha_msg_kind kind)
+{
+	*w = (struct ha_writer){ .p = c->msg, .size = sizeof(c->msg) };
+	ha_put_u8(w, MSG_VERSION);
+	ha_put_u8(w, (uint8_t)kind);
+}
+
+void ha_msg_send(struct ha_core *c, struct ha_writer *w)
+{
+	if (!w->bad)
+		ha_out_mcast(c, w->p, w->len);
+}
+
+void ha_msg_deliver(struct ha_core *c, const struct ha_event *ev)
+{
+	struct ha_reader r = { .p = ev->deliver.bytes, .len = ev->deliver.len };
+	struct ha_peer *p = ha_peer_find(c, ev->deliver.from);
+	uint32_t from;
+	uint8_t version, kind;
+
+	/* Only group members can send; a message that was queued while we were cut off finds no
+	 * view. */
+	if (!p || !p->in_group || c->form.stage == ST_ALONE)
+		return;
+	from = (uint32_t)(p - c->peers);
+	version = ha_get_u8(&r);
+	kind = ha_get_u8(&r);
+	if (r.bad || version != MSG_VERSION) {
+		ha_out_note(c, HA_WARNING, "message of version %u from %s ignored", version,
+			    ha_core_node_name(c, p->conf.id));
+		return;
+	}
+	p->spoke_ms = c->now;
+	switch (kind) {
+	case MSG_STATE:
+		ha_membership_state(c, from, &r);
+		break;
+	case MSG_EVICT:
+		ha_evict_vote(c, from, &r);
+		break;
+	case MSG_CHUNK:
+		ha_membership_chunk(c, from, &r);
+		break;
+	case MSG_ENTRY:
+		ha_log_entry(c, from, &r);
+		break;
+	case MSG_ACK:
+		ha_log_ack(c, from, &r);
+		break;
+	case MSG_RENEW:
+		ha_lease_renew(c, from, &r);
+		break;
+	default:
+		r.bad = true;
+	}
+	if (r.bad)
+		ha_out_note(c, HA_WARNING, "malformed message (kind %u, %zu bytes) from %s ignored",
+			    kind, ev->deliver.len, ha_core_node_name(c, p->conf.id));
+}

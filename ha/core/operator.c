@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * operator - commands: queued until an epoch stands, proposed as an entry,
+ * judged when they are applied (so that every replica judges alike, against the
+ * same record), and answered by the node that took them once they are committed.
+ *
+ * A command that was on its way when the view changed is looked for in the
+ * record (last_op) before it is proposed again: it happens once.
+ */
+#include "ha/core/core_int.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define OP_DEADLINE 10000 /* ms; a command waits this long for an epoch and its commit */
+
+/* ---------------------------------------------------------------- judging */
+
+struct verdict {
+	char *text;
+	size_t size;
+};
+
+static enum ha_code say(struct verdict *v, enum ha_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static enum ha_code say(struct verdict *v, enum ha_code code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(v->text, v->size, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct verdict *v)
+{
+	struct ha_record *r = &c->rec;
+	struct ha_domain *d;
+	uint32_t i;
+
+	if (!e->domain[0] || !e->conf_len)
+		return say(v, HA_USAGE, "a domain needs a name and a text");
+	if (ha_record_find(r, e->domain) >= 0)
+		return say(v, HA_REFUSED, "%s is already defined", e->domain);
+	if (e->group[0] && ha_record_find_group(r, e->group) < 0)
+		return say(v, HA_NOT_FOUND, "no group called %s", e->group);
+	for (i = 0; i < r->n_domains && r->domains[i].used; i++)
+		;
+	if (i == HA_DOMAINS_MAX)
+		return say(v, HA_REFUSED, "the cluster holds at most %d domains", HA_DOMAINS_MAX);
+	if (i == r->n_domains)
+		r->n_domains++;
+	d = &r->domains[i];
+	memset(d, 0, sizeof(*d));
+	d->used = true;
+	ha_copy(d->name, sizeof(d->name), e->domain);
+	ha_copy(d->group, sizeof(d->group), e->group);
+	d->ha = e->ha;
+	d->max_restart = e->max_restart;
+	d->last_incarnation = r->incarnation_floor;
+	d->conf_len = (uint32_t)e->conf_len;
+	d->conf_hash = ha_hash(0, e->conf, e->conf_len);
+	memcpy(r->conf[i], e->conf, e->conf_len);
+	if (e->started) {
+		d->wanted = true;
+		d->phase = HA_WAITING;
+	}
+	return say(v, HA_OK, "%s is defined", d->name);
+}
+
+static enum ha_code op_remove(struct ha_core *c, struct ha_domain *d, struct verdict *v)
+{
+	if (d->phase != HA_STOPPED)
+		return say(v, HA_REFUSED, "%s is %s; stop it first", d->name,
+			   ha_phase_str(d->phase));
+	if (d->last_incarnation > c->rec.incarnation_floor)
+		c->rec.incarnation_floor = d->last_incarnation;
+	d->used = false;
+	while (c->rec.n_domains && !c->rec.domains[c->rec.n_domains - 1].used)
+		c->rec.n_domains--;
+	return say(v, HA_OK, "removed");
+}
+
+static enum ha_code op_start(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e,
+			     struct verdict *v)
+{
+	uint32_t node = e->node ? e->node : ha_place(&c->rec, d, 0);
+	const char *no;
+
+	switch (d->phase) {
+	case HA_STARTING:
+	case HA_RUNNING:
+	case HA_MIGRATING:
+		if (e->node && e->node != d->owner)
+			return say(v, HA_REFUSED, "%s runs on %s; migrate it", d->name,
+				   ha_core_node_name(c, d->owner));
+		return say(v, HA_OK, "%s already runs on %s", d->name,
+			   ha_core_node_name(c, d->owner));
+	case HA_STOPPING:
+		d->wanted = true;
+		return say(v, HA_OK, "%s is being stopped and starts again after that", d->name);
+	case HA_STOPPED:
+	case HA_WAITING:
+	case HA_BACKOFF:
+		break;
+	}
+	no = node ? ha_place_why_not(&c->rec, d, node) : NULL;
+	if (no)
+		return say(v, HA_REFUSED, "%s cannot start on %s: %s", d->name,
+			   ha_core_node_name(c, node), no);
+	if (!node && !d->ha)
+		return say(v, HA_REFUSED, "no host can run %s now", d->name);
+	d->wanted = true;
+	d->failures = 0;
+	d->avoid = 0;
+	d->reason[0] = 0;
+	d->phase = HA_WAITING;
+	if (!node)
+		return say(v, HA_OK, "%s starts as soon as a host can run it", d->name);
+	ha_place_start(d, node);
+	return say(v, HA_OK, "%s starts on %s", d->name, ha_core_node_name(c, node));
+}
+
+static enum ha_code op_stop(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e,
+			    struct verdict *v)
+{
+	d->wanted = false;
+	switch (d->phase) {
+	case HA_STOPPED:
+		return say(v, HA_OK, "%s is stopped", d->name);
+	case HA_WAITING:
+	case HA_BACKOFF:
+		d->phase = HA_STOPPED;
+		d->reason[0] = 0;
+		return say(v, HA_OK, "%s is stopped", d->name);
+	case HA_MIGRATING:
+		ha_move_drop(d, "");
+		break;
+	case HA_STARTING:
+	case HA_RUNNING:
+	case HA_STOPPING:
+		break;
+	}
+	d->phase = HA_STOPPING;
+	d->force_stop |= e->force;
+	ha_copy(d->reason, sizeof(d->reason), "stopped by an operator");
+	return say(v, HA_OK, "%s is being stopped on %s", d->name, ha_core_node_name(c, d->owner));
+}
+
+static enum ha_code op_migrate(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e,
+			       struct verdict *v)
+{
+	uint32_t node = e->node;
+	const char *no;
+	int owner;
+
+	if (d->phase != HA_RUNNING)
+		return say(v, HA_REFUSED, "%s is %s, not running", d->name, ha_phase_str(d->phase));
+	owner = ha_record_slot(&c->rec, d->owner);
+	if (owner < 0 || !(c->rec.members >> owner & 1))
+		return say(v, HA_REFUSED, "the host of %s, %s, is not in the cluster view", d->name,
+			   ha_core_node_name(c, d->owner));
+	if (c->rec.nodes[owner].report_due)
+		return say(v, HA_REFUSED,
+			   "the host of %s has just come back and has not yet told what it runs",
+			   d->name);
+	if (!node)
+		node = ha_place(&c->rec, d, d->owner);
+	if (!node)
+		return say(v, HA_REFUSED, "no other host can run %s", d->name);
+	if (node == d->owner)
+		return say(v, HA_REFUSED, "%s already runs on %s", d->name,
+			   ha_core_node_name(c, node));
+	no = ha_place_why_not(&c->rec, d, node);
+	if (no)
+		return say(v, HA_REFUSED, "%s cannot move to %s: %s", d->name,
+			   ha_core_node_name(c, node), no);
+	ha_move_intent(d, node);
+	return say(v, HA_OK, "%s moves to %s", d->name, ha_core_node_name(c, node));
+}
+
+static enum ha_code op_cancel(struct ha_domain *d, struct verdict *v)
+{
+	/*
+	 * An ABORT like any other. If the source was granted already it asks the
+	 * log, finds itself the owner and runs on; the destination's COMMIT, if it
+	 * comes, comes too late.
+	 */
+	if (d->phase != HA_MIGRATING)
+		return say(v, HA_REFUSED, "%s is not being migrated", d->name);
+	ha_move_drop(d, "migration cancelled by an operator");
+	return say(v, HA_OK, "migration of %s is cancelled", d->name);
+}
+
+static enum ha_code op_domain(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e,
+			      struct verdict *v)
+{
+	switch (e->op) {
+	case HA_OP_REMOVE:
+		return op_remove(c, d, v);
+	case HA_OP_START:
+		return op_start(c, d, e, v);
+	case HA_OP_STOP:
+		return op_stop(c, d, e, v);
+	case HA_OP_MIGRATE:
+		return op_migrate(c, d, e, v);
+	case HA_OP_CANCEL:
+		return op_cancel(d, v);
+	case HA_OP_HA_ON:
+		if (e->group[0] && ha_record_find_group(&c->rec, e->group) < 0)
+			return say(v, HA_NOT_FOUND, "no group called %s", e->group);
+		ha_copy(d->group, sizeof(d->group), e->group);
+		d->ha = true;
+		d->max_restart = e->max_restart;
+		return say(v, HA_OK, "%s is protected", d->name);
+	case HA_OP_HA_OFF:
+		d->ha = false;
+		if (d->phase == HA_WAITING || d->phase == HA_BACKOFF) {
+			d->phase = HA_STOPPED;
+			d->wanted = false;
+		}
+		return say(v, HA_OK, "%s is no longer protected", d->name);
+	case HA_OP_CLEAR:
+		d->failures = 0;
+		d->avoid = 0;
+		if (d->phase == HA_BACKOFF)
+			d->phase = HA_WAITING;
+		return say(v, HA_OK, "failures of %s forgotten", d->name);
+	default:
+		return say(v, HA_USAGE, "not a command");
+	}
+}
+
+static enum ha_code op_group(struct ha_core *c, const struct ha_entry *e, struct verdict *v)
+{
+	struct ha_record *r = &c->rec;
+	int i = ha_record_find_group(r, e->group);
+
+	if (!e->group[0])
+		return say(v, HA_USAGE, "a group needs a name");
+	if (e->op == HA_OP_GROUP_REMOVE) {
+		if (i < 0)
+			return say(v, HA_NOT_FOUND, "no group called %s", e->group);
+		for (uint32_t j = 0; j < r->n_domains; j++)
+			if (r->domains[j].used && !strcmp(r->domains[j].group, e->group))
+				return say(v, HA_REFUSED, "group %s is used by %s", e->group,
+					   r->domains[j].name);
+		r->groups[i].used = false;
+		return say(v, HA_OK, "removed");
+	}
+	for (int j = 0; i < 0 && j < HA_GROUPS_MAX; j++)
+		if (!r->groups[j].used)
+			i = j;
+	if (i < 0)
+		return say(v, HA_REFUSED, "the cluster holds at most %d groups", HA_GROUPS_MAX);
+	memset(&r->groups[i], 0, sizeof(r->groups[i]));
+	r->groups[i].used = true;
+	ha_copy(r->groups[i].name, sizeof(r->groups[i].name), e->group);
+	r->groups[i].restricted = e->restricted;
+	r->groups[i].n_hosts = e->n_hosts;
+	memcpy(r->groups[i].hosts, e->hosts, e->n_hosts * sizeof(e->hosts[0]));
+	return say(v, HA_OK, "group %s is set", e->group);
+}
+
+static enum ha_code op_node(struct ha_core *c, const struct ha_entry *e, struct verdict *v)
+{
+	int slot = ha_record_slot(&c->rec, e->node);
+	struct ha_node_rec *n;
+	const char *name = ha_core_node_name(c, e->node);
+
+	if (slot < 0)
+		return say(v, HA_NOT_FOUND, "%s was never part of this cluster", name);
+	n = &c->rec.nodes[slot];
+	if (e->op == HA_OP_MAINTENANCE) {
+		n->maintenance = e->on;
+		return say(v, HA_OK, "%s is %s maintenance", name, e->on ? "in" : "no longer in");
+	}
+	if (c->rec.members >> slot & 1)
+		return say(v, HA_REFUSED,
+			   "%s is a member of the cluster view; a member is never fenced", name);
+	if (e->op == HA_OP_CONFIRM) {
+		if (!n->debt)
+			return say(v, HA_OK, "nothing waits for %s", name);
+		ha_apply_prove(c, (uint32_t)slot, "an operator confirmed it");
+		return say(v, HA_OK, "%s counts as dead", name);
+	}
+	if (!n->debt) {
+		n->debt = c->rec.epoch;
+		n->passed = 0;
+	}
+	n->fence_attempts = 0;
+	return say(v, HA_OK, "%s will be fenced", name);
+}
+
+enum ha_code ha_op_apply(struct ha_core *c, const struct ha_entry *e, char *text, size_t size)
+{
+	struct verdict v = { text, size };
+	int i;
+
+	switch (e->op) {
+	case HA_OP_ADD:
+		return op_add(c, e, &v);
+	case HA_OP_GROUP_SET:
+	case HA_OP_GROUP_REMOVE:
+		return op_group(c, e, &v);
+	case HA_OP_FENCE:
+	case HA_OP_CONFIRM:
+	case HA_OP_MAINTENANCE:
+		return op_node(c, e, &v);
+	default:
+		i = ha_record_find(&c->rec, e->domain);
+		if (i < 0)
+			return say(&v, HA_NOT_FOUND, "no domain called %s", e->domain);
+		return op_domain(c, &c->rec.domains[i], e, &v);
+	}
+}
+
+/* ---------------------------------------------------------------- queueing */
+
+void ha_op_done(struct ha_core *c, struct ha_pending *p)
+{
+	p->used = false;
+	c->n_ops--;
+}
+
+void ha_op_applied(struct ha_core *c, const struct ha_entry *e, enum ha_code code, const char *text)
+{
+	for (uint32_t i = 0; i < OPS_MAX; i++) {
+		struct ha_pending *p = &c->ops[i];
+
+		if (!p->used || !p->sent || p->serial != e->serial)
+			continue;
+		ha_op_done(c, p);
+		ha_out_reply(c, p->request, code, text);
+	}
+}
+
+static const char *malformed(const struct ha_command *cmd)
+{
+	if (cmd->op >= HA_OPS)
+		return "unknown command";
+	if (cmd->domain && !ha_name_valid(cmd->domain))
+		return "not a valid domain name";
+	if (cmd->group && cmd->group[0] && !ha_name_valid(cmd->group))
+		return "not a valid group name";
+	if (cmd->op == HA_OP_ADD &&
+	    (!cmd->domain || !cmd->conf || !cmd->conf_len || cmd->conf_len > HA_CONF_MAX))
+		return "a domain needs a name and a text of at most 8192 bytes";
+	if (cmd->n_hosts > HA_NODES_MAX)
+		return "too many hosts";
+	return NULL;
+}
+
+void ha_op_event(struct ha_core *c, const struct ha_event *ev)
+{
+	const struct ha_command *cmd = &ev->op.cmd;
+	const char *bad = malformed(cmd);
+	struct ha_pending *p = NULL;
+	uint64_t in_group = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].in_group)
+			in_group |= 1ull << i;
+	if (bad) {
+		ha_out_reply(c, ev->op.request, HA_USAGE, bad);
+		return;
+	}
+	if (c->form.stage == ST_ALONE || ha_votes(c, in_group) < ha_majority(c)) {
+		ha_out_reply(c, ev->op.request, HA_REFUSED,
+			     "this host is not in a quorate view of the cluster");
+		return;
+	}
+	for (uint32_t i = 0; i < OPS_MAX && !p; i++)
+		if (!c->ops[i].used)
+			p = &c->ops[i];
+	if (!p) {
+		ha_out_reply(c, ev->op.request, HA_ERROR, "too many commands at once; try again");
+		return;
+	}
+	p->used = true;
+	c->n_ops++;
+	p->sent = false;
+	p->request = ev->op.request;
+	p->deadline_ms = c->now + OP_DEADLINE;
+	p->order = ++c->op_order;
+	p->cmd = *cmd;
+	ha_copy(p->domain, sizeof(p->domain), cmd->domain);
+	ha_copy(p->group, sizeof(p->group), cmd->group);
+	if (cmd->conf)
+		memcpy(p->conf, cmd->conf, cmd->conf_len);
+	if (cmd->n_hosts)
+		memcpy(p->hosts, cmd->hosts, cmd->n_hosts * sizeof(p->hosts[0]));
+}
+
+static bool send_op(struct ha_core *c, struct ha_pending *p)
+{
+	struct ha_entry *e = ha_log_prepare(c, HA_E_OP, p->domain, p->cmd.node);
+
+	if (!e)
+		return false;
+	e->op = p->cmd.op;
+	ha_copy(e->group, sizeof(e->group), p->group);
+	e->ha = p->cmd.ha;
+	e->started = p->cmd.started;
+	e->force = p->cmd.force;
+	e->restricted = p->cmd.restricted;
+	e->on = p->cmd.on;
+	e->max_restart = p->cmd.max_restart;
+	e->conf = (const uint8_t *)p->conf;
+	e->conf_len = p->cmd.op == HA_OP_ADD ? p->cmd.conf_len : 0;
+	e->n_hosts = p->cmd.op == HA_OP_GROUP_SET ? (uint32_t)p->cmd.n_hosts : 0;
+	memcpy(e->hosts, p->hosts, e->n_hosts * sizeof(e->hosts[0]));
+	if (!ha_log_propose(c, e))
+		return false;
+	p->sent = true;
+	p->serial = e->serial;
+	if (MUTANT(M_FORGET_OP)) {
+		ha_out_reply(c, p->request, HA_OK, "mutant");
+		ha_op_done(c, p);
+	}
+	return true;
+}
+
+void ha_op_tick(struct ha_core *c)
+{
+	bool text_on_its_way = false;
+
+	if (!c->n_ops)
+		return;
+	for (uint32_t i = 0; i < OPS_MAX; i++) {
+		struct ha_pending *p = &c->ops[i];
+
+		if (!p->used)
+			continue;
+		if (c->now >= p->deadline_ms) {
+			ha_op_done(c, p);
+			ha_out_reply(c, p->request, HA_TIMEOUT, p->sent
+				     ? "not confirmed by a majority in time; it may still happen"
+				     : "no quorate view of the cluster in time; nothing was done");
+			continue;
+		}
+		ha_wake_at(c, p->deadline_ms);
+		text_on_its_way |= p->sent && p->cmd.op == HA_OP_ADD;
+	}
+	while (c->form.stage == ST_STANDS) {
+		struct ha_pending *next = NULL;
+
+		for (uint32_t i = 0; i < OPS_MAX; i++)
+			if (c->ops[i].used && !c->ops[i].sent &&
+			    (!next || c->ops[i].order < next->order))
+				next = &c->ops[i];
+		/* One domain text at a time per node keeps every log tail within its bytes. */
+		if (!next || (next->cmd.op == HA_OP_ADD && text_on_its_way) || !send_op(c, next))
+			return;
+		text_on_its_way |= next->cmd.op == HA_OP_ADD;
+	}
+}

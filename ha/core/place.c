@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * place - the one function that chooses a host, for start, recovery, migration
+ * without a named target, and maintenance.
+ *
+ * A pure function of the record: every replica chooses alike.  Hard filters
+ * first (member, reported, no debt, no maintenance, group), then the highest
+ * priority, a host it did not just fail on, the fewest domains, the lowest id.
+ */
+#include "ha/core/core_int.h"
+
+static uint32_t load(const struct ha_record *r, uint32_t id)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		n += r->domains[i].used &&
+		     (r->domains[i].owner == id ||
+		      (r->domains[i].phase == HA_MIGRATING && r->domains[i].target == id));
+	return n;
+}
+
+/* In the domain's group? *@priority is 0 for hosts outside an unrestricted group. */
+static bool in_group(const struct ha_record *r, const struct ha_domain *d, uint32_t id,
+		     int64_t *priority)
+{
+	int g = d->group[0] ? ha_record_find_group(r, d->group) : -1;
+
+	*priority = INT32_MIN; /* outside: after every host that is named */
+	if (g < 0) {
+		*priority = 0;
+		return true;
+	}
+	for (uint32_t i = 0; i < r->groups[g].n_hosts; i++) {
+		if (r->groups[g].hosts[i].node == id) {
+			*priority = r->groups[g].hosts[i].priority;
+			return true;
+		}
+	}
+	*priority -= 1;
+	return !r->groups[g].restricted;
+}
+
+const char *ha_place_why_not(const struct ha_record *r, const struct ha_domain *d, uint32_t id)
+{
+	int slot = ha_record_slot(r, id);
+	int64_t priority;
+
+	if (slot < 0 || !(r->members >> slot & 1))
+		return "not a member of the cluster view";
+	if (r->nodes[slot].debt)
+		return "not proved dead";
+	if (r->nodes[slot].report_due)
+		return "has not yet told what it runs";
+	if (r->nodes[slot].maintenance)
+		return "in maintenance";
+	if (!in_group(r, d, id, &priority))
+		return "not in the domain's group";
+	return NULL;
+}
+
+uint32_t ha_place(const struct ha_record *r, const struct ha_domain *d, uint32_t except)
+{
+	uint32_t best = 0, best_load = 0;
+	int64_t best_priority = 0;
+	bool best_avoid = false;
+
+	for (int i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
+		uint32_t id = r->nodes[i].id, n;
+		bool avoid = id == d->avoid;
+		int64_t priority;
+
+		if (id == except || ha_place_why_not(r, d, id))
+			continue;
+		in_group(r, d, id, &priority);
+		n = load(r, id);
+		if (best) {
+			if (avoid != best_avoid) {
+				if (avoid)
+					continue;
+			} else if (priority != best_priority) {
+				if (priority < best_priority)
+					continue;
+			} else if (n != best_load) {
+				if (n > best_load)
+					continue;
+			} else if (id > best) {
+				continue;
+			}
+		}
+		best = id;
+		best_load = n;
+		best_priority = priority;
+		best_avoid = avoid;
+	}
+	return best;
+}
+
+/* Give the domain to @node: a new incarnation, never used before (rule H). */
+void ha_place_start(struct ha_domain *d, uint32_t node)
+{
+	d->owner = node;
+	d->incarnation = ++d->last_incarnation;
+	d->phase = HA_STARTING;
+	d->moves++;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proof - rule F: what a lost host may still be doing, and how we come to know
+ * that it is not.
+ *
+ * A host that left the view while it owned domains carries a debt, named by the
+ * epoch in which it was lost.  The debt is in the record, so it outlives whoever
+ * was fencing.  It ends in one of three ways:
+ *
+ *   FENCED     a fence agent confirmed that the host is off
+ *   PASSED     every member of the present view waited P since it last heard the
+ *              host (or since its own boot, whatever is later: a daemon that was
+ *              restarted does not remember what it acknowledged)
+ *   it returns NEW_EPOCH has it as a member again; it then reports what it runs
+ *
+ * PASSED must come from all members, because any one of them may be the one that
+ * acknowledged the host's newest RENEW; the majority that renewed the lease and
+ * the majority in view share at least one member, but nobody knows which.
+ */
+#include "ha/core/core_int.h"
+
+#include <string.h>
+
+/* now_ms at which this host may say PASSED for @node */
+uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
+{
+	struct ha_peer *p = ha_peer_find((struct ha_core *)c, node);
+	uint64_t heard = p ? p->heard_ms : 0;
+	uint64_t wait = MUTANT(M_SHORT_PROOF) ? c->t.proof - c->t.lease - c->t.gate : c->t.proof;
+
+	if (heard < c->boot_ms && !MUTANT(M_NO_AMNESIA))
+		heard = c->boot_ms;
+	return heard + wait;
+}
+
+/* ------------------------------------------------- in the record (apply) */
+
+void ha_proof_check(struct ha_core *c, uint32_t slot)
+{
+	const struct ha_node_rec *n = &c->rec.nodes[slot];
+	bool all = (n->passed & c->rec.members) == c->rec.members;
+
+	if (MUTANT(M_PASSED_ONE))
+		all = n->passed != 0;
+	if (n->debt && all)
+		ha_apply_prove(c, slot, "its lease is over");
+}
+
+void ha_proof_apply(struct ha_core *c, const struct ha_entry *e)
+{
+	int slot = ha_record_slot(&c->rec, e->node), by = ha_record_slot(&c->rec, e->origin);
+	struct ha_node_rec *n;
+
+	if (slot < 0 || by < 0)
+		return;
+	n = &c->rec.nodes[slot];
+	/* A proof is for one debt: the host may have come back and been lost again since. */
+	if (!n->debt || (n->debt != e->debt && !MUTANT(M_OLD_DEBT)))
+		return;
+	switch (e->kind) {
+	case HA_E_PASSED:
+		n->passed |= 1ull << by;
+		ha_proof_check(c, (uint32_t)slot);
+		break;
+	case HA_E_FENCED:
+		ha_apply_prove(c, (uint32_t)slot, "it was fenced");
+		break;
+	case HA_E_FENCE_FAILED:
+		n->fence_attempts++;
+		break;
+	default:
+		break;
+	}
+}
+
+/* --------------------------------------------------------- our own part */
+
+/* Whose turn it is: members by rising node id, each failed attempt moves on to the next. */
+static bool my_turn(const struct ha_core *c, const struct ha_node_rec *n, bool *full_round)
+{
+	uint32_t ids[HA_NODES_MAX], count = 0, turn;
+
+	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
+		uint32_t id = c->rec.nodes[i].id, j;
+
+		if (!(c->rec.members >> i & 1))
+			continue;
+		for (j = count++; j > 0 && ids[j - 1] > id; j--)
+			ids[j] = ids[j - 1];
+		ids[j] = id;
+	}
+	if (!count)
+		return false;
+	turn = n->fence_attempts % count;
+	*full_round = n->fence_attempts && !turn;
+	return ids[turn] == c->me;
+}
+
+static void propose_about(struct ha_core *c, enum ha_entry_kind kind, const struct ha_node_rec *n,
+			  const char *text)
+{
+	struct ha_entry *e = ha_log_prepare(c, kind, "", n->id);
+
+	if (!e)
+		return;
+	e->debt = n->debt;
+	ha_copy(e->text, sizeof(e->text), text);
+	ha_log_propose(c, e);
+}
+
+static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
+{
+	struct ha_peer *p = ha_peer_find(c, n->id);
+	bool full_round = false;
+	uint64_t due = 0;
+
+	if (f->done_ok) {
+		propose_about(c, HA_E_FENCED, n, "");
+		return;
+	}
+	if (f->done_failed) {
+		propose_about(c, HA_E_FENCE_FAILED, n, f->text);
+		return;
+	}
+	if (f->running) {
+		if (c->now - f->started_ms < c->t.fence) {
+			ha_wake_at(c, f->started_ms + c->t.fence);
+			return;
+		}
+		f->running = false;
+		f->done_failed = true;
+		ha_copy(f->text, sizeof(f->text), "no answer from the fence agent");
+		ha_wake_at(c, c->now);
+		return;
+	}
+	if (!my_turn(c, n, &full_round))
+		return;
+	/* Its corosync lives: only the daemon may be gone. It has its lease's length to come back.
+	 */
+	if (p && p->alive)
+		due = (p->heard_ms > c->boot_ms ? p->heard_ms : c->boot_ms) + c->t.grace;
+	if (full_round && f->started_ms + c->t.fence_retry > due)
+		due = f->started_ms + c->t.fence_retry;
+	if (c->now < due) {
+		ha_wake_at(c, due);
+		return;
+	}
+	if (!ha_lease_valid(c) || !ha_out_room(c, 1, 0))
+		return;
+	f->running = true;
+	f->started_ms = c->now;
+	ha_out_simple(c, HA_FX_FENCE, n->id, n->debt);
+	ha_wake_at(c, c->now + c->t.fence);
+}
+
+void ha_proof_tick(struct ha_core *c)
+{
+	int me = ha_record_slot(&c->rec, c->me);
+
+	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id; i++) {
+		const struct ha_node_rec *n = &c->rec.nodes[i];
+		struct ha_fencing *f = &c->fencing[i];
+		uint64_t at;
+
+		if (f->debt != n->debt) {
+			if (f->running)
+				ha_out_simple(c, HA_FX_FENCE_CANCEL, n->id, f->debt);
+			memset(f, 0, sizeof(*f));
+			f->debt = n->debt;
+		}
+		if (f->attempts != n->fence_attempts) {
+			f->attempts = n->fence_attempts;
+			f->done_failed = false;
+		}
+		if (!n->debt || c->form.stage != ST_STANDS || me < 0 || !(c->rec.members >> me & 1))
+			continue;
+		/*
+		 * Rule G: our own lease had ended, so the whole ring was gone, and whoever is
+		 * still missing may be on its way back.  It gets the time in which a ring forms.
+		 */
+		if (c->now < c->proof_from_ms) {
+			ha_wake_at(c, c->proof_from_ms);
+			continue;
+		}
+		at = ha_proof_passed_at(c, n->id);
+		if (n->passed >> me & 1)
+			;
+		else if (c->now >= at)
+			propose_about(c, HA_E_PASSED, n, "");
+		else
+			ha_wake_at(c, at);
+		fence(c, f, n);
+	}
+}
+
+void ha_proof_fence_done(struct ha_core *c, const struct ha_event *ev)
+{
+	int slot = ha_record_slot(&c->rec, ev->fence_done.node);
+	struct ha_fencing *f;
+
+	if (slot < 0)
+		return;
+	f = &c->fencing[slot];
+	/*
+	 * An answer after a cancel is of no use; but one that is late (we gave the
+	 * attempt up, the debt is the same) is as true as any.
+	 */
+	if (!f->debt || f->debt != c->rec.nodes[slot].debt ||
+	    (f->debt != ev->fence_done.debt && !MUTANT(M_OLD_DEBT)))
+		return;
+	if (ev->fence_done.rc == 0) {
+		f->done_ok = true;
+	} else if (f->running) {
+		f->done_failed = true;
+		ha_copy(f->text, sizeof(f->text), ev->fence_done.text);
+		ha_out_note(c, HA_WARNING, "fencing %s failed: %s",
+			    ha_core_node_name(c, ev->fence_done.node), f->text);
+	}
+	f->running = false;
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reconcile - what the record says against what runs here.
+ *
+ * Level-triggered: after every step the two are compared, and the difference
+ * becomes effects (what this host must do) and proposals (what the others must
+ * know).  Nothing is repeated while it is on its way; what does not happen in
+ * time is done harder (STOP, then KILL).  There is nothing to forget in a crash.
+ *
+ * A VMM of this host is, by the record, one of
+ *
+ *   runner     owner is me, same incarnation
+ *   incoming   destination of a migration that is not decided
+ *   moved      I was the source of the last committed migration: tell it
+ *   stale      anything else: killed.  Until it is gone no lease is published,
+ *              unless it cannot run anyway (it only ever waited for a migration)
+ */
+#include "ha/core/core_int.h"
+
+#include <string.h>
+
+#define STABLE_MS 60000      /* a domain that ran this long has got over its failures */
+#define STOP_MS 30000        /* a guest has this long to power off */
+#define LAUNCH_MS 60000      /* a VMM that said nothing for this long is killed */
+#define KILL_AGAIN_MS 2000
+
+/* ------------------------------------------------------------------- roles */
+
+enum role { R_RUNNER, R_INCOMING, R_MOVED, R_STALE };
+
+static enum role role_of(const struct ha_core *c, const struct ha_vmm *v, struct ha_domain **dom)
+{
+	int i = ha_record_find(&c->rec, v->name);
+	struct ha_domain *d = i < 0 ? NULL : (struct ha_domain *)&c->rec.domains[i];
+
+	*dom = d;
+	if (!d)
+		return R_STALE;
+	if (d->owner == c->me && d->incarnation == v->incarnation)
+		return R_RUNNER;
+	if (d->phase == HA_MIGRATING && d->target == c->me &&
+	    d->target_incarnation == v->incarnation)
+		return R_INCOMING;
+	if (d->moved_from == c->me && d->moved_incarnation == v->incarnation)
+		return R_MOVED;
+	if (MUTANT(M_IGNORE_INCARNATION) && d->owner == c->me)
+		return R_RUNNER;
+	return R_STALE;
+}
+
+/* A VMM that might run the moment a lease is published, though it must not (rule H). */
+bool ha_vmm_stale_here(struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_vmms; i++) {
+		struct ha_vmm *v = &c->vmms[i];
+		struct ha_domain *d;
+
+		if (!v->used || v->state == V_GONE || v->state == V_INCOMING)
+			continue;
+		/* Moved: it sent GRANT, else there were no COMMIT; it stands still until it is
+		 * told. */
+		if (role_of(c, v, &d) == R_STALE)
+			return true;
+	}
+	return false;
+}
+
+static bool reported(const struct ha_core *c)
+{
+	int slot = ha_record_slot(&c->rec, c->me);
+
+	return slot >= 0 && (c->rec.members >> slot & 1) && !c->rec.nodes[slot].report_due;
+}
+
+static void propose_domain(struct ha_core *c, enum ha_entry_kind kind, const char *domain,
+			   uint64_t inc, int rc, const char *text)
+{
+	struct ha_entry *e = ha_log_prepare(c, kind, domain, 0);
+
+	if (!e)
+		return;
+	e->incarnation = inc;
+	e->rc = rc;
+	ha_copy(e->text, sizeof(e->text), text);
+	ha_log_propose(c, e);
+}
+
+static void kill_vmm(struct ha_core *c, struct ha_vmm *v)
+{
+	if (!v->kill_ms || c->now - v->kill_ms >= KILL_AGAIN_MS) {
+		if (!ha_out_room(c, 1, sizeof(v->name)))
+			return;
+		ha_out_vmm(c, HA_FX_KILL, v->name, v->incarnation);
+		v->kill_ms = c->now;
+	}
+	ha_wake_at(c, v->kill_ms + KILL_AGAIN_MS);
+}
+
+/* The outcome of a migration; a VMM that does not follow is killed when it is to end anyway. */
+static void decide(struct ha_core *c, struct ha_vmm *v, bool commit, uint64_t winner)
+{
+	struct ha_effect *fx;
+
+	if (v->decide_ms && c->now - v->decide_ms < c->t.decide) {
+		ha_wake_at(c, v->decide_ms + c->t.decide);
+		return;
+	}
+	if (v->decide_ms && winner != v->incarnation) {
+		kill_vmm(c, v);
+		return;
+	}
+	if (!ha_out_room(c, 1, sizeof(v->name)))
+		return;
+	fx = ha_out_vmm(c, HA_FX_DECIDE, v->name, v->incarnation);
+	if (fx) {
+		fx->vmm.commit = commit;
+		fx->vmm.to_incarnation = winner;
+	}
+	v->decide_ms = c->now;
+	ha_wake_at(c, c->now + c->t.decide);
+}
+
+static void stop_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain *d)
+{
+	struct ha_effect *fx;
+
+	if (v->stop_ms && (!d->force_stop || v->stop_force)) {
+		if (c->now - v->stop_ms >= STOP_MS + 10000)
+			kill_vmm(c, v);
+		else
+			ha_wake_at(c, v->stop_ms + STOP_MS + 10000);
+		return;
+	}
+	if (!ha_out_room(c, 1, sizeof(v->name)))
+		return;
+	fx = ha_out_vmm(c, HA_FX_STOP, v->name, v->incarnation);
+	if (fx) {
+		fx->vmm.force = d->force_stop;
+		fx->vmm.timeout_ms = STOP_MS;
+	}
+	v->stop_ms = c->now;
+	v->stop_force = d->force_stop;
+}
+
+static void cancel_vmm(struct ha_core *c, struct ha_vmm *v)
+{
+	if (v->cancelled || !ha_out_room(c, 1, sizeof(v->name)))
+		return;
+	ha_out_vmm(c, HA_FX_CANCEL, v->name, v->incarnation);
+	v->cancelled = true;
+}
+
+/* We are the source of a migration that is not decided. */
+static void send_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain *d)
+{
+	struct ha_effect *fx;
+
+	if (v->ask_abort || (v->move_failed && v->sending == d->target_incarnation)) {
+		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation, 0,
+			       v->text[0] ? v->text : "the source asked to go on");
+		return;
+	}
+	if (v->sending == d->target_incarnation)
+		return;
+	if (d->move == HA_MOVE_INTENT)
+		return;
+	if (!ha_lease_valid(c) || v->state != V_UP ||
+	    !ha_out_room(c, 1, sizeof(v->name) + HA_ADDR_MAX + 1))
+		return;
+	fx = ha_out_vmm(c, HA_FX_MIGRATE, v->name, v->incarnation);
+	if (fx) {
+		fx->vmm.addr = d->addr;
+		fx->vmm.peer = d->target;
+		fx->vmm.to_incarnation = d->target_incarnation;
+	}
+	v->sending = d->target_incarnation;
+	v->move_failed = v->cancelled = false;
+	v->decide_ms = 0;
+	v->text[0] = 0;
+}
+
+static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
+{
+	if (v->state == V_GONE) {
+		if (reported(c))
+			propose_domain(c, HA_E_EXITED, d->name, d->incarnation, v->rc, v->text);
+		return;
+	}
+	/* It asked for this incarnation as a destination, and the log gave it; whatever was ordered
+	 * since comes after. */
+	if (v->ask_commit && !v->seen_up && ha_lease_valid(c))
+		decide(c, v, true, d->incarnation);
+	/* It asked as a source, and the log left it with us. */
+	if (v->ask_abort && d->phase != HA_MIGRATING) {
+		if (ha_lease_valid(c))
+			decide(c, v, false, d->incarnation);
+		if (d->phase != HA_STOPPING)
+			return;
+	}
+	if (v->sending && d->phase != HA_MIGRATING && !v->ask_abort) {
+		if (!v->move_failed)
+			cancel_vmm(c, v);
+		v->sending = 0;
+	}
+	if (v->state == V_LAUNCH && c->now - v->since_ms >= LAUNCH_MS)
+		kill_vmm(c, v);
+	else if (v->state == V_LAUNCH)
+		ha_wake_at(c, v->since_ms + LAUNCH_MS);
+
+	switch (d->phase) {
+	case HA_STARTING:
+		if (v->seen_up && reported(c))
+			propose_domain(c, HA_E_RUNNING, d->name, d->incarnation, 0, "");
+		break;
+	case HA_RUNNING:
+		if (!d->failures || v->stable)
+			break;
+		if (c->now - v->since_ms < STABLE_MS) {
+			ha_wake_at(c, v->since_ms + STABLE_MS);
+			break;
+		}
+		propose_domain(c, HA_E_STABLE, d->name, d->incarnation, 0, "");
+		v->stable = true;
+		break;
+	case HA_STOPPING:
+		stop_vmm(c, v, d);
+		break;
+	case HA_MIGRATING:
+		send_vmm(c, v, d);
+		break;
+	case HA_STOPPED:
+	case HA_WAITING:
+	case HA_BACKOFF:
+		break; /* no owner in these phases */
+	}
+}
+
+static void do_incoming(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
+{
+	if (v->state == V_GONE) {
+		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation, 0,
+			       v->text[0] ? v->text : "the destination's VMM ended");
+		return;
+	}
+	if (v->state == V_INCOMING && d->move == HA_MOVE_INTENT)
+		propose_domain(c, HA_E_READY, d->name, d->target_incarnation, 0, v->addr);
+	if (v->ask_commit) {
+		if (MUTANT(M_COMMIT_EARLY))
+			decide(c, v, true, d->target_incarnation);
+		propose_domain(c, HA_E_COMMIT, d->name, d->target_incarnation, 0, "");
+	}
+	if (v->state == V_LAUNCH) {
+		if (c->now - v->since_ms >= c->t.ready)
+			kill_vmm(c, v);
+		else
+			ha_wake_at(c, v->since_ms + c->t.ready);
+	}
+}
+
+static void do_vmm(struct ha_core *c, struct ha_vmm *v)
+{
+	struct ha_domain *d;
+
+	switch (role_of(c, v, &d)) {
+	case R_RUNNER:
+		do_runner(c, v, d);
+		break;
+	case R_INCOMING:
+		do_incoming(c, v, d);
+		break;
+	case R_MOVED:
+		if (v->state == V_GONE)
+			ha_vmm_drop(c, v);
+		else
+			decide(c, v, true, d->incarnation);
+		break;
+	case R_STALE:
+		if (v->state == V_GONE)
+			ha_vmm_drop(c, v);
+		else
+			kill_vmm(c, v);
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------ domains */
+
+static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, bool receive)
+{
+	uint64_t inc = receive ? d->target_incarnation : d->incarnation;
+	struct ha_effect *fx;
+
+	/* Rules G, H: nothing is started without a lease, nor before we told what runs here. */
+	if (!ha_lease_valid(c) || !reported(c) || ha_vmm_find(c, d->name) ||
+	    !ha_out_room(c, 1, sizeof(d->name)))
+		return;
+	if (!ha_vmm_add(c, d->name, inc, V_LAUNCH))
+		return;
+	fx = ha_out_vmm(c, receive ? HA_FX_RECEIVE : HA_FX_START, d->name, inc);
+	if (!fx)
+		return;
+	fx->vmm.conf = c->rec.conf[i];
+	fx->vmm.conf_len = d->conf_len;
+	fx->vmm.peer = receive ? d->owner : 0;
+	ha_wake_at(c, c->now + (receive ? c->t.ready : LAUNCH_MS));
+}
+
+/* The pause doubles with each failure in a row; beyond max_restart it is the longest. */
+static uint64_t pause_of(const struct ha_core *c, const struct ha_domain *d)
+{
+	uint64_t p = c->t.retry_min;
+
+	if (d->max_restart && d->failures > d->max_restart)
+		return c->t.retry_max;
+	for (uint32_t i = 1; i < d->failures && p < c->t.retry_max; i++)
+		p *= 2;
+	return p < c->t.retry_max ? p : c->t.retry_max;
+}
+
+/* The lowest member notices for all that a pause is over. */
+static bool i_am_lowest(const struct ha_core *c)
+{
+	uint32_t lowest = UINT32_MAX;
+
+	for (uint32_t i = 0; i < HA_NODES_MAX; i++)
+		if ((c->rec.members >> i & 1) && c->rec.nodes[i].id < lowest)
+			lowest = c->rec.nodes[i].id;
+	return lowest == c->me;
+}
+
+static void do_backoff(struct ha_core *c, const struct ha_domain *d, uint32_t i)
+{
+	uint64_t due;
+
+	if (!d->used || d->phase != HA_BACKOFF) {
+		c->backoff_ms[i] = 0;
+		return;
+	}
+	if (!c->backoff_ms[i])
+		c->backoff_ms[i] = c->now ? c->now : 1;
+	due = c->backoff_ms[i] + pause_of(c, d);
+	if (c->now < due)
+		ha_wake_at(c, due);
+	else if (i_am_lowest(c))
+		propose_domain(c, HA_E_RETRY, d->name, d->incarnation, 0, "");
+}
+
+/* Maintenance: the owner moves its domains away, one after the other. */
+static void drain(struct ha_core *c)
+{
+	int slot = ha_record_slot(&c->rec, c->me);
+	const struct ha_domain *next = NULL;
+	struct ha_entry *e;
+
+	if (slot < 0 || !c->rec.nodes[slot].maintenance || !reported(c))
+		return;
+	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
+		const struct ha_domain *d = &c->rec.domains[i];
+
+		if (!d->used || d->owner != c->me)
+			continue;
+		if (d->phase == HA_MIGRATING)
+			return;
+		if (d->phase == HA_RUNNING && !next && ha_place(&c->rec, d, c->me))
+			next = d;
+	}
+	if (!next)
+		return;
+	if (c->now < c->drain_ms) {
+		ha_wake_at(c, c->drain_ms);
+		return;
+	}
+	e = ha_log_prepare(c, HA_E_OP, next->name, 0);
+	if (!e)
+		return;
+	e->op = HA_OP_MIGRATE;
+	if (ha_log_propose(c, e))
+		c->drain_ms = c->now + c->t.fence_retry;
+}
+
+static void report(struct ha_core *c)
+{
+	int slot = ha_record_slot(&c->rec, c->me);
+	struct ha_entry *e;
+
+	if (slot < 0 || !c->rec.nodes[slot].report_due)
+		return;
+	e = ha_log_prepare(c, HA_E_REPORT, "", 0);
+	if (!e)
+		return;
+	for (uint32_t i = 0; i < c->n_vmms && e->n_items < HA_DOMAINS_MAX; i++) {
+		const struct ha_vmm *v = &c->vmms[i];
+		struct ha_domain *d;
+
+		/* What ended is told by EXITED, with its reason; so it counts as known here. */
+		if (!v->used || role_of(c, v, &d) != R_RUNNER)
+			continue;
+		ha_copy(e->items[e->n_items].name, sizeof(e->items[0].name), v->name);
+		e->items[e->n_items++].incarnation = v->incarnation;
+	}
+	ha_log_propose(c, e);
+}
+
+void ha_reconcile(struct ha_core *c)
+{
+	/* Until the epoch stands the record may be old; until VMM_LIST we do not know what runs
+	 * here. */
+	if (c->form.stage != ST_STANDS || !c->listed)
+		return;
+	report(c);
+	for (uint32_t i = 0; i < c->n_vmms; i++)
+		if (c->vmms[i].used)
+			do_vmm(c, &c->vmms[i]);
+	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
+		const struct ha_domain *d = &c->rec.domains[i];
+
+		do_backoff(c, d, i);
+		if (!d->used)
+			continue;
+		if (d->owner == c->me && d->phase == HA_STARTING)
+			launch(c, d, i, false);
+		else if (d->phase == HA_MIGRATING && d->target == c->me &&
+			 d->move == HA_MOVE_INTENT)
+			launch(c, d, i, true);
+		else if (d->owner == c->me && !ha_vmm_find(c, d->name) && reported(c))
+			propose_domain(c, HA_E_EXITED, d->name, d->incarnation,
+				       d->phase == HA_STOPPING ? 0 : 1, "its VMM is not there");
+	}
+	drain(c);
+}

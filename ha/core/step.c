@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * step - the only door (core.h).
+ *
+ * An event goes to the file that knows it; then, whatever the event was, all
+ * that is level-triggered looks at the new state: formation, lease, commands,
+ * debts, VMMs.  What must happen later asks for a wakeup.
+ */
+#include "ha/core/core_int.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+size_t ha_core_size(void)
+{
+	return sizeof(struct ha_core);
+}
+
+/* From the first member to just before the second. */
+#define CLEAR(c, from, to) \
+	memset((char *)(c) + offsetof(struct ha_core, from), 0, \
+	       offsetof(struct ha_core, to) - offsetof(struct ha_core, from))
+
+void ha_core_init(struct ha_core *c)
+{
+	/* What is large is guarded by a count or a flag and needs no clearing. */
+	CLEAR(c, booted, form);
+	memset(&c->form, 0, offsetof(struct ha_form, first));
+	memset(&c->log, 0, offsetof(struct ha_log, tail));
+	c->log.bytes_start = c->log.bytes_end = 0;
+	c->log.disk_bytes = 0;
+	CLEAR(c, lease, ops);
+	for (uint32_t i = 0; i < OPS_MAX; i++)
+		c->ops[i].used = false;
+	CLEAR(c, op_order, vmms);
+	CLEAR(c, backoff_ms, rec);
+	memset(&c->rec, 0, offsetof(struct ha_record, domains));
+	c->wake = UINT64_MAX;
+}
+
+static void boot(struct ha_core *c, const struct ha_event *ev)
+{
+	c->me = ev->boot.me;
+	c->boot_ms = c->last_ms = ev->now_ms;
+	ha_timing_derive(ev->boot.token_ms, &c->t);
+	c->fresh = true;
+	c->form.stage = ST_ALONE;
+	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
+	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);
+	c->booted = true;
+}
+
+/*
+ * A daemon that was stopped for a while must not think that the others were
+ * silent: it did not listen.
+ */
+static void notice_gap(struct ha_core *c)
+{
+	if (c->now - c->last_ms > c->t.token / 2) {
+		for (uint32_t i = 0; i < c->n_peers; i++)
+			c->peers[i].spoke_ms = c->peers[i].progress_ms = c->now;
+		c->form.since_ms = c->now;
+	}
+	c->last_ms = c->now;
+	if (c->form.stage != ST_ALONE)
+		ha_wake_at(c, c->now + c->t.token / 4);
+}
+
+static void dispatch(struct ha_core *c, const struct ha_event *ev)
+{
+	switch (ev->kind) {
+	case HA_EV_CONFIG:
+		ha_membership_config(c, ev);
+		break;
+	case HA_EV_VIEW:
+		ha_membership_view(c, ev);
+		break;
+	case HA_EV_CPG_LOST:
+		ha_membership_lost(c);
+		break;
+	case HA_EV_QUORUM:
+		ha_membership_quorum(c, ev);
+		break;
+	case HA_EV_DELIVER:
+		ha_msg_deliver(c, ev);
+		break;
+	case HA_EV_PERSISTED:
+		ha_log_persisted(c, ev->persisted.token);
+		ha_membership_persisted(c);
+		break;
+	case HA_EV_VMM:
+		ha_vmm_event(c, ev);
+		break;
+	case HA_EV_VMM_LIST:
+		c->listed = true;
+		break;
+	case HA_EV_FENCE_DONE:
+		ha_proof_fence_done(c, ev);
+		break;
+	case HA_EV_OPERATOR:
+		ha_op_event(c, ev);
+		break;
+	case HA_EV_TICK:
+	case HA_EV_BOOT:
+	case HA_EV_KINDS:
+		break;
+	}
+}
+
+/* The store is rewritten now and then; never while the buffer serves a formation. */
+static void compact(struct ha_core *c)
+{
+	if (c->form.stage == ST_STANDS && c->log.disk_bytes > COMPACT_BYTES)
+		ha_snapshot_store(c);
+}
+
+void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effects *out)
+{
+	out->n = 0;
+	out->used = 0;
+	c->out = out;
+	/* BOOTTIME never goes back; an event stamped before its predecessor was stamped by another
+	 * thread. */
+	if (ev->now_ms > c->now)
+		c->now = ev->now_ms;
+	c->wake = UINT64_MAX;
+	if (ev->kind == HA_EV_BOOT)
+		boot(c, ev);
+	if (c->booted) {
+		notice_gap(c);
+		dispatch(c, ev);
+		ha_evict_tick(c);
+		ha_lease_tick(c);
+		ha_reconcile(c);
+		ha_proof_tick(c);
+		ha_op_tick(c);
+		compact(c);
+	}
+	c->out = NULL;
+}
+
+uint64_t ha_core_next_wakeup(const struct ha_core *c)
+{
+	return c->wake;
+}
+
+/* ------------------------------------------------------------------- reading */
+
+void ha_core_status(const struct ha_core *c, struct ha_status *out)
+{
+	*out = (struct ha_status){
+		.me = c->me, .quorate = c->quorate, .epoch = c->epoch, .seq = c->log.seq,
+		.committed = c->log.applied, .hash = c->log.applied_hash,
+		.lease_until_ms = c->lease.published_ms, .n_nodes = c->n_peers,
+	};
+	switch (c->form.stage) {
+	case ST_ALONE:
+		out->standing = HA_ALONE;
+		break;
+	case ST_GATHER:
+	case ST_SYNC:
+		out->standing = HA_FORMING;
+		break;
+	case ST_STANDS:
+		out->standing = HA_STANDS;
+		break;
+	}
+}
+
+static const struct ha_peer *nth_peer(const struct ha_core *c, size_t nth)
+{
+	const struct ha_peer *p = NULL;
+	uint32_t last = 0;
+
+	for (size_t k = 0; k <= nth; k++) {
+		p = NULL;
+		for (uint32_t i = 0; i < c->n_peers; i++)
+			if (c->peers[i].conf.id > last && (!p || c->peers[i].conf.id < p->conf.id))
+				p = &c->peers[i];
+		if (!p)
+			return NULL;
+		last = p->conf.id;
+	}
+	return p;
+}
+
+bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
+{
+	const struct ha_peer *p = nth_peer(c, i);
+	int slot;
+
+	if (!p)
+		return false;
+	memset(out, 0, sizeof(*out));
+	out->conf = p->conf;
+	out->alive = p->alive;
+	out->in_group = p->in_group;
+	out->heard_ms = p->heard_ms;
+	slot = ha_record_slot(&c->rec, p->conf.id);
+	if (slot < 0)
+		return true;
+	out->member = c->form.stage == ST_STANDS && (c->rec.members >> slot & 1);
+	out->debt = c->rec.nodes[slot].debt != 0;
+	out->report_due = c->rec.nodes[slot].report_due;
+	out->maintenance = c->rec.nodes[slot].maintenance;
+	for (uint32_t d = 0; d < c->rec.n_domains; d++)
+		out->domains += c->rec.domains[d].used && c->rec.domains[d].owner == p->conf.id;
+	ha_why_node(c, (uint32_t)slot, c->now, out->why, sizeof(out->why));
+	return true;
+}
+
+const struct ha_record *ha_core_record(const struct ha_core *c)
+{
+	return &c->rec;
+}
+
+const struct ha_timing *ha_core_timing(const struct ha_core *c)
+{
+	return &c->t;
+}
+
+const char *ha_core_node_name(const struct ha_core *c, uint32_t id)
+{
+	struct ha_core *m = (struct ha_core *)c; /* name_buf is scratch, no state */
+	const struct ha_peer *p = ha_peer_find(m, id);
+
+	if (p && p->conf.name[0])
+		return p->conf.name;
+	snprintf(m->name_buf, sizeof(m->name_buf), "node %u", id);
+	return c->name_buf;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * timing - why each time is what it is.
+ *
+ * One knob: corosync's token T.  Measured law (token 300..3000 ms, 2..8 nodes):
+ * a silent node leaves the membership 2.1-2.2 T after its last word, because
+ * totem waits T for the token and then 1.2 T for consensus.
+ *
+ *  h  = T/4      Renewals.  Four per token, so that one lost in a re-formation
+ *                costs a quarter of a token of lease and no more.
+ *  L  = 3T       A lease must outlast a re-formation: while the ring re-forms no
+ *                message flows for the survivors either.  It was renewed at worst
+ *                2h before the fault (one renewal on its way, its acknowledgement
+ *                on the next RENEW), 2.2 T + 2h = 2.7 T; the rest is for the new
+ *                epoch, which is two fsyncs and three multicasts.
+ *  W  = 3T, >=1s From the end of the lease until the last write of the host has
+ *                certainly ended: VMMs look at the lease page, what does not stop
+ *                is killed, what cannot be killed is reset by the watchdog.
+ *  P  = (L+W) x 1.021 + 0.4 s
+ *                What a survivor waits after the last RENEW it heard.  Its clock
+ *                may run 1 % fast while the other's runs 1 % slow: the product is
+ *                1.01 / 0.99 = 1.0203.  0.4 s lets writes drain that a storage
+ *                target has already accepted.
+ */
+#include "ha/core/timing.h"
+
+#include <stdio.h>
+
+static uint32_t at_least(uint32_t v, uint32_t min)
+{
+	return v < min ? min : v;
+}
+
+void ha_timing_derive(uint32_t token, struct ha_timing *t)
+{
+	if (token < HA_TOKEN_MIN)
+		token = HA_TOKEN_MIN;
+	if (token > HA_TOKEN_MAX)
+		token = HA_TOKEN_MAX;
+
+	t->token = token;
+	t->detect = token * 22 / 10;
+	t->renew = token / 4;
+	t->lease = token * 3;
+	t->gate = at_least(token * 3, 1000);
+	t->proof = (uint32_t)((uint64_t)(t->lease + t->gate) * 1021 / 1000) + 400;
+	t->evict = token * 2;
+	t->grace = (uint32_t)((uint64_t)t->lease * 1021 / 1000) + 250;
+	t->fence = 60000;
+	t->fence_retry = at_least(token * 5, 5000);
+	t->retry_min = 2000;
+	t->retry_max = 300000;
+	t->ready = 30000;
+	t->decide = 10000;
+	t->propose = at_least(token * 4, 2000);
+}
+
+size_t ha_timing_print(const struct ha_timing *t, char *buf, size_t size)
+{
+	int n = snprintf(buf, size,
+			 "token        %6u ms  corosync totem.token              the one knob\n"
+			 "detect       %6u ms  2.2 token                         a silent host "
+			 "leaves the membership\n"
+			 "renew    h   %6u ms  token / 4                         leases are "
+			 "renewed this often\n"
+			 "lease    L   %6u ms  3 token                           a host runs "
+			 "domains this long after a renewal\n"
+			 "gate     W   %6u ms  3 token, at least 1 s             and has certainly "
+			 "stopped writing after this\n"
+			 "proof    P   %6u ms  (L + W) x 1.021 + 0.4 s           silence that "
+			 "proves a host has stopped\n"
+			 "evict        %6u ms  2 token                           a mute group "
+			 "member is voted out\n"
+			 "grace        %6u ms  L x 1.021 + 0.25 s                a host is not "
+			 "fenced for its daemon's death before\n"
+			 "fence        %6u ms                                    one fencing "
+			 "attempt may take this long\n"
+			 "fence retry  %6u ms  5 token, at least 5 s             pause after all "
+			 "hosts failed to fence\n"
+			 "retry        %6u ms  doubles up to %u s               pause before a "
+			 "failed domain is started again\n"
+			 "ready        %6u ms                                    a migration's "
+			 "destination listens by then\n"
+			 "decide       %6u ms                                    a VMM follows a "
+			 "decision by then, or is killed\n",
+			 t->token, t->detect, t->renew, t->lease, t->gate, t->proof, t->evict,
+			 t->grace, t->fence, t->fence_retry, t->retry_min, t->retry_max / 1000,
+			 t->ready, t->decide);
+	return n < 0 ? 0 : (size_t)n;
+}

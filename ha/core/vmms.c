@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmms - the table of this host's VMMs: what they said last (reconcile.c does
+ * something about it).  One VMM per domain.
+ */
+#include "ha/core/core_int.h"
+
+#include <string.h>
+
+struct ha_vmm *ha_vmm_find(struct ha_core *c, const char *name)
+{
+	for (uint32_t i = 0; i < c->n_vmms; i++)
+		if (c->vmms[i].used && !strcmp(c->vmms[i].name, name))
+			return &c->vmms[i];
+	return NULL;
+}
+
+struct ha_vmm *ha_vmm_add(struct ha_core *c, const char *name, uint64_t incarnation,
+			  enum ha_vmm_state state)
+{
+	struct ha_vmm *v = NULL;
+
+	for (uint32_t i = 0; i < c->n_vmms && !v; i++)
+		if (!c->vmms[i].used)
+			v = &c->vmms[i];
+	if (!v && c->n_vmms < VMMS_MAX)
+		v = &c->vmms[c->n_vmms++];
+	if (!v)
+		return NULL;
+	memset(v, 0, sizeof(*v));
+	v->used = true;
+	ha_copy(v->name, sizeof(v->name), name);
+	v->incarnation = incarnation;
+	v->state = state;
+	v->since_ms = c->now;
+	return v;
+}
+
+void ha_vmm_drop(struct ha_core *c, struct ha_vmm *v)
+{
+	v->used = false;
+	while (c->n_vmms && !c->vmms[c->n_vmms - 1].used)
+		c->n_vmms--;
+}
+
+static void set_state(struct ha_core *c, struct ha_vmm *v, enum ha_vmm_state s)
+{
+	if (v->state == s)
+		return;
+	v->state = s;
+	v->since_ms = c->now;
+}
+
+void ha_vmm_event(struct ha_core *c, const struct ha_event *ev)
+{
+	struct ha_vmm *v;
+
+	if (!ev->vmm.domain || !ha_name_valid(ev->vmm.domain))
+		return;
+	v = ha_vmm_find(c, ev->vmm.domain);
+	if (ev->vmm.what == HA_VMM_EXITED) {
+		/* Incarnation 0: the shell knows only that there is no such VMM. */
+		if (!v || (ev->vmm.incarnation && ev->vmm.incarnation != v->incarnation))
+			return;
+		set_state(c, v, V_GONE);
+		v->rc = ev->vmm.rc;
+		ha_copy(v->text, sizeof(v->text), ev->vmm.text);
+		return;
+	}
+	if (v && v->incarnation != ev->vmm.incarnation) {
+		/* One VMM per domain and host: the other one must have ended unseen. */
+		ha_vmm_drop(c, v);
+		v = NULL;
+	}
+	if (!v)
+		v = ha_vmm_add(c, ev->vmm.domain, ev->vmm.incarnation, V_UP);
+	if (!v) {
+		ha_out_note(c, HA_ALARM, "more VMMs here than can be looked after: %s",
+			    ev->vmm.domain);
+		return;
+	}
+	switch (ev->vmm.what) {
+	case HA_VMM_STARTING:
+		if (v->state == V_GONE)
+			break;
+		set_state(c, v, V_LAUNCH);
+		break;
+	case HA_VMM_INCOMING:
+		set_state(c, v, V_INCOMING);
+		ha_copy(v->addr, sizeof(v->addr), ev->vmm.addr);
+		break;
+	case HA_VMM_RUNNING:
+		/* Running again after a migration that failed or was aborted. */
+		v->ask_abort = false;
+		/* fall through */
+	case HA_VMM_PAUSED:
+	case HA_VMM_GATED:
+		set_state(c, v, V_UP);
+		v->seen_up = true;
+		break;
+	case HA_VMM_MIGRATE_FAILED:
+		v->move_failed = true;
+		ha_copy(v->text, sizeof(v->text), ev->vmm.text);
+		break;
+	case HA_VMM_ASK_COMMIT:
+		v->ask_commit = true;
+		break;
+	case HA_VMM_ASK_ABORT:
+		v->ask_abort = true;
+		break;
+	case HA_VMM_EXITED:
+		break;
+	}
+}

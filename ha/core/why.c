@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* why - in words: what a lost host's debt and each domain wait for. No state without an exit. */
+#include "ha/core/core_int.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static unsigned long long tenths(uint64_t at, uint64_t now)
+{
+	return at > now ? (unsigned long long)((at - now + 99) / 100) : 0;
+}
+
+void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf, size_t size)
+{
+	const struct ha_node_rec *n = &c->rec.nodes[slot];
+	uint64_t at = ha_proof_passed_at(c, n->id);
+	unsigned long long t = tenths(at, now);
+	int passed = __builtin_popcountll(n->passed & c->rec.members);
+	int members = __builtin_popcountll(c->rec.members);
+
+	buf[0] = 0;
+	if (n->debt && now < at)
+		snprintf(buf, size,
+			 "proof of death: fencing (%u attempts failed), or its lease is over in "
+			 "%llu.%llu s",
+			 n->fence_attempts, t / 10, t % 10);
+	else if (n->debt)
+		snprintf(buf, size,
+			 "proof of death: fencing (%u attempts failed), or %d of %d hosts that "
+			 "have waited its lease out",
+			 n->fence_attempts, passed, members);
+	else if (n->report_due)
+		snprintf(buf, size, "its report of what runs there");
+}
+
+/* Why no host fits: the first reason of each, shortened to what a line holds. */
+static void why_waiting(const struct ha_core *c, const struct ha_domain *d, char *buf, size_t size)
+{
+	size_t len = (size_t)snprintf(buf, size, "a host:");
+
+	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id && len < size; i++) {
+		const char *no = ha_place_why_not(&c->rec, d, c->rec.nodes[i].id);
+
+		if (no)
+			len += (size_t)snprintf(buf + len, size - len, " %s is %s;",
+						ha_core_node_name(c, c->rec.nodes[i].id), no);
+	}
+}
+
+int ha_core_why(const struct ha_core *c, const char *name, uint64_t now, char *buf, size_t size)
+{
+	int i = ha_record_find(&c->rec, name), slot;
+	const struct ha_domain *d;
+
+	buf[0] = 0;
+	if (i < 0)
+		return -ENOENT;
+	d = &c->rec.domains[i];
+	slot = ha_record_slot(&c->rec, d->owner);
+	if (c->form.stage != ST_STANDS) {
+		snprintf(buf, size, "a quorate view of the cluster");
+		return 0;
+	}
+	if (slot >= 0 && (c->rec.nodes[slot].debt || c->rec.nodes[slot].report_due)) {
+		size_t len = (size_t)snprintf(buf, size, "%s: ", ha_core_node_name(c, d->owner));
+
+		if (len < size)
+			ha_why_node(c, (uint32_t)slot, now, buf + len, size - len);
+		return 0;
+	}
+	switch (d->phase) {
+	case HA_STOPPED:
+	case HA_RUNNING:
+		break;
+	case HA_WAITING:
+		why_waiting(c, d, buf, size);
+		break;
+	case HA_STARTING:
+		snprintf(buf, size, "%s to start it", ha_core_node_name(c, d->owner));
+		break;
+	case HA_STOPPING:
+		snprintf(buf, size, "its guest to power off on %s", ha_core_node_name(c, d->owner));
+		break;
+	case HA_MIGRATING:
+		snprintf(buf, size,
+			 d->move == HA_MOVE_INTENT ? "%s to listen" : "the migration to %s",
+			 ha_core_node_name(c, d->target));
+		break;
+	case HA_BACKOFF:
+		snprintf(buf, size,
+			 "the pause after %u failures in a row (`drover ha clear %s` ends it)",
+			 d->failures, d->name);
+		break;
+	}
+	return 0;
+}

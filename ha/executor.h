@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * executor - carries out on this host what the core decided: starts, stops and
+ * steers the VMMs, and tells what they say.
+ *
+ * At most one VMM per domain name and host.  Files in the run directory:
+ * hv/NAME.yaml (what it was started with), hv/NAME.sock (control),
+ * hv/NAME.console; in the state directory: log/NAME.log.
+ */
+#ifndef DROVER_HA_EXECUTOR_H
+#define DROVER_HA_EXECUTOR_H
+
+#include "ha/vmm.h"
+
+#define EXECUTOR_PATH_MAX 192
+
+struct executor;
+
+struct executor_conf {
+	const char *run_dir, *state_dir, *drover_hv, *lease;
+	const char *address;      /* where migrations arrive on this host */
+};
+
+struct executor_ops {
+	/* A VMM said something (vmm.h). After EXITED it is gone from the table. */
+	void (*news)(void *arg, const char *name, uint64_t incarnation, const struct vmm_news *n);
+	/* Every VMM found at start has answered or is dead. Called once. */
+	void (*scanned)(void *arg);
+};
+
+int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
+		  const struct executor_ops *ops, void *arg, struct executor **out, struct err *e);
+
+/** executor_scan() - adopt what runs here; news() and at last scanned() follow from the loop */
+int executor_scan(struct executor *x, struct err *e);
+
+/**
+ * executor_start() - start domain @name
+ * @conf: its file's text
+ * @incoming: wait for a migration instead of booting
+ * Return: 0; -EEXIST when one runs already; other errors of starting a program.
+ */
+int executor_start(struct executor *x, const char *name, uint64_t incarnation, const char *conf,
+		   size_t conf_len, bool incoming, struct err *e);
+
+/** executor_find() - the VMM of @name here, or NULL */
+struct vmm *executor_find(struct executor *x, const char *name);
+
+/** executor_console() - path of the console socket of @name */
+void executor_console(const struct executor *x, const char *name, char path[EXECUTOR_PATH_MAX]);
+
+/**
+ * executor_migration() - what is known of the last migration of @name from or to this
+ * host (docs/control.md, `migration`); borrowed, NULL when there was none
+ */
+json_t *executor_migration(const struct executor *x, const char *name);
+
+size_t executor_count(const struct executor *x);
+
+/** executor_close() - let go; the VMMs live on */
+void executor_close(struct executor *x);
+
+#endif

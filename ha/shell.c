@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shell - see shell.h.
+ *
+ * One step at a time: effects point into memory that the next step reuses, so an
+ * event that an effect brings about at once (a start that fails, a connection
+ * that breaks) is queued with its strings and handed in when the step is done.
+ */
+#include "ha/shell_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CORE_ALIGN 64
+
+/* ------------------------------------------------------------------ events */
+
+static void on_tick(void *data);
+
+static void arm_tick(struct shell *s)
+{
+	uint64_t now, at = ha_core_next_wakeup(s->core);
+
+	if (s->tick_armed && at == s->tick_ms)
+		return;
+	if (s->tick_armed)
+		qb_loop_timer_del(s->loop, s->tick);
+	s->tick_armed = false;
+	if (at == UINT64_MAX)
+		return;
+	now = clock_ms();
+	if (qb_loop_timer_add(s->loop, QB_LOOP_HIGH, (at > now ? at - now : 0) * QB_TIME_NS_IN_MSEC,
+			      s, on_tick, &s->tick) == 0) {
+		s->tick_armed = true;
+		s->tick_ms = at;
+	} else {
+		shell_stop(s, "cannot arm a timer");
+	}
+}
+
+static void step(struct shell *s, struct ha_event *ev)
+{
+	char line[512];
+	size_t i;
+
+	ev->now_ms = clock_ms();
+	if (ev->kind != HA_EV_DELIVER && ev->kind != HA_EV_TICK) {
+		ha_event_print(ev, line, sizeof(line));
+		log_debug("on %s", line);
+	}
+	s->stepping = true;
+	ha_core_step(s->core, ev, s->fx);
+	for (i = 0; i < s->fx->n; i++)
+		shell_carry_out(s, &s->fx->fx[i]);
+	s->stepping = false;
+}
+
+static void copy_string(char *to, size_t size, const char **what)
+{
+	if (!*what)
+		return;
+	snprintf(to, size, "%s", *what);
+	*what = to;
+}
+
+static void queue_event(struct shell *s, const struct ha_event *ev)
+{
+	struct queued_event *q = calloc(1, sizeof(*q));
+
+	if (!q) {
+		shell_stop(s, "out of memory");
+		return;
+	}
+	q->ev = *ev;
+	if (ev->kind == HA_EV_VMM) {
+		copy_string(q->domain, sizeof(q->domain), &q->ev.vmm.domain);
+		copy_string(q->addr, sizeof(q->addr), &q->ev.vmm.addr);
+		copy_string(q->text, sizeof(q->text), &q->ev.vmm.text);
+	} else if (ev->kind == HA_EV_FENCE_DONE) {
+		copy_string(q->text, sizeof(q->text), &q->ev.fence_done.text);
+	}
+	*s->queue_tail = q;
+	s->queue_tail = &q->next;
+}
+
+void shell_event(struct shell *s, struct ha_event *ev)
+{
+	struct queued_event *q;
+
+	if (s->stepping) {
+		queue_event(s, ev);
+		return;
+	}
+	step(s, ev);
+	while ((q = s->queue) != NULL) {
+		s->queue = q->next;
+		if (!s->queue)
+			s->queue_tail = &s->queue;
+		step(s, &q->ev);
+		free(q);
+	}
+	arm_tick(s);
+}
+
+void shell_vmm_event(struct shell *s, const char *domain, uint64_t incarnation,
+		     enum ha_vmm_what what, const char *addr, int rc, const char *text)
+{
+	struct ha_event ev = { .kind = HA_EV_VMM, .vmm = {
+		.domain = domain, .incarnation = incarnation, .what = what, .addr = addr,
+		.rc = rc, .text = text } };
+
+	shell_event(s, &ev);
+}
+
+static void on_tick(void *data)
+{
+	struct ha_event ev = { .kind = HA_EV_TICK };
+	struct shell *s = data;
+
+	s->tick_armed = false;
+	shell_event(s, &ev);
+}
+
+void shell_say(struct shell *s, bool warning, const char *fmt, ...)
+{
+	char line[HISTORY_TEXT_MAX + 1];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	log_line(warning ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "%s", line);
+	history_add(&s->history, warning ? "warning" : "info", line);
+}
+
+void shell_stop(struct shell *s, const char *why)
+{
+	if (!s->error[0])
+		snprintf(s->error, sizeof(s->error), "%s", why);
+	qb_loop_stop(s->loop);
+}
+
+const char *shell_error(const struct shell *s)
+{
+	return s->error;
+}
+
+/* -------------------------------------------------------------------- VMMs */
+
+static enum ha_vmm_what what_of(enum vmm_state state)
+{
+	switch (state) {
+	case VMM_STATE_INCOMING:
+		return HA_VMM_INCOMING;
+	case VMM_STATE_RUNNING:
+		return HA_VMM_RUNNING;
+	case VMM_STATE_GATED:
+		return HA_VMM_GATED;
+	case VMM_STATE_PAUSED:
+	case VMM_STATE_GRANTED:
+		return HA_VMM_PAUSED;
+	case VMM_STATE_STARTING:
+	case VMM_STATE_GONE:
+	case VMM_STATE_STOPPED:
+	case VMM_STATE_EXITED:
+		break;
+	}
+	return HA_VMM_STARTING;
+}
+
+static void on_vmm(void *arg, const char *name, uint64_t incarnation, const struct vmm_news *n)
+{
+	struct shell *s = arg;
+
+	switch (n->what) {
+	case VMM_SAID_STATE:
+		shell_say(s, n->state == VMM_STATE_GATED, "%s: VMM is %s", name,
+			  vmm_state_str(n->state));
+		/* A process that is ending says so once, by its end. */
+		if (n->state != VMM_STATE_GONE && n->state != VMM_STATE_STOPPED)
+			shell_vmm_event(s, name, incarnation, what_of(n->state), n->listen, 0, NULL);
+		break;
+	case VMM_SAID_PROGRESS:
+		shell_tell_progress(s, name, incarnation);
+		break;
+	case VMM_SAID_MIGRATE_FAILED:
+		shell_say(s, true, "%s: migration failed: %s", name, n->text);
+		shell_tell_progress(s, name, incarnation);
+		shell_vmm_event(s, name, incarnation, HA_VMM_MIGRATE_FAILED, NULL, 0, n->text);
+		break;
+	case VMM_SAID_ASK_COMMIT:
+		shell_vmm_event(s, name, incarnation, HA_VMM_ASK_COMMIT, NULL, 0, NULL);
+		break;
+	case VMM_SAID_ASK_ABORT:
+		shell_vmm_event(s, name, incarnation, HA_VMM_ASK_ABORT, NULL, 0, NULL);
+		break;
+	case VMM_SAID_EXITED:
+		shell_say(s, n->rc != 0, "%s: VMM ended with %d (was %s)%s%s", name, n->rc,
+			  vmm_state_str(n->state), *n->text ? ": " : "", n->text);
+		shell_vmm_event(s, name, incarnation, HA_VMM_EXITED, NULL, n->rc, n->text);
+		break;
+	}
+}
+
+static void on_scanned(void *arg)
+{
+	struct ha_event ev = { .kind = HA_EV_VMM_LIST };
+
+	shell_event(arg, &ev);
+}
+
+static const struct executor_ops executor_ops = { .news = on_vmm, .scanned = on_scanned };
+
+/* ----------------------------------------------------------- disk, fencing */
+
+static void on_persisted(void *arg, uint64_t token)
+{
+	struct ha_event ev = { .kind = HA_EV_PERSISTED, .persisted.token = token };
+
+	shell_event(arg, &ev);
+}
+
+static void on_store_failed(void *arg, const char *text)
+{
+	shell_stop(arg, text); /* a host that cannot remember must not vote (rule L) */
+}
+
+static const struct store_ops store_ops = { .done = on_persisted, .failed = on_store_failed };
+
+static void on_fence_done(void *arg, uint32_t node, uint64_t debt, int rc, const char *text)
+{
+	struct ha_event ev = { .kind = HA_EV_FENCE_DONE, .fence_done = {
+		.node = node, .debt = debt, .rc = rc, .text = text } };
+	struct shell *s = arg;
+
+	shell_say(s, rc < 0 && rc != -ECANCELED, "fencing %s: %s", ha_core_node_name(s->core, node), text);
+	shell_event(s, &ev);
+}
+
+/* -------------------------------------------------------------------- boot */
+
+static int boot(struct shell *s, struct err *e)
+{
+	struct ha_event ev = { .kind = HA_EV_BOOT };
+	struct ha_blob *disk = calloc(s->image.n_entries + 1, sizeof(*disk));
+	size_t i, n = 0;
+
+	if (!disk)
+		return err_set(e, -ENOMEM, "out of memory");
+	if (s->image.snapshot.bytes)
+		disk[n++] = (struct ha_blob){ s->image.snapshot.bytes, s->image.snapshot.len };
+	for (i = 0; i < s->image.n_entries; i++)
+		disk[n++] = (struct ha_blob){ s->image.entries[i].bytes, s->image.entries[i].len };
+	ev.boot.me = s->me;
+	ev.boot.token_ms = s->nodes.token_ms;
+	ev.boot.disk = disk;
+	ev.boot.n_disk = n;
+	s->booted = true;
+	shell_event(s, &ev);
+	free(disk);
+	store_image_free(&s->image);
+	return 0;
+}
+
+static const char *my_address(const struct shell *s)
+{
+	const struct cluster_host *host;
+	uint32_t i;
+
+	for (i = 0; i < s->nodes.n_nodes; i++) {
+		if (s->nodes.nodes[i].id != s->me)
+			continue;
+		host = cluster_conf_host(s->cluster, s->nodes.nodes[i].name);
+		if (host && host->address)
+			return host->address;
+		return s->nodes.nodes[i].address;
+	}
+	return "";
+}
+
+int shell_first_connection(struct shell *s, struct err *e)
+{
+	int rc;
+
+	s->executor_conf.address = my_address(s);
+	if (!s->executor_conf.address[0])
+		return err_set(e, -EINVAL, "no address for migrations: corosync.conf has no ring0_addr "
+			       "for node %u", s->me);
+	rc = executor_open(s->loop, &s->executor_conf, &executor_ops, s, &s->executor, e);
+	if (rc == 0)
+		rc = boot(s, e);
+	return rc;
+}
+
+/* ------------------------------------------------------------ open, close */
+
+static int make_dirs(const struct shell_conf *conf, struct err *e)
+{
+	if (mkdir(conf->run_dir, 0755) < 0 && errno != EEXIST)
+		return err_errno(e, "cannot create %s", conf->run_dir);
+	if (mkdir(conf->state_dir, 0750) < 0 && errno != EEXIST)
+		return err_errno(e, "cannot create %s", conf->state_dir);
+	return 0;
+}
+
+int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **out, struct err *e)
+{
+	size_t size = (ha_core_size() + CORE_ALIGN - 1) / CORE_ALIGN * CORE_ALIGN;
+	char lease_path[512], record_dir[512];
+	struct shell *s;
+	int rc;
+
+	*out = NULL;
+	snprintf(lease_path, sizeof(lease_path), "%s/lease", conf->run_dir);
+	snprintf(record_dir, sizeof(record_dir), "%s/ha", conf->state_dir);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(e, -ENOMEM, "out of memory");
+	s->loop = loop;
+	s->cluster = conf->cluster;
+	s->queue_tail = &s->queue;
+	s->core = aligned_alloc(CORE_ALIGN, size);
+	s->fx = malloc(sizeof(*s->fx));
+	s->fence = fence_runs_open(loop, conf->cluster, on_fence_done, s);
+	s->progress = progress_open();
+	if (!s->core || !s->fx || !s->fence || !s->progress) {
+		rc = err_set(e, -ENOMEM, "out of memory");
+		goto out_close;
+	}
+	ha_core_init(s->core);
+	s->executor_conf = (struct executor_conf){
+		.run_dir = conf->run_dir, .state_dir = conf->state_dir,
+		.drover_hv = conf->drover_hv, .lease = lease_path,
+	};
+	rc = make_dirs(conf, e);
+	if (rc == 0)
+		rc = store_open(loop, record_dir, &store_ops, s, &s->store, &s->image, e);
+	if (rc == 0)
+		rc = lease_open(lease_path, &s->lease, e);
+	if (rc < 0)
+		goto out_close;
+	if (s->image.cut)
+		log_warn("%s/record: cut %lu bytes of an unfinished write", record_dir,
+			 (unsigned long)s->image.cut);
+	rc = shell_connect(s, conf->wait_ms, e);
+	if (rc < 0)
+		goto out_close;
+	*out = s;
+	return 0;
+out_close:
+	shell_close(s);
+	return rc;
+}
+
+void shell_close(struct shell *s)
+{
+	struct queued_event *q;
+	struct request *r;
+
+	if (!s)
+		return;
+	if (s->tick_armed)
+		qb_loop_timer_del(s->loop, s->tick);
+	shell_disconnect(s);
+	fence_runs_close(s->fence);
+	executor_close(s->executor);
+	store_close(s->store);
+	store_image_free(&s->image);
+	lease_close(s->lease);
+	progress_close(s->progress);
+	while ((q = s->queue) != NULL) {
+		s->queue = q->next;
+		free(q);
+	}
+	while ((r = s->requests) != NULL) {
+		s->requests = r->next;
+		free(r);
+	}
+	free(s->core);
+	free(s->fx);
+	free(s);
+}
+
+/* --------------------------------------------------------------- operators */
+
+uint64_t shell_command(struct shell *s, const struct ha_command *cmd, shell_reply reply, void *arg)
+{
+	struct ha_event ev = { .kind = HA_EV_OPERATOR };
+	struct request *r = calloc(1, sizeof(*r));
+	uint64_t id = ++s->next_request;
+
+	if (!r) {
+		reply(arg, HA_ERROR, "out of memory");
+		return id;
+	}
+	r->id = id;
+	r->reply = reply;
+	r->arg = arg;
+	r->next = s->requests;
+	s->requests = r;
+	ev.op.request = id;
+	ev.op.cmd = *cmd;
+	shell_event(s, &ev);
+	return id;
+}
+
+void shell_forget(struct shell *s, uint64_t request)
+{
+	struct request **p, *r;
+
+	for (p = &s->requests; (r = *p) != NULL; p = &r->next)
+		if (r->id == request) {
+			*p = r->next;
+			free(r);
+			return;
+		}
+}
+
+const struct ha_core *shell_core(const struct shell *s)
+{
+	return s->core;
+}
+
+struct executor *shell_executor(const struct shell *s)
+{
+	return s->executor;
+}
+
+const struct history *shell_history(const struct shell *s)
+{
+	return &s->history;
+}
+
+const struct progress *shell_progress(const struct shell *s)
+{
+	return s->progress;
+}
+
+uint64_t shell_lease_until_ms(const struct shell *s)
+{
+	return lease_until_ms(s->lease);
+}
+
+bool shell_connected(const struct shell *s)
+{
+	return s->connected;
+}
+
+bool shell_fencing(const struct shell *s, uint32_t node)
+{
+	return fence_runs_busy(s->fence, node);
+}
+
+uint32_t shell_node_id(const struct shell *s, const char *name)
+{
+	char *end;
+	unsigned long id;
+	uint32_t i;
+
+	for (i = 0; i < s->nodes.n_nodes; i++)
+		if (strcmp(s->nodes.nodes[i].name, name) == 0)
+			return s->nodes.nodes[i].id;
+	id = strtoul(name, &end, 10);
+	for (i = 0; *name && !*end && i < s->nodes.n_nodes; i++)
+		if (s->nodes.nodes[i].id == id)
+			return (uint32_t)id;
+	return 0;
+}

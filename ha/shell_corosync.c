@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shell_corosync - the shell's three connections to corosync: process group
+ * (cpg), quorum, configuration (cmap).
+ *
+ * corosync may go away and come back: the shell tells the core CPG_LOST and "not
+ * quorate", and connects again every RECONNECT_MS, for ever.  Meanwhile nobody
+ * renews the lease; domains gate themselves when it ends (rule G).
+ */
+#include "ha/shell_int.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define GROUP "drover.1"        /* the number is the protocol's version */
+#define RECONNECT_MS 50
+#define FORMING_MS 10000        /* at start: how long a running corosync may take to form its ring */
+
+static bool knows_domain(void *arg, const char *name)
+{
+	const struct shell *s = arg;
+
+	return ha_record_find(ha_core_record(s->core), name) >= 0;
+}
+
+static void on_deliver(void *arg, uint32_t from, const void *buf, size_t len)
+{
+	struct ha_event ev = { .kind = HA_EV_DELIVER,
+			       .deliver = { .from = from, .bytes = buf, .len = len } };
+	struct shell *s = arg;
+
+	if (!progress_is(buf, len))
+		shell_event(s, &ev);
+	else if (from != s->me)
+		progress_take(s->progress, buf, len, knows_domain, s);
+}
+
+static void on_view(void *arg, const uint32_t *members, size_t n)
+{
+	struct ha_event ev = { .kind = HA_EV_VIEW, .view = { .nodes = members, .n = n } };
+
+	shell_event(arg, &ev);
+}
+
+static void on_quorum(void *arg, bool quorate, uint64_t ring_seq, const uint32_t *alive, size_t n)
+{
+	struct ha_event ev = { .kind = HA_EV_QUORUM, .quorum = {
+		.quorate = quorate, .nodes = alive, .n = n, .ring_seq = ring_seq } };
+
+	shell_event(arg, &ev);
+}
+
+static void on_lost(void *arg, const char *why)
+{
+	shell_lost(arg, why);
+}
+
+static const struct cpglink_ops cpg_ops = { .deliver = on_deliver, .view = on_view, .lost = on_lost };
+static const struct quorumlink_ops quorum_ops = { .changed = on_quorum, .lost = on_lost };
+
+static void give_config(struct shell *s)
+{
+	struct ha_node_conf nodes[CMAPLINK_NODES_MAX];
+	struct ha_event ev = { .kind = HA_EV_CONFIG };
+	uint32_t i;
+
+	for (i = 0; i < s->nodes.n_nodes; i++) {
+		nodes[i].id = s->nodes.nodes[i].id;
+		nodes[i].votes = s->nodes.nodes[i].votes;
+		snprintf(nodes[i].name, sizeof(nodes[i].name), "%s", s->nodes.nodes[i].name);
+	}
+	ev.config.nodes = nodes;
+	ev.config.n = s->nodes.n_nodes;
+	shell_event(s, &ev);
+}
+
+static void on_config_changed(void *arg)
+{
+	struct shell *s = arg;
+	struct cmap_cluster nodes;
+	struct err e = { 0 };
+
+	if (cmaplink_read(s->cmap, &nodes, &e) < 0) {
+		log_warn("node list not taken over: %s", e.text);
+		return;
+	}
+	if (nodes.token_ms != s->nodes.token_ms)
+		log_warn("token changed from %u to %u ms: restart droverd on every host",
+			 s->nodes.token_ms, nodes.token_ms);
+	s->nodes = nodes;
+	if (s->booted)
+		give_config(s);
+}
+
+/* Close all three links; what else was planned about them stays. */
+static void close_links(struct shell *s)
+{
+	cpglink_close(s->cpg);
+	s->cpg = NULL;
+	quorumlink_close(s->quorum);
+	s->quorum = NULL;
+	cmaplink_close(s->cmap);
+	s->cmap = NULL;
+	s->connected = false;
+}
+
+void shell_tell_progress(struct shell *s, const char *name, uint64_t incarnation)
+{
+	json_t *migration = executor_migration(s->executor, name);
+	char message[PROGRESS_MESSAGE_MAX];
+	size_t n = progress_note(s->progress, name, incarnation, migration, clock_ms(), message);
+
+	/* A ring that is saturated has better things to carry. */
+	if (n && s->cpg && !cpglink_busy(s->cpg))
+		cpglink_mcast(s->cpg, message, n);
+}
+
+static int try_connect(struct shell *s, struct err *e)
+{
+	bool first = !s->booted;
+	int rc;
+
+	rc = cmaplink_open(s->loop, on_config_changed, s, &s->cmap, e);
+	if (rc == 0)
+		rc = cmaplink_read(s->cmap, &s->nodes, e);
+	if (rc == 0)
+		rc = cpglink_open(s->loop, GROUP, &cpg_ops, s, &s->cpg, e);
+	if (rc == 0)
+		rc = quorumlink_open(s->loop, &quorum_ops, s, &s->quorum, e);
+	if (rc == 0 && !first && cpglink_me(s->cpg) != s->me)
+		rc = err_set(e, -EINVAL, "this host's node id changed from %u to %u: restart droverd",
+			     s->me, cpglink_me(s->cpg));
+	if (rc == 0 && first) {
+		s->me = cpglink_me(s->cpg);
+		rc = shell_first_connection(s, e);
+	}
+	if (rc < 0) {
+		close_links(s);
+		return rc;
+	}
+	s->connected = true;
+	give_config(s);
+	if (first)
+		rc = executor_scan(s->executor, e);
+	return rc;
+}
+
+static void on_retry(void *data);
+
+static void arm_retry(struct shell *s)
+{
+	if (!s->retry_armed && qb_loop_timer_add(s->loop, QB_LOOP_HIGH,
+						 RECONNECT_MS * QB_TIME_NS_IN_MSEC, s, on_retry,
+						 &s->retry) == 0)
+		s->retry_armed = true;
+}
+
+static void on_retry(void *data)
+{
+	struct shell *s = data;
+	struct err e = { 0 };
+
+	s->retry_armed = false;
+	close_links(s);
+	if (try_connect(s, &e) < 0)
+		arm_retry(s);
+	else
+		log_info("connected to corosync again");
+}
+
+void shell_lost(struct shell *s, const char *why)
+{
+	struct ha_event quorum = { .kind = HA_EV_QUORUM };
+	struct ha_event lost = { .kind = HA_EV_CPG_LOST };
+
+	if (!s->connected)
+		return;
+	s->connected = false;
+	log_error("corosync is gone (%s), trying to reach it again", why);
+	history_add(&s->history, "alarm", "corosync is gone");
+	if (s->cpg)
+		cpglink_mute(s->cpg);
+	arm_retry(s);
+	shell_event(s, &quorum);
+	shell_event(s, &lost);
+}
+
+static void rejoin(void *data)
+{
+	struct shell *s = data;
+	struct err e = { 0 };
+
+	s->rejoin_queued = false;
+	if (!s->connected)
+		return;
+	cpglink_close(s->cpg);
+	s->cpg = NULL;
+	if (cpglink_open(s->loop, GROUP, &cpg_ops, s, &s->cpg, &e) < 0)
+		shell_lost(s, e.text);
+}
+
+void shell_rejoin(struct shell *s)
+{
+	if (s->rejoin_queued || !s->cpg)
+		return;
+	cpglink_mute(s->cpg);
+	s->rejoin_queued = qb_loop_job_add(s->loop, QB_LOOP_HIGH, s, rejoin) == 0;
+	if (!s->rejoin_queued)
+		shell_stop(s, "out of memory");
+}
+
+int shell_connect(struct shell *s, uint32_t wait_ms, struct err *e)
+{
+	uint64_t now = clock_ms(), until = now + wait_ms;
+	uint64_t until_formed = now + (wait_ms > FORMING_MS ? wait_ms : FORMING_MS);
+	int rc;
+
+	for (;;) {
+		rc = try_connect(s, e);
+		if (rc != -ECONNREFUSED && rc != -EAGAIN)
+			return rc;
+		if (clock_ms() >= (rc == -EAGAIN ? until_formed : until))
+			return rc;
+		usleep(RECONNECT_MS * 1000);
+	}
+}
+
+void shell_disconnect(struct shell *s)
+{
+	if (s->retry_armed)
+		qb_loop_timer_del(s->loop, s->retry);
+	s->retry_armed = false;
+	if (s->rejoin_queued)
+		qb_loop_job_del(s->loop, QB_LOOP_HIGH, s, rejoin);
+	s->rejoin_queued = false;
+	close_links(s);
+}

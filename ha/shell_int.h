@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shell_int - what shell.c, shell_corosync.c and shell_effects.c share.
+ */
+#ifndef DROVER_HA_SHELL_INT_H
+#define DROVER_HA_SHELL_INT_H
+
+#include "ha/cmap.h"
+#include "ha/cpg.h"
+#include "ha/fence_run.h"
+#include "ha/lease.h"
+#include "ha/progress.h"
+#include "ha/quorum.h"
+#include "ha/shell.h"
+#include "ha/store.h"
+
+/* An event that came while a step was being carried out, with its strings. */
+struct queued_event {
+	struct queued_event *next;
+	struct ha_event ev;
+	char domain[HA_NAME_MAX + 1];
+	char addr[HA_ADDR_MAX + 1];
+	char text[HA_REASON_MAX + 1];
+};
+
+struct request {
+	struct request *next;
+	uint64_t id;
+	shell_reply reply;
+	void *arg;
+};
+
+struct shell {
+	qb_loop_t *loop;
+	const struct cluster_conf *cluster;
+	struct ha_core *core;
+	struct ha_effects *fx;
+
+	struct lease *lease;
+	struct store *store;
+	struct store_image image;       /* what the disk held, until BOOT */
+	struct executor *executor;
+	struct executor_conf executor_conf;
+	struct fence_runs *fence;
+	struct history history;
+	struct progress *progress;
+
+	struct cmaplink *cmap;
+	struct cpglink *cpg;
+	struct quorumlink *quorum;
+	struct cmap_cluster nodes;      /* as last read */
+	uint32_t me;
+	bool booted, connected, rejoin_queued;
+	qb_loop_timer_handle retry;
+	bool retry_armed;
+
+	bool stepping;
+	struct queued_event *queue, **queue_tail;
+	qb_loop_timer_handle tick;
+	bool tick_armed;
+	uint64_t tick_ms;
+
+	uint64_t next_request;
+	struct request *requests;
+	char error[480];
+};
+
+/** shell_event() - hand @ev to the core, at once or after the step that is under way */
+void shell_event(struct shell *s, struct ha_event *ev);
+
+/** shell_vmm_event() - the same for news of a VMM; NULL strings are fine */
+void shell_vmm_event(struct shell *s, const char *domain, uint64_t incarnation,
+		     enum ha_vmm_what what, const char *addr, int rc, const char *text);
+
+/** shell_carry_out() - one effect (shell_effects.c) */
+void shell_carry_out(struct shell *s, const struct ha_effect *fx);
+
+/** shell_say() - a line for the log and for `drover ha history` */
+void shell_say(struct shell *s, bool warning, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/** shell_tell_progress() - a migration from or to this host goes on: tell the others, if it is due */
+void shell_tell_progress(struct shell *s, const char *name, uint64_t incarnation);
+
+/** shell_connect() - first connection to corosync; waits up to @wait_ms for it (shell_corosync.c) */
+int shell_connect(struct shell *s, uint32_t wait_ms, struct err *e);
+
+/** shell_disconnect() - close everything towards corosync, try no more */
+void shell_disconnect(struct shell *s);
+
+/** shell_first_connection() - it is known now who we are: open the executor, hand in BOOT */
+int shell_first_connection(struct shell *s, struct err *e);
+
+/** shell_lost() - corosync is gone: tell the core, try again soon */
+void shell_lost(struct shell *s, const char *why);
+
+/** shell_rejoin() - leave the group and join again, from a job */
+void shell_rejoin(struct shell *s);
+
+/** shell_stop() - end the loop with an error; droverd exits 1 */
+void shell_stop(struct shell *s, const char *why);
+
+#endif

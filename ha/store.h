@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store - what this host has promised and acknowledged, safe on its disk.
+ *
+ * One file, `record`, in its directory: a header, then records of two kinds.
+ * The store does not look into them; the core wrote them and reads them back at
+ * start.  A SNAPSHOT replaces everything before it, an APPEND is added behind.
+ *
+ * store_put() returns at once; a worker thread writes and syncs, several
+ * records with one fdatasync(), and done() is called from the qb loop in the
+ * order of the puts once the bytes are on disk.  (Rule L: a host acknowledges
+ * what it has on disk, never less.)
+ */
+#ifndef DROVER_HA_STORE_H
+#define DROVER_HA_STORE_H
+
+#include "base/err.h"
+
+#include <qb/qbdefs.h>
+#include <qb/qbloop.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One record at most; a snapshot of 256 domains with 8 KiB of text each fits. */
+#define STORE_RECORD_MAX (16u << 20)
+#define STORE_ENTRIES_MAX 65536
+
+enum store_kind { STORE_SNAPSHOT = 1, STORE_APPEND = 2 };
+
+struct store_blob {
+	uint8_t *bytes;
+	size_t len;
+};
+
+/* What the disk held at start; bytes are NULL where there was nothing. */
+struct store_image {
+	struct store_blob snapshot;
+	struct store_blob *entries;     /* in order, since the snapshot */
+	size_t n_entries;
+	uint64_t cut;                   /* bytes of a torn tail that were cut off */
+};
+
+struct store;
+
+struct store_ops {
+	void (*done)(void *arg, uint64_t token);
+	/* Nothing is written any more; whoever waits for done() waits for ever. */
+	void (*failed)(void *arg, const char *text);
+};
+
+/**
+ * store_open() - open or create @dir/record, lock it, read it, start the worker
+ * @image: filled; free with store_image_free()
+ * Return: 0; -EBUSY when another droverd has it; -EINVAL when the file is not
+ * ours or of another version; text in @e.
+ */
+int store_open(qb_loop_t *loop, const char *dir, const struct store_ops *ops, void *arg,
+	       struct store **out, struct store_image *image, struct err *e);
+
+/** store_put() - queue one record; @buf is copied. 0, -EMSGSIZE or -ENOMEM */
+int store_put(struct store *s, enum store_kind kind, const void *buf, size_t len, uint64_t token);
+
+/** store_close() - write what is queued, stop the worker, unlock; NULL is fine */
+void store_close(struct store *s);
+
+void store_image_free(struct store_image *image);
+
+/**
+ * store_parse() - read a whole file's bytes into @image (also the fuzz target)
+ * @good: length of the part that holds whole records; the rest is a torn tail
+ * Return: 0, -EINVAL with text in @e when the header is wrong, -ENOMEM.
+ */
+int store_parse(const uint8_t *buf, size_t len, struct store_image *image, size_t *good,
+		struct err *e);
+
+#endif

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm - see vmm.h.
+ *
+ * Life of one:
+ *
+ *   spawn -> (connect, every CONNECT_MS, until the socket stands) -> hello
+ *         -> query -> known -> news ... -> pidfd readable -> EXITED
+ *
+ * The pidfd alone says that a VMM is dead.  A control connection that ends
+ * while the process lives is made again; a VMM that does not come back to its
+ * socket within CONTROL_DEADLINE_MS cannot be steered any more and is killed, since
+ * only one that is proved stopped may be replaced (rule G).
+ */
+#include "ha/vmm_int.h"
+#include "ha/vmm_process.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONNECT_MS 10
+#define CONTROL_DEADLINE_MS 5000
+
+void vmm_say(struct vmm *v, struct vmm_news n)
+{
+	n.state = v->state;
+	if (!n.text)
+		n.text = "";
+	v->ops->news(v->arg, v, &n);
+}
+
+static void send_query(struct vmm *v);
+static void arm_timer(struct vmm *v, uint64_t ms);
+static void disarm_timer(struct vmm *v);
+
+static void on_decided(void *arg, int code, json_t *ret, const char *text)
+{
+	struct vmm *v = arg;
+
+	v->decided = false;
+	if (code)
+		log_warn("%s: its VMM refused the cluster's decision: %s", v->name, text);
+}
+
+static void on_query(void *arg, int code, json_t *ret, const char *text)
+{
+	struct vmm *v = arg;
+	const char *listen;
+	json_t *migration;
+
+	if (code || vmm_state_parse(json_string_value(json_object_get(ret, "state")), &v->state) < 0) {
+		log_warn("%s: its VMM does not answer a query: %s", v->name, code ? text : "bad state");
+		return;
+	}
+	json_decref(v->query);
+	v->query = json_incref(ret);
+	migration = json_object_get(ret, "migration");
+	if (json_is_object(migration)) {
+		json_decref(v->migration);
+		v->migration = json_incref(migration);
+	}
+	listen = json_string_value(json_object_get(ret, "listen"));
+	if (v->state == VMM_STATE_INCOMING && !listen) {
+		arm_timer(v, CONNECT_MS); /* the address comes in a moment */
+		return;
+	}
+	v->known = true;
+	vmm_say(v, (struct vmm_news){ .what = VMM_SAID_STATE,
+				  .listen = v->state == VMM_STATE_INCOMING ? listen : NULL });
+}
+
+static void send_query(struct vmm *v)
+{
+	vmm_client_execute(v->client, "query", NULL, on_query, v);
+}
+
+/* A decision of the cluster outlives a lost connection: it is said again after each hello. */
+void vmm_send_decision(struct vmm *v)
+{
+	if (v->decided && v->client && !v->client_lost)
+		vmm_client_execute(v->client, "decide",
+				   json_pack("{s:s, s:I}", "outcome", v->decided_commit ? "commit" : "abort",
+					     "incarnation", (json_int_t)v->decided_incarnation),
+				   on_decided, v);
+}
+
+static void on_hello(void *arg, json_t *o)
+{
+	struct vmm *v = arg;
+	const char *name = json_string_value(json_object_get(o, "name"));
+
+	if (!name || strcmp(name, v->name) != 0)
+		log_warn("%s: the VMM behind its socket calls itself %s", v->name, name ? name : "nothing");
+	v->incarnation = (uint64_t)json_integer_value(json_object_get(o, "incarnation"));
+	v->control_deadline_ms = 0;
+	disarm_timer(v);
+	send_query(v);
+	vmm_send_decision(v);
+}
+
+static void on_migration(struct vmm *v, json_t *data)
+{
+	const char *phase = json_string_value(json_object_get(data, "phase"));
+	const char *text = json_string_value(json_object_get(data, "error"));
+
+	json_decref(v->migration);
+	v->migration = json_incref(data);
+	if (phase && (strcmp(phase, "failed") == 0 || strcmp(phase, "cancelled") == 0))
+		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_MIGRATE_FAILED,
+					  .text = text ? text : phase });
+	else
+		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_PROGRESS });
+}
+
+static void on_ask(struct vmm *v, json_t *data)
+{
+	const char *outcome = json_string_value(json_object_get(data, "outcome"));
+	json_int_t inc = json_integer_value(json_object_get(data, "incarnation"));
+
+	v->about = (uint64_t)inc;
+	if (outcome && strcmp(outcome, "commit") == 0)
+		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_ASK_COMMIT, .incarnation = (uint64_t)inc });
+	else if (outcome && strcmp(outcome, "abort") == 0)
+		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_ASK_ABORT, .incarnation = (uint64_t)inc });
+	else
+		log_warn("%s: its VMM asks for something unknown", v->name);
+}
+
+static void on_event(void *arg, const char *name, json_t *data)
+{
+	const char *what = json_string_value(json_object_get(data, "what"));
+	struct vmm *v = arg;
+
+	if (strcmp(name, "state") == 0) {
+		if (vmm_state_parse(json_string_value(json_object_get(data, "state")), &v->state) < 0)
+			return;
+		if (v->query)
+			json_object_update(v->query, data);
+		if (v->state == VMM_STATE_INCOMING)
+			send_query(v); /* the news carry its address */
+		else
+			vmm_say(v, (struct vmm_news){ .what = VMM_SAID_STATE });
+	} else if (strcmp(name, "migration") == 0) {
+		on_migration(v, data);
+	} else if (strcmp(name, "ask") == 0) {
+		on_ask(v, data);
+	} else if (strcmp(name, "guest") == 0) {
+		if (what && strcmp(what, "poweroff") == 0)
+			v->powered_off = true;
+		log_info("%s: guest %s", v->name, what ? what : "event");
+	}
+}
+
+static void on_closed(void *arg, const char *why)
+{
+	struct vmm *v = arg;
+
+	v->client_lost = true;
+	disarm_timer(v);
+	if (!v->control_deadline_ms)
+		v->control_deadline_ms = clock_ms() + CONTROL_DEADLINE_MS;
+	arm_timer(v, CONNECT_MS);
+}
+
+static const struct vmm_client_ops client_ops = {
+	.hello = on_hello, .event = on_event, .closed = on_closed,
+};
+
+static void disarm_timer(struct vmm *v)
+{
+	if (v->timer_armed)
+		qb_loop_timer_del(v->loop, v->timer);
+	v->timer_armed = false;
+}
+
+static void on_timer(void *data)
+{
+	struct vmm *v = data;
+	uint64_t now;
+
+	v->timer_armed = false;
+	if (v->pidfd < 0)
+		return;
+	if (v->client_lost) {
+		vmm_client_close(v->client);
+		v->client = NULL;
+		v->client_lost = false;
+	}
+	if (v->client && !v->control_deadline_ms) {
+		send_query(v);
+		return;
+	}
+	now = clock_ms();
+	if (now >= v->control_deadline_ms) {
+		log_error("%s: no answer on its control socket for %d ms, killing its VMM (pid %d)",
+			  v->name, CONTROL_DEADLINE_MS, v->pid);
+		vmm_process_kill(v->pidfd); /* not asked for: a failure */
+		return;
+	}
+	if (v->client || vmm_client_connect(v->loop, v->control, &client_ops, v, &v->client,
+					    NULL) == 0) {
+		arm_timer(v, v->control_deadline_ms - now); /* for its hello */
+		return;
+	}
+	arm_timer(v, CONNECT_MS);
+}
+
+static void arm_timer(struct vmm *v, uint64_t ms)
+{
+	if (!v->timer_armed && qb_loop_timer_add(v->loop, QB_LOOP_MED, ms * QB_TIME_NS_IN_MSEC, v,
+						 on_timer, &v->timer) == 0)
+		v->timer_armed = true;
+}
+
+static int32_t on_exit_ready(int32_t fd, int32_t revents, void *data)
+{
+	struct vmm *v = data;
+	int rc = v->child ? vmm_process_reap(v->pidfd) : -1;
+
+	if (v->asked_to_end)
+		rc = 0;
+	else if (rc < 0) /* not our child: all we know is how it looked last */
+		rc = v->powered_off || v->state == VMM_STATE_GONE ? 0 : 1;
+	v->known = true;
+	close(v->pidfd); /* takes it out of the epoll set; see cpg.c on_ready() */
+	v->pidfd = -1;
+	unlink(v->control);
+	vmm_say(v, (struct vmm_news){ .what = VMM_SAID_EXITED, .rc = rc });
+	v->state = VMM_STATE_EXITED;
+	return -1;
+}
+
+static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *control,
+			    const struct vmm_ops *ops, void *arg)
+{
+	struct vmm *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->loop = loop;
+	v->ops = ops;
+	v->arg = arg;
+	v->pidfd = -1;
+	v->state = VMM_STATE_STARTING;
+	snprintf(v->name, sizeof(v->name), "%s", name);
+	snprintf(v->control, sizeof(v->control), "%s", control);
+	v->control_deadline_ms = clock_ms() + CONTROL_DEADLINE_MS;
+	return v;
+}
+
+static int watch_process(struct vmm *v, struct err *e)
+{
+	int rc;
+
+	v->pidfd = vmm_process_pidfd(v->pid);
+	if (v->pidfd < 0)
+		return err_set(e, v->pidfd, "%s: cannot watch pid %d: %s", v->name, v->pid,
+			       strerror(-v->pidfd));
+	rc = qb_loop_poll_add(v->loop, QB_LOOP_MED, v->pidfd, POLLIN, v, on_exit_ready);
+	if (rc < 0) {
+		close(v->pidfd);
+		v->pidfd = -1;
+		return err_set(e, rc, "%s: cannot watch pid %d: %s", v->name, v->pid, strerror(-rc));
+	}
+	return 0;
+}
+
+int vmm_spawn(qb_loop_t *loop, const struct vmm_spawn *s, const struct vmm_ops *ops, void *arg,
+	      struct vmm **out, struct err *e)
+{
+	struct vmm *v;
+	int rc;
+
+	*out = NULL;
+	if (strlen(s->control) >= VMM_PATH_MAX)
+		return err_set(e, -EINVAL, "%s: socket path longer than %d bytes", s->control,
+			       VMM_PATH_MAX - 1);
+	v = vmm_make(loop, s->name, s->control, ops, arg);
+	if (!v)
+		return err_set(e, -ENOMEM, "out of memory");
+	v->incarnation = s->incarnation;
+	v->child = true;
+	rc = vmm_process_spawn(s, &v->pid, e);
+	if (rc < 0)
+		goto out_free;
+	rc = watch_process(v, e);
+	if (rc < 0) {
+		kill(v->pid, SIGKILL); /* our child, not reaped: the pid is still its own */
+		goto out_free;
+	}
+	arm_timer(v, CONNECT_MS);
+	*out = v;
+	return 0;
+out_free:
+	vmm_free(v);
+	return rc;
+}
+
+int vmm_adopt(qb_loop_t *loop, const char *name, const char *control, const struct vmm_ops *ops,
+	      void *arg, struct vmm **out, struct err *e)
+{
+	struct vmm *v;
+	int rc;
+
+	*out = NULL;
+	v = vmm_make(loop, name, control, ops, arg);
+	if (!v)
+		return err_set(e, -ENOMEM, "out of memory");
+	v->pid = vmm_process_peer(control);
+	if (v->pid <= 0) {
+		rc = err_set(e, v->pid ? v->pid : -ESRCH, "%s: nobody listens", control);
+		goto out_free;
+	}
+	rc = watch_process(v, e);
+	if (rc < 0)
+		goto out_free;
+	/* Connected after the pidfd was taken: whoever answers now is that process. */
+	rc = vmm_client_connect(loop, control, &client_ops, v, &v->client, e);
+	if (rc < 0)
+		goto out_free;
+	arm_timer(v, CONTROL_DEADLINE_MS);
+	*out = v;
+	return 0;
+out_free:
+	vmm_free(v);
+	return rc;
+}
+
+void vmm_free(struct vmm *v)
+{
+	if (!v)
+		return;
+	disarm_timer(v);
+	if (v->kill_armed)
+		qb_loop_timer_del(v->loop, v->kill_timer);
+	if (v->pidfd >= 0) {
+		qb_loop_poll_del(v->loop, v->pidfd);
+		close(v->pidfd);
+	}
+	vmm_client_close(v->client);
+	json_decref(v->query);
+	json_decref(v->migration);
+	free(v);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm - one drover-hv on this host, as droverd sees it: a process (pidfd) and
+ * a control socket.
+ *
+ * A VMM outlives its droverd.  It is either spawned here or found running
+ * (adopted); from then on both are the same, except that nobody but a parent
+ * learns an exit code, so an adopted VMM's is inferred from its last words.
+ */
+#ifndef DROVER_HA_VMM_H
+#define DROVER_HA_VMM_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <qb/qbdefs.h>
+#include <qb/qbloop.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define VMM_NAME_MAX 63
+#define VMM_PATH_MAX 108   /* sun_path */
+
+enum vmm_state {
+	VMM_STATE_STARTING,  /* spawned, has not said hello */
+	VMM_STATE_INCOMING, VMM_STATE_RUNNING, VMM_STATE_PAUSED, VMM_STATE_GATED,
+	VMM_STATE_GRANTED, VMM_STATE_GONE, VMM_STATE_STOPPED,
+	VMM_STATE_EXITED,
+};
+
+enum vmm_what {
+	VMM_SAID_STATE,           /* state() changed; INCOMING comes with an address */
+	VMM_SAID_PROGRESS,        /* migration() changed */
+	VMM_SAID_MIGRATE_FAILED,  /* text says why; the domain runs on */
+	VMM_SAID_ASK_COMMIT,      /* asks the cluster (rule H, GRANT); incarnation is the proposal */
+	VMM_SAID_ASK_ABORT,
+	VMM_SAID_EXITED,          /* rc; the last word */
+};
+
+struct vmm_news {
+	enum vmm_what what;
+	enum vmm_state state;     /* before EXITED: the last state; else the state now */
+	const char *listen;       /* VMM_SAID_STATE when INCOMING, else NULL */
+	uint64_t incarnation;     /* VMM_SAID_ASK_* */
+	int rc;                   /* VMM_SAID_EXITED: exit status, 128 + signal, or inferred */
+	const char *text;         /* never NULL */
+};
+
+struct vmm;
+
+struct vmm_ops {
+	void (*news)(void *arg, struct vmm *v, const struct vmm_news *n);
+};
+
+/* How a VMM is started. Strings are used during the call only. */
+struct vmm_spawn {
+	const char *name;
+	uint64_t incarnation;
+	const char *program;      /* drover-hv */
+	const char *conf;         /* the domain's file */
+	const char *control;      /* socket to be */
+	const char *console;      /* socket to be */
+	const char *lease;        /* lease page */
+	const char *incoming;     /* "tcp:ADDRESS:0", or NULL to boot */
+	const char *log;          /* standard output and error are appended here */
+};
+
+/** vmm_spawn() - start a VMM in a session of its own */
+int vmm_spawn(qb_loop_t *loop, const struct vmm_spawn *s, const struct vmm_ops *ops, void *arg,
+	      struct vmm **out, struct err *e);
+
+/**
+ * vmm_adopt() - take over the VMM that listens on @control
+ * Return: 0, -ECONNREFUSED when the socket is a leftover, other errors.
+ */
+int vmm_adopt(qb_loop_t *loop, const char *name, const char *control, const struct vmm_ops *ops,
+	      void *arg, struct vmm **out, struct err *e);
+
+/** vmm_free() - let go of it; the process lives on. Not from news(). */
+void vmm_free(struct vmm *v);
+
+const char *vmm_name(const struct vmm *v);
+uint64_t vmm_incarnation(const struct vmm *v);
+enum vmm_state vmm_state(const struct vmm *v);
+pid_t vmm_pid(const struct vmm *v);
+/** vmm_known() - it has said hello and answered its first query, or is dead */
+bool vmm_known(const struct vmm *v);
+/** vmm_query_json() - its last answer to `query`, borrowed, or NULL */
+json_t *vmm_query_json(const struct vmm *v);
+/** vmm_migration_json() - the newest migration object, borrowed, or NULL */
+json_t *vmm_migration_json(const struct vmm *v);
+
+/** vmm_stop() - press the power button, kill after @timeout_ms; @force: end it now */
+void vmm_stop(struct vmm *v, bool force, uint32_t timeout_ms);
+void vmm_kill(struct vmm *v);
+void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, json_t *options);
+void vmm_cancel(struct vmm *v);
+/** vmm_decide() - the cluster's outcome; @incarnation: the one that may run from now on */
+void vmm_decide(struct vmm *v, bool commit, uint64_t incarnation);
+void vmm_pause(struct vmm *v, bool pause);
+
+const char *vmm_state_str(enum vmm_state s);
+
+#endif

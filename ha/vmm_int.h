@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm_int - what vmm.c (life and news of a VMM) and vmm_steer.c (what it is told)
+ * share.
+ */
+#ifndef DROVER_HA_VMM_INT_H
+#define DROVER_HA_VMM_INT_H
+
+#include "ha/vmm.h"
+#include "ha/vmm_client.h"
+
+struct vmm {
+	qb_loop_t *loop;
+	const struct vmm_ops *ops;
+	void *arg;
+	char name[VMM_NAME_MAX + 1];
+	char control[VMM_PATH_MAX];
+	uint64_t incarnation;
+	enum vmm_state state;
+	pid_t pid;
+	int pidfd;
+	bool child, known;
+	uint64_t about;                 /* what the migration under way is about: the destination's
+					 * incarnation, 0 = not known */
+	bool decided, decided_commit;   /* `decide` not answered yet */
+	uint64_t decided_incarnation;
+	bool asked_to_end;              /* by vmm_stop() or vmm_kill() */
+	qb_loop_timer_handle kill_timer;
+	bool kill_armed;
+	bool powered_off;               /* its guest ended by itself */
+	struct vmm_client *client;
+	bool client_lost;               /* to be closed and made again by the timer */
+	uint64_t control_deadline_ms;
+	qb_loop_timer_handle timer;
+	bool timer_armed;
+	json_t *query, *migration;
+};
+
+/** vmm_say() - give news to whoever supervises it */
+void vmm_say(struct vmm *v, struct vmm_news n);
+
+/** vmm_send_decision() - send the cluster's decision, if there is one that was not answered */
+void vmm_send_decision(struct vmm *v);
+
+/** vmm_state_parse() - a state's name of docs/control.md; -EINVAL when it is none */
+int vmm_state_parse(const char *text, enum vmm_state *out);
+
+#endif

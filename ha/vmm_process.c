@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm_process - see vmm_process.h.
+ *
+ * A pidfd, not a pid, stands for the process: it cannot come to mean another
+ * one.  The child gets no descriptor of ours, a session of its own (so that
+ * nothing sent to droverd's reaches it), and a log file.
+ */
+#include "ha/vmm_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+#define ARGS_MAX 20
+
+static void fill_args(const struct vmm_spawn *s, char incarnation[24], const char *args[ARGS_MAX])
+{
+	int n = 0;
+
+	snprintf(incarnation, 24, "%" PRIu64, s->incarnation);
+	args[n++] = s->program;
+	args[n++] = "run";
+	args[n++] = s->conf;
+	args[n++] = "--incarnation";
+	args[n++] = incarnation;
+	args[n++] = "--control";
+	args[n++] = s->control;
+	args[n++] = "--console";
+	args[n++] = s->console;
+	args[n++] = "--lease";
+	args[n++] = s->lease;
+	if (s->incoming) {
+		args[n++] = "--incoming";
+		args[n++] = s->incoming;
+	}
+	args[n] = NULL;
+}
+
+int vmm_process_spawn(const struct vmm_spawn *s, pid_t *pid, struct err *e)
+{
+	const char *args[ARGS_MAX];
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t at;
+	char incarnation[24];
+	sigset_t none, all;
+	int rc;
+
+	fill_args(s, incarnation, args);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawnattr_init(&at);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&fa, 1, s->log, O_WRONLY | O_CREAT | O_APPEND, 0640);
+	posix_spawn_file_actions_adddup2(&fa, 1, 2);
+	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
+	sigemptyset(&none);
+	sigfillset(&all);
+	posix_spawnattr_setsigmask(&at, &none);
+	posix_spawnattr_setsigdefault(&at, &all);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
+				 POSIX_SPAWN_SETSIGDEF);
+	rc = posix_spawnp(pid, s->program, &fa, &at, (char *const *)args, environ);
+	posix_spawnattr_destroy(&at);
+	posix_spawn_file_actions_destroy(&fa);
+	if (rc)
+		return err_set(e, -rc, "cannot start %s: %s", s->program, strerror(rc));
+	return 0;
+}
+
+int vmm_process_pidfd(pid_t pid)
+{
+	int fd = pidfd_open(pid, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int vmm_process_reap(int pidfd)
+{
+	siginfo_t si = { 0 };
+
+	if (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | WNOHANG) < 0 || si.si_pid == 0)
+		return -1;
+	return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
+}
+
+void vmm_process_kill(int pidfd)
+{
+	pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+}
+
+pid_t vmm_process_peer(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	int fd, rc = 0;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		rc = -errno;
+	close(fd);
+	return rc < 0 ? rc : cred.pid;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vmm_steer - telling a VMM what to do, and reading what is known of it (vmm.h).
+ *
+ * Commands are sent and not waited for: what comes of them is told by news.
+ */
+#include "ha/vmm_int.h"
+#include "ha/vmm_process.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define KILL_AFTER_MS 2000      /* what a stop may take on top of its own deadline */
+
+static const char *const state_names[] = {
+	[VMM_STATE_STARTING] = "starting", [VMM_STATE_INCOMING] = "incoming",
+	[VMM_STATE_RUNNING] = "running", [VMM_STATE_PAUSED] = "paused",
+	[VMM_STATE_GATED] = "gated", [VMM_STATE_GRANTED] = "granted",
+	[VMM_STATE_GONE] = "gone", [VMM_STATE_STOPPED] = "stopped",
+	[VMM_STATE_EXITED] = "exited",
+};
+
+const char *vmm_state_str(enum vmm_state s)
+{
+	return (size_t)s < sizeof(state_names) / sizeof(state_names[0]) ? state_names[s] : "?";
+}
+
+int vmm_state_parse(const char *text, enum vmm_state *out)
+{
+	int i;
+
+	for (i = VMM_STATE_INCOMING; i <= VMM_STATE_STOPPED; i++)
+		if (text && strcmp(text, state_names[i]) == 0) {
+			*out = i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+const char *vmm_name(const struct vmm *v)
+{
+	return v->name;
+}
+
+uint64_t vmm_incarnation(const struct vmm *v)
+{
+	return v->incarnation;
+}
+
+enum vmm_state vmm_state(const struct vmm *v)
+{
+	return v->state;
+}
+
+pid_t vmm_pid(const struct vmm *v)
+{
+	return v->pid;
+}
+
+bool vmm_known(const struct vmm *v)
+{
+	return v->known;
+}
+
+json_t *vmm_query_json(const struct vmm *v)
+{
+	return v->query;
+}
+
+json_t *vmm_migration_json(const struct vmm *v)
+{
+	return v->migration;
+}
+
+static void on_done(void *arg, int code, json_t *ret, const char *text)
+{
+	struct vmm *v = arg;
+
+	if (code)
+		log_warn("%s: its VMM refused: %s", v->name, text);
+}
+
+static void on_migrate_reply(void *arg, int code, json_t *ret, const char *text)
+{
+	if (code)
+		vmm_say(arg, (struct vmm_news){ .what = VMM_SAID_MIGRATE_FAILED, .text = text });
+}
+
+static bool vmm_send(struct vmm *v, const char *command, json_t *arguments, vmm_reply reply)
+{
+	if (!v->client || v->client_lost) {
+		json_decref(arguments);
+		return false;
+	}
+	return vmm_client_execute(v->client, command, arguments, reply, v) == 0;
+}
+
+static void on_kill_timer(void *data)
+{
+	struct vmm *v = data;
+
+	v->kill_armed = false;
+	log_warn("%s: its VMM does not end, killing pid %d", v->name, v->pid);
+	vmm_kill(v);
+}
+
+void vmm_stop(struct vmm *v, bool force, uint32_t timeout_ms)
+{
+	json_t *args = json_pack("{s:b, s:I}", "force", (int)force, "timeout_ms",
+				 (json_int_t)timeout_ms);
+	uint64_t kill_ms = (force ? 0 : timeout_ms) + KILL_AFTER_MS;
+
+	v->asked_to_end = true;
+	if (!vmm_send(v, "stop", args, on_done) && force) {
+		vmm_kill(v);
+		return;
+	}
+	if (v->kill_armed)
+		qb_loop_timer_del(v->loop, v->kill_timer);
+	v->kill_armed = qb_loop_timer_add(v->loop, QB_LOOP_MED, kill_ms * QB_TIME_NS_IN_MSEC, v,
+					  on_kill_timer, &v->kill_timer) == 0;
+}
+
+void vmm_kill(struct vmm *v)
+{
+	if (v->pidfd < 0)
+		return;
+	v->asked_to_end = true;
+	vmm_process_kill(v->pidfd);
+}
+
+void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, json_t *options)
+{
+	json_t *args;
+
+	v->about = incarnation;
+	args = json_pack("{s:s, s:s, s:I}", "to", to, "arbiter", "cluster", "incarnation",
+				 (json_int_t)incarnation);
+
+	if (args && options)
+		json_object_update(args, options);
+	if (!vmm_send(v, "migrate", args, on_migrate_reply))
+		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_MIGRATE_FAILED,
+					  .text = "its VMM cannot be reached" });
+}
+
+void vmm_cancel(struct vmm *v)
+{
+	vmm_send(v, "migrate-cancel", NULL, on_done);
+}
+
+void vmm_decide(struct vmm *v, bool commit, uint64_t incarnation)
+{
+	v->decided = true;
+	v->decided_commit = commit;
+	/*
+	 * The VMM knows a decision by what the migration is about: the destination's
+	 * incarnation, whoever wins.  0 leaves it to the VMM's own knowledge.
+	 */
+	v->decided_incarnation = commit ? incarnation : v->about;
+	vmm_send_decision(v);
+}
+
+void vmm_pause(struct vmm *v, bool pause)
+{
+	vmm_send(v, pause ? "pause" : "resume", NULL, on_done);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* api_call: what a request means, and every way it can be wrong. */
+#include "ha/api_call.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define CONF "name: web\nmemory: 64M\nkernel: /boot/vmlinuz\n"
+
+static struct api_call call;
+static struct err err;
+
+static int parse(const char *method, const char *path, const char *query, const char *body)
+{
+	memset(&err, 0, sizeof(err));
+	return api_call_parse(method, path, query, body, strlen(body), &call, &err);
+}
+
+static uint32_t id_of(void *arg, const char *name)
+{
+	return strcmp(name, "n1") == 0 ? 1 : strcmp(name, "n2") == 0 ? 2 : 0;
+}
+
+static void a_view_is_known_by_its_path(void **state)
+{
+	assert_int_equal(parse("GET", "/v1/status", NULL, ""), 0);
+	assert_int_equal(call.what, API_STATUS);
+	assert_int_equal(parse("GET", "/v1/domains", NULL, ""), 0);
+	assert_int_equal(call.what, API_DOMAINS);
+	assert_int_equal(parse("GET", "/v1/domains/web", NULL, ""), 0);
+	assert_int_equal(call.what, API_DOMAIN);
+	assert_string_equal(call.name, "web");
+	assert_int_equal(parse("GET", "/v1/history", "after=12", ""), 0);
+	assert_int_equal(call.after, 12);
+}
+
+static void an_unknown_path_or_method_is_named_so(void **state)
+{
+	assert_int_equal(parse("GET", "/v1/nothing", NULL, ""), -ENOENT);
+	assert_int_equal(parse("GET", "/v2/status", NULL, ""), -ENOENT);
+	assert_int_equal(parse("GET", "/v1/", NULL, ""), -ENOENT);
+	assert_int_equal(parse("GET", "/v1/domains/a/b/c/d/e", NULL, ""), -ENOENT);
+	assert_int_equal(parse("PUT", "/v1/status", NULL, ""), -EOPNOTSUPP);
+	assert_int_equal(parse("DELETE", "/v1/domains", NULL, ""), -EOPNOTSUPP);
+}
+
+static void a_command_carries_its_names(void **state)
+{
+	assert_int_equal(parse("POST", "/v1/domains/web/migrate", NULL, "{\"node\": \"n2\"}"), 0);
+	assert_int_equal(call.cmd.op, HA_OP_MIGRATE);
+	assert_string_equal(call.cmd.domain, "web");
+	assert_int_equal(api_call_resolve(&call, id_of, NULL, &err), 0);
+	assert_int_equal(call.cmd.node, 2);
+	assert_int_equal(parse("POST", "/v1/domains/web/stop", NULL, "{\"force\": true}"), 0);
+	assert_true(call.cmd.force);
+	assert_int_equal(parse("POST", "/v1/nodes/n1/fence", NULL, ""), 0);
+	assert_int_equal(call.cmd.op, HA_OP_FENCE);
+	assert_int_equal(api_call_resolve(&call, id_of, NULL, &err), 0);
+	assert_int_equal(call.cmd.node, 1);
+	assert_null(call.cmd.domain);
+	assert_int_equal(parse("POST", "/v1/ha/domains/web", NULL,
+			       "{\"group\": \"east\", \"max_restart\": 5}"), 0);
+	assert_int_equal(call.cmd.op, HA_OP_HA_ON);
+	assert_string_equal(call.cmd.group, "east");
+	assert_int_equal(call.cmd.max_restart, 5);
+}
+
+static void a_host_that_does_not_exist_is_not_found(void **state)
+{
+	assert_int_equal(parse("POST", "/v1/nodes/n9/fence", NULL, ""), 0);
+	assert_int_equal(api_call_resolve(&call, id_of, NULL, &err), -ENOENT);
+	assert_string_equal(err.text, "no such host: n9");
+}
+
+static void a_group_lists_hosts_with_priorities(void **state)
+{
+	assert_int_equal(parse("POST", "/v1/ha/groups/east", NULL, "{\"hosts\": [{\"node\": \"n1\", "
+			       "\"priority\": 20}, {\"node\": \"n2\"}], \"restricted\": true}"), 0);
+	assert_int_equal(api_call_resolve(&call, id_of, NULL, &err), 0);
+	assert_string_equal(call.cmd.group, "east");
+	assert_int_equal(call.cmd.n_hosts, 2);
+	assert_int_equal(call.cmd.hosts[0].node, 1);
+	assert_int_equal(call.cmd.hosts[0].priority, 20);
+	assert_int_equal(call.cmd.hosts[1].priority, 0);
+	assert_true(call.cmd.restricted);
+}
+
+static void a_domain_file_gives_name_and_protection(void **state)
+{
+	assert_int_equal(parse("POST", "/v1/domains", "start=true", CONF "ha:\n  group: east\n"), 0);
+	assert_int_equal(call.cmd.op, HA_OP_ADD);
+	assert_string_equal(call.cmd.domain, "web");
+	assert_true(call.cmd.started);
+	assert_true(call.cmd.ha);
+	assert_string_equal(call.cmd.group, "east");
+	assert_int_equal(parse("POST", "/v1/domains", NULL, CONF), 0);
+	assert_false(call.cmd.ha);
+	assert_false(call.cmd.started);
+	assert_int_equal(call.cmd.conf_len, strlen(CONF));
+}
+
+static const struct wrong {
+	const char *method, *path, *query, *body, *text;
+} wrongs[] = {
+	{ "POST", "/v1/domains", NULL, "", "expected a domain file" },
+	{ "POST", "/v1/domains", NULL, "name: web\n", "domain:" },
+	{ "POST", "/v1/domains", "start=yes", CONF, "query" },
+	{ "GET", "/v1/history", "after=x", "", "query" },
+	{ "GET", "/v1/history", "after=99999999999999999999999", "", "query" },
+	{ "GET", "/v1/domains/a%2fb", NULL, "", "name: expected" },
+	{ "POST", "/v1/domains/web/stop", NULL, "[]", "expected a JSON object" },
+	{ "POST", "/v1/domains/web/stop", NULL, "{\"force\": 1}", "force: expected true or false" },
+	{ "POST", "/v1/domains/web/stop", NULL, "{\"forse\": true}", "forse: unknown field" },
+	{ "POST", "/v1/domains/web/stop", NULL, "{", "body: line 1" },
+	{ "POST", "/v1/domains/web/migrate", NULL, "{\"node\": 2}", "node: expected a string" },
+	{ "POST", "/v1/domains/web/migrate", NULL, "{\"node\": \"a b\"}", "node: expected letters" },
+	{ "POST", "/v1/domains/web/migrate", NULL, "{\"node\": \"\"}", "node: 0 bytes" },
+	{ "POST", "/v1/ha/domains/web", NULL, "{\"max_restart\": 101}", "from 0 to 100" },
+	{ "POST", "/v1/ha/groups/g", NULL, "{}", "hosts: expected a list" },
+	{ "POST", "/v1/ha/groups/g", NULL, "{\"hosts\": [1]}", "expected {node, priority}" },
+	{ "POST", "/v1/ha/groups/g", NULL, "{\"hosts\": [{}]}", "has no node" },
+	{ "POST", "/v1/ha/groups/g", NULL, "{\"hosts\": [{\"node\": \"n1\", \"priority\": 1e9}]}",
+	  "priority" },
+};
+
+static void what_is_wrong_is_said_with_the_field(void **state)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(wrongs) / sizeof(wrongs[0]); i++) {
+		const struct wrong *w = &wrongs[i];
+
+		assert_int_equal(parse(w->method, w->path, w->query, w->body), -EINVAL);
+		if (!strstr(err.text, w->text))
+			fail_msg("%s %s: said '%s', expected '%s'", w->method, w->path, err.text, w->text);
+	}
+}
+
+static void lengths_are_checked_first(void **state)
+{
+	char path[600], *body = calloc(1, API_BODY_MAX + 2);
+
+	memset(path, 'a', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	memcpy(path, "/v1/domains/", 12);
+	assert_int_equal(parse("GET", path, NULL, ""), -EINVAL);
+	path[12 + HA_NAME_MAX + 1] = '\0';
+	assert_int_equal(parse("GET", path, NULL, ""), -EINVAL);
+	path[12 + HA_NAME_MAX] = '\0';
+	assert_int_equal(parse("GET", path, NULL, ""), 0);
+	memset(body, ' ', API_BODY_MAX + 1);
+	assert_int_equal(parse("POST", "/v1/domains/web/stop", NULL, body), -EINVAL);
+	free(body);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_view_is_known_by_its_path),
+		cmocka_unit_test(an_unknown_path_or_method_is_named_so),
+		cmocka_unit_test(a_command_carries_its_names),
+		cmocka_unit_test(a_host_that_does_not_exist_is_not_found),
+		cmocka_unit_test(a_group_lists_hosts_with_priorities),
+		cmocka_unit_test(a_domain_file_gives_name_and_protection),
+		cmocka_unit_test(what_is_wrong_is_said_with_the_field),
+		cmocka_unit_test(lengths_are_checked_first),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

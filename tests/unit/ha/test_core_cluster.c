@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Three cores on a perfect network: whole stories in a few lines. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "tests/unit/ha/core_bed.h"
+
+static const struct ha_command add = {.op = HA_OP_ADD,
+				      .domain = "web",
+				      .conf = "name: web\n",
+				      .conf_len = 10,
+				      .ha = true,
+				      .started = true};
+
+static struct ha_status status(struct bed *b, uint32_t node)
+{
+	struct ha_status s;
+
+	ha_core_status(b->core[node - 1], &s);
+	return s;
+}
+
+static void three_hosts_agree_and_have_leases(void **state)
+{
+	struct bed *b = bed_new(3);
+
+	(void)state;
+	for (uint32_t n = 1; n <= 3; n++) {
+		assert_int_equal(status(b, n).standing, HA_STANDS);
+		assert_int_equal(status(b, n).hash, status(b, 1).hash);
+		assert_true(status(b, n).lease_until_ms > b->now);
+	}
+	bed_free(b);
+}
+
+static void a_domain_is_added_started_and_its_text_arrives_everywhere(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct bed_fx *reply = bed_command(b, 2, add), *start;
+
+	(void)state;
+	assert_non_null(reply);
+	assert_int_equal(reply->code, HA_OK);
+	start = bed_find(b, HA_FX_START, "web");
+	assert_non_null(start);
+	assert_int_equal(start->node, 1);
+	bed_vmm(b, 1, "web", start->incarnation, HA_VMM_RUNNING, 0);
+	for (uint32_t n = 1; n <= 3; n++) {
+		assert_int_equal(bed_domain(b, n, "web")->phase, HA_RUNNING);
+		assert_memory_equal(ha_core_record(b->core[n - 1])->conf[0], "name: web\n", 10);
+	}
+	bed_free(b);
+}
+
+static void a_host_cut_off_loses_its_lease_and_takes_no_commands(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct bed_fx *reply;
+
+	(void)state;
+	b->cut = 1;
+	bed_view(b);
+	bed_pass(b, 4000);
+	assert_true(status(b, 1).lease_until_ms <= b->now);
+	assert_int_not_equal(status(b, 1).standing, HA_STANDS);
+	reply = bed_command(b, 1, add);
+	assert_non_null(reply);
+	assert_int_equal(reply->code, HA_REFUSED);
+	assert_int_equal(bed_command(b, 2, add)->code, HA_OK);
+	bed_free(b);
+}
+
+static void fencing_makes_the_restart_fast_and_waiting_makes_it_sure(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_event done = { .kind = HA_EV_FENCE_DONE };
+	struct bed_fx *fence, *start;
+	uint64_t lost;
+
+	(void)state;
+	bed_command(b, 2, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	b->cut = 1;
+	bed_view(b);
+	bed_settle(b);
+	fence = bed_find(b, HA_FX_FENCE, NULL);
+	assert_non_null(fence);
+	assert_int_equal(fence->node, 2); /* the lowest member */
+	assert_int_equal(fence->arg, 1);
+	done.fence_done.node = 1;
+	done.fence_done.debt = fence->incarnation;
+	done.fence_done.rc = 1;
+	bed_step(b, 1, &done);
+	bed_settle(b);
+	fence = bed_find(b, HA_FX_FENCE, NULL);
+	assert_int_equal(fence->node, 3); /* then the next */
+	lost = b->now;
+	bed_pass(b, 6000);
+	assert_int_equal(bed_find(b, HA_FX_START, "web")->node, 1);
+	bed_pass(b, 1000);
+	start = bed_find(b, HA_FX_START, "web");
+	assert_int_not_equal(start->node, 1);
+	assert_true(b->now - lost <= 7000);
+	bed_free(b);
+}
+
+static void an_old_vmm_dies_before_its_host_gets_a_lease_again(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct bed_fx *kill;
+
+	(void)state;
+	bed_command(b, 2, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	b->cut = 1;
+	bed_view(b);
+	bed_pass(b, 8000);
+	bed_vmm(b, 2, "web", 2, HA_VMM_RUNNING, 0);
+	b->cut = 0;
+	bed_view(b);
+	bed_pass(b, 1500);
+	kill = bed_find(b, HA_FX_KILL, "web");
+	assert_non_null(kill);
+	assert_int_equal(kill->node, 1);
+	assert_int_equal(kill->incarnation, 1);
+	assert_true(status(b, 1).lease_until_ms <= b->now);
+	bed_vmm(b, 1, "web", 1, HA_VMM_EXITED, 9);
+	bed_pass(b, 500);
+	assert_true(status(b, 1).lease_until_ms > b->now);
+	assert_int_equal(bed_domain(b, 1, "web")->owner, 2);
+	bed_free(b);
+}
+
+static void a_migration_goes_its_way(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command move = { .op = HA_OP_MIGRATE, .domain = "web", .node = 3 };
+	struct bed_fx *f;
+
+	(void)state;
+	bed_command(b, 2, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	assert_int_equal(bed_command(b, 2, move)->code, HA_OK);
+	f = bed_find(b, HA_FX_RECEIVE, "web");
+	assert_int_equal(f->node, 3);
+	assert_int_equal(f->incarnation, 2);
+	bed_vmm(b, 3, "web", 2, HA_VMM_INCOMING, 0);
+	f = bed_find(b, HA_FX_MIGRATE, "web");
+	assert_int_equal(f->node, 1);
+	assert_int_equal(f->arg, 2);
+	bed_vmm(b, 3, "web", 2, HA_VMM_ASK_COMMIT, 0);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 3);
+	bed_vmm(b, 1, "web", 1, HA_VMM_ASK_ABORT, 0);
+	f = bed_find(b, HA_FX_DECIDE, "web");
+	assert_int_equal(f->arg, 2); /* whoever it is for: incarnation 2 runs */
+	assert_int_equal(f->code, true);
+	bed_vmm(b, 1, "web", 1, HA_VMM_EXITED, 0);
+	bed_vmm(b, 3, "web", 2, HA_VMM_RUNNING, 0);
+	bed_pass(b, 1000);
+	assert_int_equal(bed_domain(b, 1, "web")->phase, HA_RUNNING);
+	assert_null(bed_find(b, HA_FX_KILL, "web"));
+	bed_free(b);
+}
+
+static void what_a_domain_waits_for_is_said(void **state)
+{
+	struct bed *b = bed_new(3);
+	char why[256];
+
+	(void)state;
+	bed_command(b, 2, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	assert_int_equal(ha_core_why(b->core[1], "web", b->now, why, sizeof(why)), 0);
+	assert_string_equal(why, "");
+	b->cut = 1;
+	bed_view(b);
+	ha_core_why(b->core[1], "web", b->now, why, sizeof(why));
+	assert_non_null(strstr(why, "n1: proof of death"));
+	assert_non_null(strstr(why, "its lease is over in"));
+	assert_true(ha_core_why(b->core[1], "nothing", b->now, why, sizeof(why)) < 0);
+	bed_free(b);
+}
+
+static void a_command_that_is_wrong_is_refused_at_once(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command bad = { .op = HA_OP_START, .domain = "no such name/" };
+
+	(void)state;
+	assert_int_equal(bed_command(b, 1, bad)->code, HA_USAGE);
+	bad.domain = "nobody";
+	assert_int_equal(bed_command(b, 1, bad)->code, HA_NOT_FOUND);
+	bad = add;
+	bad.conf_len = HA_CONF_MAX + 1;
+	assert_int_equal(bed_command(b, 1, bad)->code, HA_USAGE);
+	bed_free(b);
+}
+
+static void noise_from_the_group_changes_nothing(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_event ev = { .kind = HA_EV_DELIVER };
+	uint8_t noise[64];
+	uint64_t hash = status(b, 1).hash;
+
+	(void)state;
+	ev.deliver.from = 2;
+	ev.deliver.bytes = noise;
+	for (uint32_t i = 0; i < 20000; i++) {
+		for (size_t k = 0; k < sizeof(noise); k++)
+			noise[k] = (uint8_t)(i * 2654435761u >> (k % 24)) ^ (uint8_t)(k * i);
+		noise[0] = 1;
+		noise[1] = (uint8_t)(i % 8);
+		ev.deliver.len = i % sizeof(noise);
+		bed_step(b, 0, &ev);
+	}
+	b->head = b->tail = 0;
+	assert_int_equal(status(b, 1).committed, status(b, 2).committed);
+	assert_int_equal(status(b, 1).hash, hash);
+	bed_free(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(three_hosts_agree_and_have_leases),
+		cmocka_unit_test(a_domain_is_added_started_and_its_text_arrives_everywhere),
+		cmocka_unit_test(a_host_cut_off_loses_its_lease_and_takes_no_commands),
+		cmocka_unit_test(fencing_makes_the_restart_fast_and_waiting_makes_it_sure),
+		cmocka_unit_test(an_old_vmm_dies_before_its_host_gets_a_lease_again),
+		cmocka_unit_test(a_migration_goes_its_way),
+		cmocka_unit_test(what_a_domain_waits_for_is_said),
+		cmocka_unit_test(a_command_that_is_wrong_is_refused_at_once),
+		cmocka_unit_test(noise_from_the_group_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

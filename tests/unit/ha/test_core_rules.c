@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The record's rules, entry by entry: placement, migration, proof, operators. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "ha/core/core_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct ha_core *c;
+static struct ha_effects *fx;
+static uint64_t serial;
+
+/* Hosts 1..3 are members and have reported; d0 is defined. */
+static int setup(void **state)
+{
+	(void)state;
+	c = malloc(sizeof(*c));
+	fx = calloc(1, sizeof(*fx));
+	ha_core_init(c);
+	c->out = fx;
+	c->me = 1;
+	c->rec.epoch = 5;
+	c->rec.members = 7;
+	for (uint32_t i = 0; i < 3; i++)
+		c->rec.nodes[i].id = i + 1;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	free(c);
+	free(fx);
+	return 0;
+}
+
+static struct ha_entry *entry(enum ha_entry_kind kind, uint32_t origin)
+{
+	static struct ha_entry e;
+
+	memset(&e, 0, sizeof(e));
+	e.kind = kind;
+	e.origin = origin;
+	e.serial = ++serial;
+	return &e;
+}
+
+static void about(enum ha_entry_kind kind, uint32_t origin, uint64_t inc, int rc)
+{
+	struct ha_entry *e = entry(kind, origin);
+
+	strcpy(e->domain, "d0");
+	e->incarnation = inc;
+	e->rc = rc;
+	ha_apply(c, e);
+}
+
+static enum ha_code op(enum ha_op what, uint32_t node)
+{
+	struct ha_entry *e = entry(HA_E_OP, 1);
+	char text[256];
+
+	e->op = what;
+	e->node = node;
+	strcpy(e->domain, "d0");
+	e->conf = (const uint8_t *)"x";
+	e->conf_len = 1;
+	e->ha = true;
+	return ha_op_apply(c, e, text, sizeof(text));
+}
+
+static struct ha_domain *running_on(uint32_t node)
+{
+	struct ha_domain *d;
+
+	op(HA_OP_ADD, 0);
+	op(HA_OP_START, node);
+	d = &c->rec.domains[ha_record_find(&c->rec, "d0")];
+	about(HA_E_RUNNING, node, d->incarnation, 0);
+	assert_int_equal(d->phase, HA_RUNNING);
+	return d;
+}
+
+static void the_highest_priority_wins_then_the_emptiest_then_the_lowest(void **state)
+{
+	struct ha_domain *d = running_on(1), other = *d;
+	struct ha_group *g = &c->rec.groups[0];
+
+	(void)state;
+	other.avoid = 0;
+	assert_int_equal(ha_place(&c->rec, &other, 0), 2);
+	g->used = true;
+	strcpy(g->name, "g");
+	strcpy(other.group, "g");
+	g->n_hosts = 2;
+	g->hosts[0] = (struct ha_group_host){ 1, 10 };
+	g->hosts[1] = (struct ha_group_host){ 3, 20 };
+	assert_int_equal(ha_place(&c->rec, &other, 0), 3);
+	assert_int_equal(ha_place(&c->rec, &other, 3), 1);
+	other.avoid = 3;
+	assert_int_equal(ha_place(&c->rec, &other, 0), 1);
+}
+
+static void a_restricted_group_holds(void **state)
+{
+	struct ha_domain *d = running_on(1), other = *d;
+	struct ha_group *g = &c->rec.groups[0];
+
+	(void)state;
+	g->used = true;
+	strcpy(g->name, "g");
+	strcpy(other.group, "g");
+	g->n_hosts = 1;
+	g->hosts[0] = (struct ha_group_host){ 3, 1 };
+	assert_int_equal(ha_place(&c->rec, &other, 3), 2);
+	g->restricted = true;
+	assert_int_equal(ha_place(&c->rec, &other, 3), 0);
+}
+
+static void nothing_is_placed_on_a_host_with_a_debt_a_report_due_or_in_maintenance(void **state)
+{
+	struct ha_domain d = { .used = true };
+
+	(void)state;
+	c->rec.nodes[0].debt = 4;
+	c->rec.nodes[1].report_due = true;
+	c->rec.nodes[2].maintenance = true;
+	assert_int_equal(ha_place(&c->rec, &d, 0), 0);
+	c->rec.nodes[2].maintenance = false;
+	assert_int_equal(ha_place(&c->rec, &d, 0), 3);
+	c->rec.members = 3;
+	assert_int_equal(ha_place(&c->rec, &d, 0), 0);
+}
+
+static void the_first_of_commit_and_abort_wins(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	uint64_t inc = d->incarnation, target;
+
+	(void)state;
+	assert_int_equal(op(HA_OP_MIGRATE, 2), HA_OK);
+	target = d->target_incarnation;
+	assert_true(target > inc);
+	about(HA_E_COMMIT, 2, target, 0);
+	assert_int_equal(d->owner, 1); /* not before READY */
+	about(HA_E_READY, 2, target, 0);
+	about(HA_E_COMMIT, 3, target, 0);
+	assert_int_equal(d->owner, 1); /* only the destination can ask for it */
+	about(HA_E_COMMIT, 2, target, 0);
+	about(HA_E_ABORT, 1, target, 0);
+	assert_int_equal(d->owner, 2);
+	assert_int_equal(d->incarnation, target);
+	assert_int_equal(d->phase, HA_RUNNING);
+
+	assert_int_equal(op(HA_OP_MIGRATE, 3), HA_OK);
+	target = d->target_incarnation;
+	about(HA_E_READY, 3, target, 0);
+	about(HA_E_ABORT, 2, target, 0);
+	about(HA_E_COMMIT, 3, target, 0);
+	assert_int_equal(d->owner, 2);
+}
+
+static void an_incarnation_is_never_used_twice(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	uint64_t last;
+
+	(void)state;
+	op(HA_OP_MIGRATE, 2);
+	last = d->target_incarnation;
+	op(HA_OP_CANCEL, 0);
+	op(HA_OP_STOP, 0);
+	about(HA_E_EXITED, 1, d->incarnation, 0);
+	assert_int_equal(d->phase, HA_STOPPED);
+	assert_int_equal(op(HA_OP_REMOVE, 0), HA_OK);
+	op(HA_OP_ADD, 0);
+	op(HA_OP_START, 0);
+	d = &c->rec.domains[ha_record_find(&c->rec, "d0")];
+	assert_true(d->incarnation > last);
+}
+
+static void new_epoch(uint64_t epoch, uint32_t a, uint32_t b)
+{
+	struct ha_entry *e = entry(HA_E_NEW_EPOCH, 0);
+
+	e->epoch = epoch;
+	e->n_members = 2;
+	e->members[0] = a;
+	e->members[1] = b;
+	ha_apply(c, e);
+}
+
+static void say(enum ha_entry_kind kind, uint32_t origin, uint32_t node, uint64_t debt)
+{
+	struct ha_entry *e = entry(kind, origin);
+
+	e->node = node;
+	e->debt = debt;
+	ha_apply(c, e);
+}
+
+static void a_lost_host_keeps_its_domains_until_all_members_waited(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	new_epoch(6, 2, 3);
+	assert_int_equal(c->rec.nodes[0].debt, 6);
+	assert_int_equal(d->owner, 1);
+	say(HA_E_PASSED, 2, 1, 6);
+	assert_int_equal(d->owner, 1);
+	say(HA_E_PASSED, 2, 1, 6);
+	assert_int_equal(d->owner, 1);
+	say(HA_E_PASSED, 3, 1, 6);
+	assert_int_not_equal(d->owner, 1);
+	assert_int_equal(d->phase, HA_STARTING);
+	assert_int_equal(c->rec.nodes[0].debt, 0);
+}
+
+static void a_proof_counts_for_its_own_debt_only(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	new_epoch(6, 2, 3);
+	new_epoch(7, 1, 2);
+	assert_int_equal(c->rec.nodes[0].debt, 0);
+	assert_true(c->rec.nodes[0].report_due);
+	new_epoch(8, 2, 3);
+	assert_int_equal(c->rec.nodes[0].debt, 8);
+	say(HA_E_FENCED, 2, 1, 6);
+	assert_int_equal(d->owner, 1);
+	say(HA_E_FENCED, 2, 1, 8);
+	assert_int_not_equal(d->owner, 1);
+}
+
+static void a_host_that_owned_nothing_is_no_debt(void **state)
+{
+	(void)state;
+	running_on(1);
+	new_epoch(6, 1, 2);
+	assert_int_equal(c->rec.nodes[2].debt, 0);
+}
+
+static void a_host_that_comes_back_without_its_domain_loses_it(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	uint64_t inc = d->incarnation;
+
+	(void)state;
+	new_epoch(6, 2, 3);
+	new_epoch(7, 1, 2);
+	ha_apply(c, entry(HA_E_REPORT, 1));
+	assert_int_equal(d->phase, HA_STARTING);
+	assert_true(d->incarnation > inc);
+	assert_false(c->rec.nodes[0].report_due);
+}
+
+static void failures_back_off_and_never_give_up(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	about(HA_E_EXITED, 1, d->incarnation, 9);
+	assert_int_equal(d->phase, HA_STARTING); /* at once, elsewhere */
+	assert_int_not_equal(d->owner, 1);
+	about(HA_E_EXITED, d->owner, d->incarnation, 9);
+	assert_int_equal(d->phase, HA_BACKOFF);
+	about(HA_E_RETRY, 2, d->incarnation, 0);
+	assert_int_equal(d->phase, HA_STARTING);
+	about(HA_E_RUNNING, d->owner, d->incarnation, 0);
+	about(HA_E_STABLE, d->owner, d->incarnation, 0);
+	assert_int_equal(d->failures, 0);
+}
+
+static void a_guest_that_powers_off_stays_off(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	about(HA_E_EXITED, 1, d->incarnation, 0);
+	assert_int_equal(d->phase, HA_STOPPED);
+	assert_false(d->wanted);
+}
+
+static void a_second_copy_of_an_entry_changes_nothing(void **state)
+{
+	struct ha_entry *e;
+	uint64_t hash;
+
+	(void)state;
+	running_on(1);
+	e = entry(HA_E_OP, 2);
+	e->op = HA_OP_STOP;
+	strcpy(e->domain, "d0");
+	ha_apply(c, e);
+	hash = ha_record_hash(&c->rec);
+	ha_apply(c, e);
+	assert_int_equal(ha_record_hash(&c->rec), hash);
+}
+
+static void a_member_is_never_fenced(void **state)
+{
+	(void)state;
+	assert_int_equal(op(HA_OP_FENCE, 2), HA_REFUSED);
+	assert_int_equal(op(HA_OP_CONFIRM, 2), HA_REFUSED);
+	assert_int_equal(op(HA_OP_FENCE, 9), HA_NOT_FOUND);
+}
+
+static void a_running_domain_is_not_removed(void **state)
+{
+	(void)state;
+	running_on(1);
+	assert_int_equal(op(HA_OP_REMOVE, 0), HA_REFUSED);
+	assert_int_equal(op(HA_OP_ADD, 0), HA_REFUSED);
+	assert_int_equal(op(HA_OP_START, 2), HA_REFUSED);
+	assert_int_equal(op(HA_OP_START, 0), HA_OK);
+}
+
+#define RULE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RULE(the_highest_priority_wins_then_the_emptiest_then_the_lowest),
+		RULE(a_restricted_group_holds),
+		RULE(nothing_is_placed_on_a_host_with_a_debt_a_report_due_or_in_maintenance),
+		RULE(the_first_of_commit_and_abort_wins),
+		RULE(an_incarnation_is_never_used_twice),
+		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
+		RULE(a_proof_counts_for_its_own_debt_only),
+		RULE(a_host_that_owned_nothing_is_no_debt),
+		RULE(a_host_that_comes_back_without_its_domain_loses_it),
+		RULE(failures_back_off_and_never_give_up),
+		RULE(a_guest_that_powers_off_stays_off),
+		RULE(a_second_copy_of_an_entry_changes_nothing),
+		RULE(a_member_is_never_fenced),
+		RULE(a_running_domain_is_not_removed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

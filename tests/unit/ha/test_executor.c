@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * executor and vmm: real processes (fake_hv.c) behind the real control socket.
+ */
+#include "ha/executor.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define DEADLINE_MS 8000
+
+struct bed {
+	qb_loop_t *loop;
+	char dir[64];
+	struct executor *x;
+	struct executor_conf conf;
+	struct err e;
+	/* the last of each kind of news */
+	int said[8];
+	struct vmm_news last;
+	char listen[64], text[256];
+	int scans;
+	/* what run() waits for */
+	enum vmm_what what;
+	enum vmm_state state;
+	bool want_scan, came;
+};
+
+static void on_news(void *arg, const char *name, uint64_t incarnation, const struct vmm_news *n)
+{
+	struct bed *b = arg;
+
+	b->said[n->what]++;
+	b->last = *n;
+	snprintf(b->text, sizeof(b->text), "%s", n->text);
+	if (n->listen)
+		snprintf(b->listen, sizeof(b->listen), "%s", n->listen);
+	if (!b->want_scan && n->what == b->what &&
+	    (n->what != VMM_SAID_STATE || n->state == b->state)) {
+		b->came = true;
+		qb_loop_stop(b->loop);
+	}
+}
+
+static void on_scanned(void *arg)
+{
+	struct bed *b = arg;
+
+	b->scans++;
+	if (b->want_scan) {
+		b->came = true;
+		qb_loop_stop(b->loop);
+	}
+}
+
+static const struct executor_ops ops = { .news = on_news, .scanned = on_scanned };
+
+static void on_deadline(void *data)
+{
+	qb_loop_stop(((struct bed *)data)->loop);
+}
+
+static void run(struct bed *b)
+{
+	qb_loop_timer_handle t;
+
+	b->came = false;
+	qb_loop_timer_add(b->loop, QB_LOOP_LOW, DEADLINE_MS * QB_TIME_NS_IN_MSEC, b, on_deadline, &t);
+	qb_loop_run(b->loop);
+	qb_loop_timer_del(b->loop, t);
+	b->want_scan = false;
+	assert_true(b->came);
+}
+
+static void wait_for(struct bed *b, enum vmm_what what, enum vmm_state state)
+{
+	b->what = what;
+	b->state = state;
+	run(b);
+}
+
+static void open_executor(struct bed *b)
+{
+	assert_int_equal(executor_open(b->loop, &b->conf, &ops, b, &b->x, &b->e), 0);
+	assert_int_equal(executor_scan(b->x, &b->e), 0);
+	b->want_scan = true;
+	run(b);
+}
+
+static int setup(void **state)
+{
+	struct bed *b = calloc(1, sizeof(*b));
+
+	strcpy(b->dir, "/tmp/drover-executor-XXXXXX");
+	assert_non_null(mkdtemp(b->dir));
+	b->loop = qb_loop_create();
+	b->conf = (struct executor_conf){ .run_dir = b->dir, .state_dir = b->dir,
+		.drover_hv = FAKE_HV, .lease = "/nonexistent", .address = "127.0.0.1" };
+	open_executor(b);
+	*state = b;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct bed *b = *state;
+	char cmd[128];
+	struct vmm *v = b->x ? executor_find(b->x, "web") : NULL;
+
+	if (v)
+		vmm_kill(v);
+	executor_close(b->x);
+	qb_loop_destroy(b->loop);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", b->dir);
+	assert_int_equal(system(cmd), 0);
+	free(b);
+	return 0;
+}
+
+static void start(struct bed *b, const char *text, bool incoming)
+{
+	assert_int_equal(executor_start(b->x, "web", 3, text, strlen(text), incoming, &b->e), 0);
+}
+
+static void a_vmm_that_starts_is_told_as_running_with_its_incarnation(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "name: web\n", false);
+	assert_int_equal(executor_count(b->x), 1);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
+	assert_int_equal(executor_start(b->x, "web", 4, "", 0, false, &b->e), -EEXIST);
+}
+
+static void a_vmm_that_fails_gives_its_exit_code_and_its_last_line(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "fails", false);
+	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_int_equal(b->last.rc, 3);
+	assert_string_equal(b->text, "no such kernel");
+	assert_null(executor_find(b->x, "web"));
+}
+
+static void a_missing_program_is_an_error_of_the_start(void **state)
+{
+	struct bed *b = *state;
+
+	executor_close(b->x);
+	b->conf.drover_hv = "/nonexistent/drover-hv";
+	open_executor(b);
+	assert_int_equal(executor_start(b->x, "web", 1, "", 0, false, &b->e), -ENOENT);
+	assert_non_null(strstr(b->e.text, "/nonexistent/drover-hv"));
+	assert_int_equal(executor_count(b->x), 0);
+}
+
+static void an_incoming_vmm_is_told_with_the_address_it_listens_at(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "name: web\n", true);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_INCOMING);
+	assert_string_equal(b->listen, "tcp:127.0.0.1:4242");
+}
+
+static void a_stop_that_was_asked_for_ends_with_zero(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	vmm_stop(executor_find(b->x, "web"), false, 5000);
+	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_int_equal(b->last.rc, 0);
+}
+
+static void a_deaf_vmm_is_killed_when_its_time_is_over(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "deaf", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	vmm_stop(executor_find(b->x, "web"), true, 0);
+	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_int_equal(b->last.rc, 0);
+}
+
+static void a_vmm_that_is_shot_ends_with_its_signal(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	kill(vmm_pid(executor_find(b->x, "web")), SIGKILL);
+	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_int_equal(b->last.rc, 128 + SIGKILL);
+}
+
+static void a_vmm_outlives_its_supervisor_and_is_adopted(void **state)
+{
+	struct bed *b = *state;
+	pid_t pid;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	executor_close(b->x);
+	memset(b->said, 0, sizeof(b->said));
+	open_executor(b);
+	assert_int_equal(b->said[VMM_SAID_STATE], 1); /* told before the scan was over */
+	assert_int_equal(vmm_pid(executor_find(b->x, "web")), pid);
+	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
+	vmm_stop(executor_find(b->x, "web"), false, 5000);
+	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_int_equal(b->last.rc, 0);
+}
+
+static void a_socket_that_nobody_listens_on_is_removed(void **state)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct bed *b = *state;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	executor_close(b->x);
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/hv/old.sock", b->dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	close(fd);
+	open_executor(b);
+	assert_int_equal(access(sa.sun_path, F_OK), -1);
+	assert_int_equal(executor_count(b->x), 0);
+}
+
+static void a_migration_that_fails_is_told_with_its_reason(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, NULL);
+	wait_for(b, VMM_SAID_MIGRATE_FAILED, 0);
+	assert_string_equal(b->text, "peer is not there");
+	assert_int_equal(b->said[VMM_SAID_PROGRESS], 1);
+	assert_string_equal(json_string_value(json_object_get(executor_migration(b->x, "web"), "phase")),
+			    "failed");
+}
+
+static void a_question_is_handed_on_and_its_answer_given(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "asks", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, NULL);
+	wait_for(b, VMM_SAID_ASK_ABORT, 0);
+	assert_int_equal(b->last.incarnation, 4);
+	/* the source wins: the cluster names 3, the VMM knows the question by 4 */
+	vmm_decide(executor_find(b->x, "web"), false, 3);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_vmm_that_starts_is_told_as_running_with_its_incarnation),
+		T(a_vmm_that_fails_gives_its_exit_code_and_its_last_line),
+		T(a_missing_program_is_an_error_of_the_start),
+		T(an_incoming_vmm_is_told_with_the_address_it_listens_at),
+		T(a_stop_that_was_asked_for_ends_with_zero),
+		T(a_deaf_vmm_is_killed_when_its_time_is_over),
+		T(a_vmm_that_is_shot_ends_with_its_signal),
+		T(a_vmm_outlives_its_supervisor_and_is_adopted),
+		T(a_socket_that_nobody_listens_on_is_removed),
+		T(a_migration_that_fails_is_told_with_its_reason),
+		T(a_question_is_handed_on_and_its_answer_given),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
