@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * console - the serial port of a domain that runs on this host.
+ *
+ * Bytes go both ways between the terminal (raw) and the VMM's console socket.
+ * Escape: ^] as in virsh and telnet.
+ */
+#include "cmd/drover/drover.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define ESCAPE 0x1d     /* ^] */
+
+static int console_connect(const char *path, int *out)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return say_error(EXIT_ERROR, "%s: socket path too long", path);
+	strcpy(sa.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		if (fd >= 0)
+			close(fd);
+		return say_error(EXIT_ERROR, "console %s: %s", path, strerror(errno));
+	}
+	*out = fd;
+	return EXIT_OK;
+}
+
+static int write_all(int fd, const char *buf, ssize_t len)
+{
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, buf, (size_t)len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buf += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* Return: true to go on. */
+static bool from_terminal(int fd, bool *eof)
+{
+	char buf[512], *esc;
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+
+	if (n <= 0) {
+		*eof = true; /* input ended: go on showing */
+		return true;
+	}
+	esc = memchr(buf, ESCAPE, (size_t)n);
+	if (esc)
+		n = esc - buf;
+	return write_all(fd, buf, n) == 0 && !esc;
+}
+
+static bool from_domain(int fd)
+{
+	char buf[4096];
+	ssize_t n = read(fd, buf, sizeof(buf));
+
+	return n > 0 && write_all(STDOUT_FILENO, buf, n) == 0;
+}
+
+static void console_run(int fd)
+{
+	struct pollfd p[2] = { { .fd = fd, .events = POLLIN },
+			       { .fd = STDIN_FILENO, .events = POLLIN } };
+	bool go = true, eof = false;
+
+	while (go) {
+		p[1].fd = eof ? -1 : STDIN_FILENO;
+		if (poll(p, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return;
+		}
+		if (p[0].revents)
+			go = from_domain(fd);
+		if (go && p[1].revents)
+			go = from_terminal(fd, &eof);
+	}
+}
+
+int verb_console(struct drover *d)
+{
+	struct termios old, raw;
+	bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &old) == 0;
+	json_t *o, *vmm;
+	int fd = -1, code;
+
+	code = domain_get(d, d->argv[0], &o);
+	if (code)
+		return code;
+	vmm = json_object_get(o, "vmm");
+	if (!vmm) {
+		code = *str_of(o, "node") ?
+			say_error(EXIT_REFUSED, "domain '%s' runs on %s: use drover console there",
+				  d->argv[0], str_of(o, "node")) :
+			say_error(EXIT_REFUSED, "domain '%s' is %s", d->argv[0], str_of(o, "state"));
+		json_decref(o);
+		return code;
+	}
+	code = console_connect(str_of(vmm, "console"), &fd);
+	json_decref(o);
+	if (code)
+		return code;
+	if (tty) {
+		fprintf(stderr, "connected to '%s', escape is ^]\n", d->argv[0]);
+		raw = old;
+		cfmakeraw(&raw);
+		tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+	}
+	console_run(fd);
+	if (tty) {
+		tcsetattr(STDIN_FILENO, TCSANOW, &old);
+		fputc('\n', stderr);
+	}
+	close(fd);
+	return EXIT_OK;
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * domain - verbs about one domain: list, show, start, stop, remove, cancel, clear.
+ */
+#include "cmd/drover/drover.h"
+
+#include "base/clock.h"
+#include "conf/domain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WAIT_POLL_MS 50
+#define DEFAULT_TIMEOUT_S 60
+#define CONF_MAX 8192           /* what the cluster's record holds of one domain */
+
+int domain_get(struct drover *d, const char *name, json_t **out)
+{
+	struct err e = { 0 };
+	char path[160];
+	int code;
+
+	snprintf(path, sizeof(path), "domains/%.100s", name);
+	code = http_request(d->http, "GET", path, NULL, 0, out, &e);
+	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+int domain_post(struct drover *d, const char *base, const char *name, const char *verb,
+		json_t *body)
+{
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	struct err e = { 0 };
+	char path[256];
+	int code;
+
+	snprintf(path, sizeof(path), "%s/%.100s%s%s", base, name, *verb ? "/" : "", verb);
+	code = http_request(d->http, "POST", path, text, text ? strlen(text) : 0, NULL, &e);
+	json_decref(body);
+	free(text);
+	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+static int domain_delete(struct drover *d, const char *base, const char *name)
+{
+	struct err e = { 0 };
+	char path[160];
+	int code;
+
+	snprintf(path, sizeof(path), "%s/%.100s", base, name);
+	code = http_request(d->http, "DELETE", path, NULL, 0, NULL, &e);
+	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+/* "failed (3): kernel: /x: No such file or directory": the VMM's exit code is ours too. */
+static int failed(const char *name, const char *reason)
+{
+	int code = EXIT_ERROR;
+
+	if (sscanf(reason, "failed (%d)", &code) != 1 || code < EXIT_ERROR || code > EXIT_REFUSED)
+		code = EXIT_ERROR;
+	return say_error(code, "%s: %s", name, *reason ? reason : "it was stopped");
+}
+
+int domain_wait(struct drover *d, const char *name, const char *phase, uint32_t timeout_s)
+{
+	uint64_t until = clock_ms() + (timeout_s ? timeout_s : DEFAULT_TIMEOUT_S) * 1000ull;
+	const char *now;
+	json_t *o;
+	int code;
+
+	for (;;) {
+		code = domain_get(d, name, &o);
+		if (code)
+			return code;
+		now = str_of(o, "phase");
+		if (strcmp(now, phase) == 0)
+			break;
+		/* Protected domains are tried again later, others are not: both have failed now. */
+		if (strcmp(now, "backoff") == 0 ||
+		    (strcmp(now, "stopped") == 0 && !json_is_true(json_object_get(o, "wanted"))))
+			code = failed(name, str_of(o, "reason"));
+		else if (clock_ms() >= until)
+			code = say_error(EXIT_TIMEOUT, "%s is still %s%s%s", name, now,
+					 *str_of(o, "why") ? ": " : "", str_of(o, "why"));
+		json_decref(o);
+		if (code)
+			return code;
+		usleep(WAIT_POLL_MS * 1000);
+	}
+	json_decref(o);
+	return EXIT_OK;
+}
+
+bool looks_like_file(const char *arg)
+{
+	const char *dot = strrchr(arg, '.');
+
+	return strchr(arg, '/') || strcmp(arg, "-") == 0 ||
+	       (dot && (strcasecmp(dot, ".yaml") == 0 || strcasecmp(dot, ".yml") == 0));
+}
+
+static int read_file(const char *file, char *buf, size_t size, size_t *len)
+{
+	FILE *f = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
+	struct stat st;
+
+	if (!f)
+		return say_error(errno == ENOENT ? EXIT_NOTFOUND : EXIT_ERROR, "%s: %s", file,
+				 strerror(errno));
+	if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode)) {
+		fclose(f);
+		return say_error(EXIT_USAGE, "%s: is a directory", file);
+	}
+	*len = fread(buf, 1, size, f);
+	if (f != stdin)
+		fclose(f);
+	if (*len == size)
+		return say_error(EXIT_USAGE, "%s: longer than %zu bytes", file, size - 1);
+	return EXIT_OK;
+}
+
+int domain_add_file(struct drover *d, const char *file, bool start, char *name)
+{
+	struct domain_conf *conf;
+	struct err e = { 0 };
+	char buf[CONF_MAX + 1];
+	size_t len;
+	int code;
+
+	code = read_file(file, buf, sizeof(buf), &len);
+	if (code)
+		return code;
+	/* Parsed here too: the error then names the file and the line. */
+	if (domain_conf_parse(file, buf, len, &conf, &e) < 0)
+		return say_error(EXIT_USAGE, "%s", e.text);
+	snprintf(name, 64, "%s", conf->name);
+	domain_conf_free(conf);
+	code = http_request(d->http, "POST", start ? "domains?start=true" : "domains", buf, len, NULL,
+			    &e);
+	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+int verb_list(struct drover *d)
+{
+	static const char *const heads[] = { "NAME", "STATE", "NODE", "MEMORY", "VCPUS", "HA", "WHY" };
+	char size[32], vcpus[16];
+	struct err e = { 0 };
+	struct table *t;
+	json_t *list, *o;
+	size_t i;
+	int code = http_request(d->http, "GET", "domains", NULL, 0, &list, &e);
+
+	if (code)
+		return say_error(code, "%s", e.text);
+	if (d->opt.json) {
+		print_json(list);
+	} else {
+		t = table_make(7, heads);
+		json_array_foreach(list, i, o) {
+			snprintf(vcpus, sizeof(vcpus), "%.0f", num_of(o, "vcpus"));
+			table_row(t, (const char *const[]){
+				str_of(o, "name"), str_of(o, "state"), str_of(o, "node"),
+				format_size(num_of(o, "memory"), size), vcpus,
+				bool_of(o, "ha") ? *str_of(o, "group") ? str_of(o, "group") : "yes" : "no",
+				str_of(o, "why") });
+		}
+		table_print(t, stdout);
+	}
+	json_decref(list);
+	return EXIT_OK;
+}
+
+static void show_line(const char *key, const char *value)
+{
+	if (*value)
+		printf("%-13s %s\n", key, value);
+}
+
+static void show_number(const char *key, double value)
+{
+	printf("%-13s %.0f\n", key, value);
+}
+
+int verb_show(struct drover *d)
+{
+	char buf[32];
+	json_t *o, *vmm;
+	int code = domain_get(d, d->argv[0], &o);
+
+	if (code)
+		return code;
+	if (d->opt.json) {
+		print_json(o);
+		json_decref(o);
+		return EXIT_OK;
+	}
+	vmm = json_object_get(o, "vmm");
+	show_line("Name:", str_of(o, "name"));
+	show_line("UUID:", str_of(o, "uuid"));
+	show_line("State:", str_of(o, "state"));
+	show_line("Why:", str_of(o, "why"));
+	show_line("Reason:", str_of(o, "reason"));
+	show_line("Node:", str_of(o, "node"));
+	show_line("Target:", str_of(o, "target"));
+	show_line("Memory:", format_size(num_of(o, "memory"), buf));
+	show_number("vCPUs:", num_of(o, "vcpus"));
+	show_line("HA:", bool_of(o, "ha") ? "yes" : "no");
+	show_line("Group:", str_of(o, "group"));
+	show_number("Incarnation:", num_of(o, "incarnation"));
+	show_number("Moves:", num_of(o, "moves"));
+	show_number("Failures:", num_of(o, "failures"));
+	if (vmm) {
+		show_number("PID:", num_of(vmm, "pid"));
+		show_line("Console:", str_of(vmm, "console"));
+	}
+	json_decref(o);
+	return EXIT_OK;
+}
+
+int verb_start(struct drover *d)
+{
+	json_t *body = json_object();
+	char name[64], node[80] = "";
+	json_t *o;
+	int code;
+
+	if (looks_like_file(d->argv[0])) {
+		json_decref(body);
+		code = domain_add_file(d, d->argv[0], true, name);
+	} else {
+		snprintf(name, sizeof(name), "%s", d->argv[0]);
+		if (d->opt.node)
+			json_object_set_new(body, "node", json_string(d->opt.node));
+		code = domain_post(d, "domains", name, "start", body);
+	}
+	if (code)
+		return code;
+	if (d->opt.no_wait)
+		return done(d, "domain '%s' is being started", name);
+	code = domain_wait(d, name, "running", d->opt.timeout_s);
+	if (code)
+		return code;
+	if (domain_get(d, name, &o) == EXIT_OK) {
+		snprintf(node, sizeof(node), " on %s", str_of(o, "node"));
+		json_decref(o);
+	}
+	return done(d, "domain '%s' started%s", name, node);
+}
+
+int verb_stop(struct drover *d)
+{
+	const char *name = d->argv[0];
+	int code = domain_post(d, "domains", name, "stop", json_pack("{s:b}", "force",
+							       (int)d->opt.force));
+
+	if (code)
+		return code;
+	if (d->opt.no_wait)
+		return done(d, "domain '%s' is being stopped", name);
+	code = domain_wait(d, name, "stopped", d->opt.timeout_s);
+	return code ? code : done(d, "domain '%s' stopped", name);
+}
+
+int verb_remove(struct drover *d)
+{
+	int code = domain_delete(d, "domains", d->argv[0]);
+
+	return code ? code : done(d, "domain '%s' removed", d->argv[0]);
+}
+
+int verb_cancel(struct drover *d)
+{
+	int code = domain_post(d, "domains", d->argv[0], "cancel", NULL);
+
+	return code ? code : done(d, "migration of domain '%s' cancelled", d->argv[0]);
+}
+
+int verb_clear(struct drover *d)
+{
+	int code = domain_post(d, "domains", d->argv[0], "clear", NULL);
+
+	return code ? code : done(d, "failures of domain '%s' forgotten", d->argv[0]);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ha - verbs about protection: what is restarted elsewhere, where, and when.
+ */
+#include "cmd/drover/drover.h"
+
+#include "conf/domain.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static int get(struct drover *d, const char *path, json_t **out)
+{
+	struct err e = { 0 };
+	int code = http_request(d->http, "GET", path, NULL, 0, out, &e);
+
+	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+int verb_ha_add(struct drover *d)
+{
+	json_t *body = json_object();
+	char name[64];
+	int code = EXIT_OK;
+
+	if (looks_like_file(d->argv[0]))
+		code = domain_add_file(d, d->argv[0], true, name);
+	else
+		snprintf(name, sizeof(name), "%s", d->argv[0]);
+	if (code) {
+		json_decref(body);
+		return code;
+	}
+	if (d->opt.group)
+		json_object_set_new(body, "group", json_string(d->opt.group));
+	if (d->opt.max_restart >= 0)
+		json_object_set_new(body, "max_restart", json_integer(d->opt.max_restart));
+	code = domain_post(d, "ha/domains", name, "", body);
+	return code ? code : done(d, "domain '%s' is protected", name);
+}
+
+int verb_ha_remove(struct drover *d)
+{
+	struct err e = { 0 };
+	char path[128];
+	int code;
+
+	snprintf(path, sizeof(path), "ha/domains/%.64s", d->argv[0]);
+	code = http_request(d->http, "DELETE", path, NULL, 0, NULL, &e);
+	if (code)
+		return say_error(code, "%s", e.text);
+	return done(d, "domain '%s' is no longer protected", d->argv[0]);
+}
+
+/* ha-manager's format: quorum, then hosts, then services. */
+static void print_status(struct drover *d, json_t *st, json_t *nodes, json_t *domains)
+{
+	char lease[32];
+	json_t *o;
+	size_t i;
+
+	printf("quorum %s (epoch %.0f, %s, lease %s)\n", bool_of(st, "quorate") ? "OK" : "lost",
+	       num_of(st, "epoch"), str_of(st, "standing"), format_ms(num_of(st, "lease_ms"), lease));
+	json_array_foreach(nodes, i, o) {
+		printf("node %s (%s, %.0f domain%s)\n", str_of(o, "name"), str_of(o, "state"),
+		       num_of(o, "domains"), num_of(o, "domains") == 1 ? "" : "s");
+		if (d->opt.why && *str_of(o, "why"))
+			printf("    %s\n", str_of(o, "why"));
+	}
+	json_array_foreach(domains, i, o) {
+		if (!bool_of(o, "ha"))
+			continue;
+		printf("domain %s (%s, %s%s%s)\n", str_of(o, "name"),
+		       *str_of(o, "node") ? str_of(o, "node") : "no node", str_of(o, "state"),
+		       *str_of(o, "group") ? ", group " : "", str_of(o, "group"));
+		if (d->opt.why && *str_of(o, "why"))
+			printf("    waits for: %s\n", str_of(o, "why"));
+		if (d->opt.why && *str_of(o, "reason"))
+			printf("    last: %s\n", str_of(o, "reason"));
+	}
+}
+
+int verb_ha_status(struct drover *d)
+{
+	json_t *st = NULL, *nodes = NULL, *domains = NULL, *all;
+	int code = get(d, "status", &st);
+
+	if (!code)
+		code = get(d, "nodes", &nodes);
+	if (!code)
+		code = get(d, "domains", &domains);
+	if (!code && d->opt.json) {
+		all = json_pack("{s:O, s:O, s:O}", "status", st, "nodes", nodes, "domains", domains);
+		print_json(all);
+		json_decref(all);
+	} else if (!code) {
+		print_status(d, st, nodes, domains);
+	}
+	json_decref(st);
+	json_decref(nodes);
+	json_decref(domains);
+	return code;
+}
+
+int verb_ha_timings(struct drover *d)
+{
+	json_t *o;
+	int code = get(d, "timings", &o);
+
+	if (code)
+		return code;
+	if (d->opt.json)
+		print_json(o);
+	else
+		fputs(str_of(o, "text"), stdout);
+	json_decref(o);
+	return EXIT_OK;
+}
+
+static void history_line(json_t *o)
+{
+	json_int_t ms = json_integer_value(json_object_get(o, "time_ms"));
+	time_t t = (time_t)(ms / 1000);
+	char when[32] = "";
+	struct tm tm;
+
+	if (localtime_r(&t, &tm))
+		strftime(when, sizeof(when), "%F %T", &tm);
+	printf("%s.%03d  %-7s  %s\n", when, (int)(ms % 1000),
+	       str_of(o, "level"), str_of(o, "text"));
+}
+
+int verb_ha_history(struct drover *d)
+{
+	json_int_t after = 0;
+	json_t *list, *o;
+	char path[64];
+	size_t i;
+	int code;
+
+	do {
+		snprintf(path, sizeof(path), "history?after=%lld", (long long)after);
+		code = get(d, path, &list);
+		if (code)
+			return code;
+		json_array_foreach(list, i, o) {
+			after = json_integer_value(json_object_get(o, "seq"));
+			if (!d->opt.json)
+				history_line(o);
+			else if (d->opt.follow)
+				json_dumpf(o, stdout, JSON_COMPACT), putchar('\n');
+		}
+		if (d->opt.json && !d->opt.follow)
+			print_json(list);
+		json_decref(list);
+		fflush(stdout);
+		if (d->opt.follow)
+			usleep(500000);
+	} while (d->opt.follow);
+	return EXIT_OK;
+}
+
+/* ------------------------------------------------------------------ groups */
+
+/* "n1:20,n2:10,n3" */
+static int parse_hosts(const char *text, json_t *hosts)
+{
+	char copy[2048], *save, *word, *colon, *end;
+	long prio;
+
+	if (strlen(text) >= sizeof(copy))
+		return say_error(EXIT_USAGE, "list of hosts: longer than %zu bytes", sizeof(copy) - 1);
+	strcpy(copy, text);
+	for (word = strtok_r(copy, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+		prio = 0;
+		colon = strchr(word, ':');
+		if (colon) {
+			*colon = '\0';
+			prio = strtol(colon + 1, &end, 10);
+			if (end == colon + 1 || *end)
+				return say_error(EXIT_USAGE, "%s:%s: expected host:priority, such as n1:10",
+						 word, colon + 1);
+		}
+		json_array_append_new(hosts, json_pack("{s:s, s:I}", "node", word, "priority",
+						       (json_int_t)prio));
+	}
+	return EXIT_OK;
+}
+
+int verb_ha_group_add(struct drover *d)
+{
+	json_t *hosts = json_array(), *body;
+	int code = parse_hosts(d->argv[1], hosts);
+
+	if (code) {
+		json_decref(hosts);
+		return code;
+	}
+	body = json_pack("{s:o, s:b}", "hosts", hosts, "restricted", (int)d->opt.restricted);
+	code = domain_post(d, "ha/groups", d->argv[0], "", body);
+	return code ? code : done(d, "group '%s' set", d->argv[0]);
+}
+
+int verb_ha_group_remove(struct drover *d)
+{
+	struct err e = { 0 };
+	char path[128];
+	int code;
+
+	snprintf(path, sizeof(path), "ha/groups/%.64s", d->argv[0]);
+	code = http_request(d->http, "DELETE", path, NULL, 0, NULL, &e);
+	return code ? say_error(code, "%s", e.text) : done(d, "group '%s' removed", d->argv[0]);
+}
+
+int verb_ha_group_list(struct drover *d)
+{
+	static const char *const heads[] = { "NAME", "RESTRICTED", "HOSTS" };
+	char hosts[1024];
+	struct table *t;
+	json_t *list, *g, *h;
+	size_t i, k, n;
+	int code = get(d, "ha/groups", &list);
+
+	if (code)
+		return code;
+	if (d->opt.json) {
+		print_json(list);
+		json_decref(list);
+		return EXIT_OK;
+	}
+	t = table_make(3, heads);
+	json_array_foreach(list, i, g) {
+		hosts[0] = '\0';
+		n = 0;
+		json_array_foreach(json_object_get(g, "hosts"), k, h)
+			if (n + 90 < sizeof(hosts))
+				n += (size_t)snprintf(hosts + n, sizeof(hosts) - n, "%s%s:%.0f", k ? "," : "",
+						      str_of(h, "node"), num_of(h, "priority"));
+		table_row(t, (const char *const[]){ str_of(g, "name"),
+			  bool_of(g, "restricted") ? "yes" : "no", hosts });
+	}
+	table_print(t, stdout);
+	json_decref(list);
+	return EXIT_OK;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * drover - the command line of Drover (docs/drover.1).
+ *
+ * One table of verbs gives the words, what may follow them, which options they
+ * take and one line of help; parsing and help walk the same table, so they
+ * cannot drift.
+ */
+#include "cmd/drover/drover.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_SOCKET "/run/drover/droverd.sock"
+#define REQUEST_TIMEOUT_S 35    /* a little more than droverd itself waits for the cluster */
+
+enum {
+	TAKES_FORCE = 1, TAKES_YES = 2, TAKES_WAIT = 4, TAKES_WHY = 8, TAKES_RESTRICTED = 16,
+	TAKES_FOLLOW = 32, TAKES_GROUP = 64, TAKES_NODE = 128, TAKES_MAX_RESTART = 256,
+};
+
+struct verb {
+	const char *words;
+	const char *args;
+	int min, max;
+	unsigned int takes;
+	verb_fn fn;
+	const char *help;
+};
+
+static const struct verb verbs[] = {
+	{ "list", "", 0, 0, 0, verb_list, "all domains: state, host, size" },
+	{ "show", "NAME", 1, 1, 0, verb_show, "everything about one domain" },
+	{ "start", "NAME|FILE", 1, 1, TAKES_WAIT | TAKES_NODE, verb_start,
+	  "start a domain; with a FILE, take it in first" },
+	{ "stop", "NAME", 1, 1, TAKES_FORCE | TAKES_WAIT, verb_stop,
+	  "shut a domain down; --force ends it at once" },
+	{ "console", "NAME", 1, 1, 0, verb_console, "serial port of a domain of this host, ^] leaves" },
+	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT, verb_migrate, "move a running domain, live" },
+	{ "cancel", "NAME", 1, 1, 0, verb_cancel, "stop a migration that was not decided yet" },
+	{ "clear", "NAME", 1, 1, 0, verb_clear, "forget failures, try again at once" },
+	{ "remove", "NAME", 1, 1, 0, verb_remove, "forget a stopped domain" },
+	{ "status", "", 0, 0, 0, verb_status, "this host and the cluster in a few lines" },
+	{ "ha add", "NAME|FILE", 1, 1, TAKES_GROUP | TAKES_MAX_RESTART, verb_ha_add,
+	  "protect a domain: restart it elsewhere when its host dies" },
+	{ "ha remove", "NAME", 1, 1, 0, verb_ha_remove, "no longer protect it" },
+	{ "ha status", "", 0, 0, TAKES_WHY, verb_ha_status, "quorum, hosts, protected domains" },
+	{ "ha timings", "", 0, 0, 0, verb_ha_timings, "every time the cluster uses, and why" },
+	{ "ha history", "", 0, 0, TAKES_FOLLOW, verb_ha_history, "what happened, as this host saw it" },
+	{ "ha group add", "NAME HOST:PRIO,...", 2, 2, TAKES_RESTRICTED, verb_ha_group_add,
+	  "set a group of hosts; higher priority is preferred" },
+	{ "ha group remove", "NAME", 1, 1, 0, verb_ha_group_remove, "remove a group" },
+	{ "ha group list", "", 0, 0, 0, verb_ha_group_list, "all groups" },
+	{ "node status", "", 0, 0, 0, verb_node_status, "all hosts" },
+	{ "node maintenance", "NODE on|off", 2, 2, 0, verb_node_maintenance,
+	  "place nothing on a host" },
+	{ "fence", "NODE", 1, 1, TAKES_YES, verb_fence, "cut a host's power" },
+	{ "confirm", "NODE", 1, 1, TAKES_YES, verb_confirm,
+	  "say that a host is off, when no device can" },
+};
+
+static const struct { unsigned int bit; const char *text; } option_help[] = {
+	{ TAKES_FORCE, "      --force           end it at once, without asking the guest\n" },
+	{ TAKES_YES, "      --yes             do not ask\n" },
+	{ TAKES_WAIT, "      --wait            wait for the outcome (default)\n"
+		      "      --no-wait         return when the cluster has taken the command\n"
+		      "      --timeout SECONDS how long to wait\n" },
+	{ TAKES_WHY, "      --why             what each one waits for\n" },
+	{ TAKES_RESTRICTED, "      --restricted      only these hosts, rather than these first\n" },
+	{ TAKES_FOLLOW, "      --follow          go on with what happens next\n" },
+	{ TAKES_GROUP, "      --group NAME      hosts it may run on\n" },
+	{ TAKES_NODE, "      --node NODE       start it there\n" },
+	{ TAKES_MAX_RESTART, "      --max-restart N   failures in a row before it rests (0..100)\n" },
+};
+
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+int say_error(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("drover: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return code;
+}
+
+int done(struct drover *d, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+	json_t *o;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (d->opt.json) {
+		o = json_pack("{s:i, s:s}", "code", 0, "text", text);
+		print_json(o);
+		json_decref(o);
+	} else {
+		puts(text);
+	}
+	return EXIT_OK;
+}
+
+static void print_usage(FILE *to)
+{
+	size_t i;
+
+	fputs("usage: drover [-o json] [--socket PATH] VERB ...\n\n", to);
+	for (i = 0; i < N_VERBS; i++)
+		fprintf(to, "  %-17s %-19s %s\n", verbs[i].words, verbs[i].args, verbs[i].help);
+	fputs("  version                               print the version\n"
+	      "  help              [VERB]              this, or more about one verb\n", to);
+}
+
+/* How many of @argv's words are @v's, 0 when it is another verb. */
+static int words_match(const char *words, int argc, char **argv)
+{
+	int n = 0;
+	size_t len;
+
+	for (;;) {
+		len = strcspn(words, " ");
+		if (n >= argc || strlen(argv[n]) != len || strncmp(argv[n], words, len) != 0)
+			return 0;
+		n++;
+		if (!words[len])
+			return n;
+		words += len + 1;
+	}
+}
+
+static const struct verb *find_verb(int argc, char **argv, int *used)
+{
+	const struct verb *best = NULL;
+	size_t i;
+	int n;
+
+	*used = 0;
+	for (i = 0; i < N_VERBS; i++) {
+		n = words_match(verbs[i].words, argc, argv);
+		if (n > *used) {
+			*used = n;
+			best = &verbs[i];
+		}
+	}
+	return best;
+}
+
+static int help(int argc, char **argv)
+{
+	size_t i;
+	int used;
+	const struct verb *v = find_verb(argc, argv, &used);
+
+	if (argc == 0) {
+		print_usage(stdout);
+		return EXIT_OK;
+	}
+	if (!v) {
+		/* "help ha": all verbs that begin so */
+		for (i = 0; i < N_VERBS; i++)
+			if (strncmp(verbs[i].words, argv[0], strlen(argv[0])) == 0 &&
+			    verbs[i].words[strlen(argv[0])] == ' ') {
+				printf("  %-17s %-19s %s\n", verbs[i].words, verbs[i].args, verbs[i].help);
+				used = 1;
+			}
+		return used ? EXIT_OK : say_error(EXIT_USAGE, "no verb '%s'; 'drover help' lists them",
+						  argv[0]);
+	}
+	printf("usage: drover %s %s\n%s\n", v->words, v->args, v->help);
+	for (i = 0; i < sizeof(option_help) / sizeof(option_help[0]); i++)
+		if (v->takes & option_help[i].bit)
+			fputs(option_help[i].text, stdout);
+	fputs("  -o, --output json     for programs\n", stdout);
+	return EXIT_OK;
+}
+
+enum { OPT_SOCKET = 256, OPT_FORCE, OPT_YES, OPT_WAIT, OPT_NO_WAIT, OPT_TIMEOUT, OPT_WHY,
+	OPT_RESTRICTED, OPT_FOLLOW, OPT_GROUP, OPT_NODE, OPT_MAX_RESTART, OPT_VERSION };
+
+static const struct option long_options[] = {
+	{ "output", required_argument, NULL, 'o' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "yes", no_argument, NULL, OPT_YES },
+	{ "wait", no_argument, NULL, OPT_WAIT },
+	{ "no-wait", no_argument, NULL, OPT_NO_WAIT },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "why", no_argument, NULL, OPT_WHY },
+	{ "restricted", no_argument, NULL, OPT_RESTRICTED },
+	{ "follow", no_argument, NULL, OPT_FOLLOW },
+	{ "group", required_argument, NULL, OPT_GROUP },
+	{ "node", required_argument, NULL, OPT_NODE },
+	{ "max-restart", required_argument, NULL, OPT_MAX_RESTART },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int take_number(const char *what, const char *text, long max, long *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtol(text, &end, 10);
+	if (errno || end == text || *end || *out < 0 || *out > max)
+		return say_error(EXIT_USAGE, "%s %s: expected 0 to %ld", what, text, max);
+	return EXIT_OK;
+}
+
+struct parsed {
+	unsigned int given;      /* TAKES_... */
+	bool help, version;
+};
+
+static int take_option(int c, struct options *o, struct parsed *p)
+{
+	long n;
+
+	switch (c) {
+	case 'o':
+		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "table") != 0)
+			return say_error(EXIT_USAGE, "-o %s: expected json or table", optarg);
+		o->json = strcmp(optarg, "json") == 0;
+		return EXIT_OK;
+	case 'h':
+		p->help = true;
+		return EXIT_OK;
+	case OPT_VERSION:
+		p->version = true;
+		return EXIT_OK;
+	case OPT_SOCKET:
+		o->socket = optarg;
+		return EXIT_OK;
+	case OPT_FORCE:
+		o->force = true;
+		p->given |= TAKES_FORCE;
+		return EXIT_OK;
+	case OPT_YES:
+		o->yes = true;
+		p->given |= TAKES_YES;
+		return EXIT_OK;
+	case OPT_WAIT:
+	case OPT_NO_WAIT:
+		o->no_wait = c == OPT_NO_WAIT;
+		p->given |= TAKES_WAIT;
+		return EXIT_OK;
+	case OPT_TIMEOUT:
+		if (take_number("--timeout", optarg, 86400, &n))
+			return EXIT_USAGE;
+		o->timeout_s = (uint32_t)n;
+		p->given |= TAKES_WAIT;
+		return EXIT_OK;
+	case OPT_WHY:
+		o->why = true;
+		p->given |= TAKES_WHY;
+		return EXIT_OK;
+	case OPT_RESTRICTED:
+		o->restricted = true;
+		p->given |= TAKES_RESTRICTED;
+		return EXIT_OK;
+	case OPT_FOLLOW:
+		o->follow = true;
+		p->given |= TAKES_FOLLOW;
+		return EXIT_OK;
+	case OPT_GROUP:
+		o->group = optarg;
+		p->given |= TAKES_GROUP;
+		return EXIT_OK;
+	case OPT_NODE:
+		o->node = optarg;
+		p->given |= TAKES_NODE;
+		return EXIT_OK;
+	case OPT_MAX_RESTART:
+		if (take_number("--max-restart", optarg, 100, &n))
+			return EXIT_USAGE;
+		o->max_restart = (int)n;
+		p->given |= TAKES_MAX_RESTART;
+		return EXIT_OK;
+	default: /* getopt has said what is wrong */
+		return EXIT_USAGE;
+	}
+}
+
+static int run_verb(struct drover *d, unsigned int given)
+{
+	const struct verb *v;
+	int used, code;
+
+	v = find_verb(d->argc, d->argv, &used);
+	if (!v)
+		return say_error(EXIT_USAGE, "no verb '%s'; 'drover help' lists them", d->argv[0]);
+	if (given & ~v->takes)
+		return say_error(EXIT_USAGE, "%s does not take one of these options; see 'drover help %s'",
+				 v->words, v->words);
+	d->argc -= used;
+	d->argv += used;
+	if (d->argc < v->min || d->argc > v->max)
+		return say_error(EXIT_USAGE, "usage: drover %s %s", v->words, v->args);
+	d->http = http_open(d->opt.socket, REQUEST_TIMEOUT_S);
+	if (!d->http)
+		return say_error(EXIT_ERROR, "out of memory");
+	code = v->fn(d);
+	http_close(d->http);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct drover d = { .opt = { .socket = DEFAULT_SOCKET, .max_restart = -1 } };
+	struct parsed p = { 0 };
+	const char *env = getenv("DROVER_SOCKET");
+	int c, code;
+
+	if (env && *env)
+		d.opt.socket = env;
+	while ((c = getopt_long(argc, argv, "o:h", long_options, NULL)) != -1) {
+		code = take_option(c, &d.opt, &p);
+		if (code)
+			return code;
+	}
+	d.argc = argc - optind;
+	d.argv = argv + optind;
+	if (p.version || (d.argc > 0 && strcmp(d.argv[0], "version") == 0)) {
+		puts("drover " DROVER_VERSION);
+		return EXIT_OK;
+	}
+	if (d.argc > 0 && strcmp(d.argv[0], "help") == 0)
+		return help(d.argc - 1, d.argv + 1);
+	if (p.help)
+		return help(d.argc, d.argv);
+	if (d.argc == 0) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	return run_verb(&d, p.given);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * node - verbs about hosts: status, node ..., fence, confirm.
+ */
+#include "cmd/drover/drover.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int verb_status(struct drover *d)
+{
+	char lease[32];
+	struct err e = { 0 };
+	json_t *o;
+	int code = http_request(d->http, "GET", "status", NULL, 0, &o, &e);
+
+	if (code)
+		return say_error(code, "%s", e.text);
+	if (d->opt.json) {
+		print_json(o);
+	} else {
+		printf("Host:      %s (id %.0f)\n", str_of(o, "node"), num_of(o, "id"));
+		printf("Version:   %s\n", str_of(o, "version"));
+		printf("Corosync:  %s\n", bool_of(o, "corosync") ? "connected" : "not reachable");
+		printf("Quorum:    %s\n", bool_of(o, "quorate") ? "yes" : "no");
+		printf("Cluster:   %s, epoch %.0f, entry %.0f\n", str_of(o, "standing"),
+		       num_of(o, "epoch"), num_of(o, "committed"));
+		printf("Lease:     %s\n", num_of(o, "lease_ms") > 0 ?
+		       format_ms(num_of(o, "lease_ms"), lease) : "none, domains here are paused");
+		printf("Hosts:     %.0f\n", num_of(o, "nodes"));
+		printf("Domains:   %.0f, %.0f on this host\n", num_of(o, "domains"), num_of(o, "vmms"));
+	}
+	json_decref(o);
+	return EXIT_OK;
+}
+
+int verb_node_status(struct drover *d)
+{
+	static const char *const heads[] = { "NAME", "ID", "STATE", "VOTES", "DOMAINS", "HEARD", "WHY" };
+	char id[16], votes[16], domains[16], heard[48], buf[32];
+	struct err e = { 0 };
+	struct table *t;
+	json_t *list, *o;
+	size_t i;
+	int code = http_request(d->http, "GET", "nodes", NULL, 0, &list, &e);
+
+	if (code)
+		return say_error(code, "%s", e.text);
+	if (d->opt.json) {
+		print_json(list);
+		json_decref(list);
+		return EXIT_OK;
+	}
+	t = table_make(7, heads);
+	json_array_foreach(list, i, o) {
+		snprintf(id, sizeof(id), "%.0f", num_of(o, "id"));
+		snprintf(votes, sizeof(votes), "%.0f", num_of(o, "votes"));
+		snprintf(domains, sizeof(domains), "%.0f", num_of(o, "domains"));
+		snprintf(heard, sizeof(heard), "%s ago", format_ms(num_of(o, "heard_ms_ago"), buf));
+		table_row(t, (const char *const[]){ str_of(o, "name"), id, str_of(o, "state"), votes,
+			  domains, json_is_number(json_object_get(o, "heard_ms_ago")) ? heard : "never",
+			  str_of(o, "why") });
+	}
+	table_print(t, stdout);
+	json_decref(list);
+	return EXIT_OK;
+}
+
+int verb_node_maintenance(struct drover *d)
+{
+	bool on = strcmp(d->argv[1], "on") == 0;
+	int code;
+
+	if (!on && strcmp(d->argv[1], "off") != 0)
+		return say_error(EXIT_USAGE, "maintenance '%s': expected on or off", d->argv[1]);
+	code = domain_post(d, "nodes", d->argv[0], "maintenance", json_pack("{s:b}", "on", (int)on));
+	return code ? code : done(d, "maintenance of %s is %s", d->argv[0], on ? "on" : "off");
+}
+
+/* Return: true when a person at a terminal typed "yes". */
+static bool asked(const char *what, const char *node)
+{
+	char line[16] = "";
+
+	fprintf(stderr, "%s %s? Type yes: ", what, node);
+	fflush(stderr);
+	return fgets(line, sizeof(line), stdin) && strcmp(line, "yes\n") == 0;
+}
+
+static int sure(struct drover *d, const char *what)
+{
+	if (d->opt.yes)
+		return EXIT_OK;
+	if (!isatty(STDIN_FILENO))
+		return say_error(EXIT_USAGE, "nobody to ask here: add --yes");
+	if (asked(what, d->argv[0]))
+		return EXIT_OK;
+	return say_error(EXIT_REFUSED, "not confirmed, nothing done");
+}
+
+int verb_fence(struct drover *d)
+{
+	int code = sure(d, "Cut the power of");
+
+	if (!code)
+		code = domain_post(d, "nodes", d->argv[0], "fence", NULL);
+	return code ? code : done(d, "fencing of %s was ordered; 'drover node status' shows the outcome",
+				  d->argv[0]);
+}
+
+int verb_confirm(struct drover *d)
+{
+	int code = sure(d, "Domains will start elsewhere. Is the power really off at");
+
+	if (!code)
+		code = domain_post(d, "nodes", d->argv[0], "confirm", NULL);
+	return code ? code : done(d, "taken down: %s is off", d->argv[0]);
+}

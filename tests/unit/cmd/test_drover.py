@@ -1,0 +1,259 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The drover command against an API that a test plays: what it asks, what it prints, what it ends with.
+
+usage: test_drover.py PATH-OF-DROVER
+"""
+
+import http.server
+import json
+import os
+import pty
+import shutil
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+DROVER = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "drover"
+
+WEB = {"name": "web", "state": "running", "phase": "running", "wanted": True, "ha": True, "group": "east", "node": "n1",
+       "target": None, "incarnation": 3, "moved_incarnation": 2, "failures": 0, "moves": 2, "max_restart": 3, "reason": "", "why": "",
+       "memory": 4 << 30, "vcpus": 2}
+MAIL = dict(WEB, name="mail", state="lost", ha=False, group="", node="n2", why="proof that n2 is dead", memory=1536 << 20,
+            vcpus=16)
+CONF = "name: web\nmemory: 64M\nkernel: /boot/vmlinuz\n"
+
+
+class Api:
+    """Answers by a table {"METHOD path": answer or list of answers}; remembers what it was asked."""
+
+    def __init__(self, answers):
+        self.dir = tempfile.mkdtemp(prefix="drover-cli.")
+        self.path = os.path.join(self.dir, "sock")
+        self.answers, self.asked = answers, []
+        api = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def reply(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                key = f"{self.command} {self.path.removeprefix('/v1/')}"
+                api.asked.append((key, self.rfile.read(length).decode()))
+                answer = api.answers.get(key, (404, {"code": 3, "text": f"nothing at {key}"}))
+                if isinstance(answer, list):
+                    answer = answer.pop(0) if len(answer) > 1 else answer[0]
+                status, body = answer if isinstance(answer, tuple) else (200, answer)
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_DELETE = reply
+
+            def address_string(self):
+                return "test"
+
+            def log_message(self, *args):
+                pass
+
+        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+
+        self.server = Server(self.path, Handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        shutil.rmtree(self.dir)
+
+    def run(self, *args, stdin=""):
+        return subprocess.run([DROVER, "--socket", self.path, *args], input=stdin, capture_output=True, text=True,
+                              timeout=20, check=False)
+
+
+DONE = {"code": 0, "text": "ok"}
+
+
+class Drover(unittest.TestCase):
+    def fails(self, result, code, text):
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertIn(text, result.stderr)
+        self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
+        self.assertEqual(result.stdout, "")
+
+    def test_list_aligns_its_columns(self):
+        with Api({"GET domains": [[WEB, MAIL]]}) as api:
+            r = api.run("list")
+        self.assertEqual(r.stdout.splitlines(), [
+            "NAME  STATE    NODE  MEMORY   VCPUS  HA    WHY",
+            "web   running  n1    4 GiB    2      east  -",
+            "mail  lost     n2    1.5 GiB  16     no    proof that n2 is dead"])
+        self.assertEqual(r.returncode, 0)
+
+    def test_json_is_what_the_api_said(self):
+        with Api({"GET domains": [[WEB, MAIL]]}) as api:
+            for args in (("-o", "json", "list"), ("list", "-o", "json"), ("list", "--output=json")):
+                self.assertEqual(json.loads(api.run(*args).stdout), [WEB, MAIL])
+
+    def test_an_error_of_the_api_gives_its_text_and_its_code(self):
+        refused = (409, {"code": 5, "text": "web is running; stop it first"})
+        with Api({"DELETE domains/web": refused}) as api:
+            self.fails(api.run("remove", "web"), 5, "drover: web is running; stop it first")
+
+    def test_an_answer_that_is_not_json_is_an_error(self):
+        with Api({"GET domains": (200, b"<html>")}) as api:
+            self.fails(api.run("list"), 1, "not JSON")
+
+    def test_a_daemon_that_is_not_there_is_named(self):
+        r = subprocess.run([DROVER, "--socket", "/nonexistent/sock", "list"], capture_output=True, text=True, check=False)
+        self.fails(r, 1, "droverd is not running on this host (/nonexistent/sock")
+
+    def test_wrong_command_lines_end_with_2_before_anything_is_asked(self):
+        with Api({}) as api:
+            for args in (["bogus"], ["stop"], ["list", "x"], ["list", "--force"], ["-o", "xml", "list"],
+                         ["migrate", "a", "b", "c"], ["ha", "add"], ["start", "web", "--timeout", "soon"],
+                         ["ha", "add", "web", "--max-restart", "101"], ["node", "maintenance", "n1", "maybe"],
+                         ["ha", "group", "add", "g", "n1:high"], ["fence", "n1"]):
+                r = api.run(*args)
+                self.assertEqual(r.returncode, 2, (args, r.stderr))
+            self.assertEqual(api.asked, [])
+
+    def test_start_waits_until_it_runs(self):
+        phases = [dict(WEB, phase=p) for p in ("waiting", "starting", "running")]
+        with Api({"POST domains/web/start": DONE, "GET domains/web": phases}) as api:
+            r = api.run("start", "web", "--node", "n1")
+            self.assertEqual(api.asked[0], ("POST domains/web/start", '{"node":"n1"}'))
+        self.assertEqual(r.stdout, "domain 'web' started on n1\n")
+
+    def test_a_start_that_fails_says_why(self):
+        with Api({"POST domains/web/start": DONE,
+                  "GET domains/web": dict(WEB, phase="backoff", reason="no such kernel")}) as api:
+            self.fails(api.run("start", "web"), 1, "web: no such kernel")
+
+    def test_a_start_that_takes_too_long_says_what_it_waits_for(self):
+        with Api({"POST domains/web/start": DONE,
+                  "GET domains/web": dict(WEB, phase="waiting", why="a host of group east")}) as api:
+            self.fails(api.run("start", "web", "--timeout", "1"), 4, "web is still waiting: a host of group east")
+
+    def test_no_wait_returns_at_once(self):
+        with Api({"POST domains/web/start": DONE}) as api:
+            self.assertEqual(api.run("start", "web", "--no-wait").returncode, 0)
+            self.assertEqual(len(api.asked), 1)
+
+    def test_a_file_is_checked_here_and_sent_as_it_is(self):
+        with Api({"POST domains?start=true": DONE, "GET domains/web": WEB}) as api:
+            path = os.path.join(api.dir, "web.yaml")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(CONF)
+            self.assertEqual(api.run("start", path).returncode, 0)
+            self.assertEqual(api.asked[0], ("POST domains?start=true", CONF))
+            del api.asked[:]
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(CONF.replace("64M", "64X"))
+            self.fails(api.run("start", path), 2, "web.yaml:2: memory:")
+            self.fails(api.run("start", path + "x.yaml"), 3, "No such file")
+            self.assertEqual(api.asked, [])
+
+    def test_force_is_asked_for(self):
+        with Api({"POST domains/web/stop": DONE, "GET domains/web": dict(WEB, phase="stopped")}) as api:
+            self.assertEqual(api.run("stop", "web", "--force").stdout, "domain 'web' stopped\n")
+            self.assertEqual(api.asked[0][1], '{"force":true}')
+
+    def migration(self, **what):
+        return dict(WEB, phase="migrating", target="n2", migration=dict(
+            {"phase": "precopy", "round": 2, "total": 1000 << 20, "remaining": 250 << 20, "rate": 500 << 20}, **what))
+
+    def test_migrate_ends_with_total_and_downtime(self):
+        after = dict(WEB, node="n2", incarnation=4, moved_incarnation=3, migration={
+            "phase": "done", "total_ms": 912.5, "downtime_ms": 7.4, "sent": 750 << 20})
+        with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, self.migration(), after]}) as api:
+            r = api.run("migrate", "web", "n2")
+            self.assertIn(("POST domains/web/migrate", '{"node":"n2"}'), api.asked)
+        self.assertEqual(r.stdout, "domain 'web' runs on n2 now: total 912 ms, downtime 7.4 ms, 750 MiB sent\n")
+        self.assertEqual(r.stderr, "")
+
+    def test_migrate_shows_progress_on_a_terminal(self):
+        after = dict(WEB, node="n2", incarnation=4, moved_incarnation=3)
+        with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, self.migration(), after]}) as api:
+            master, slave = pty.openpty()
+            subprocess.run([DROVER, "--socket", api.path, "migrate", "web", "n2"], stderr=slave, stdout=subprocess.PIPE,
+                           timeout=20, check=True)
+            os.close(slave)
+            shown = os.read(master, 4096).decode()
+            os.close(master)
+        self.assertIn("web: precopy, round 2,  75 %, 500 MiB/s, 250 MiB left, 0.5 s", shown)
+        self.assertTrue(shown.endswith("\r\033[K"))
+
+    def test_a_migration_that_fails_says_where_the_domain_is(self):
+        after = dict(WEB, migration={"phase": "failed", "error": "peer speaks stream version 2, this is 1"})
+        with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, after]}) as api:
+            self.fails(api.run("migrate", "web", "n2"), 1,
+                       "domain 'web' stays on n1: peer speaks stream version 2, this is 1")
+
+    def test_a_domain_that_was_started_again_did_not_move(self):
+        for after in (dict(WEB, node="n2", incarnation=5), dict(WEB, node="n1", incarnation=5, moved_incarnation=3)):
+            with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, after]}) as api:
+                self.fails(api.run("migrate", "web", "n2"), 1, f"and started again on {after['node']}")
+
+    def test_protection_names_group_and_limit(self):
+        with Api({"POST ha/domains/web": DONE}) as api:
+            api.run("ha", "add", "web", "--group", "east", "--max-restart", "5")
+            self.assertEqual(json.loads(api.asked[0][1]), {"group": "east", "max_restart": 5})
+
+    def test_a_group_is_sent_as_hosts_with_priorities(self):
+        with Api({"POST ha/groups/east": DONE}) as api:
+            api.run("ha", "group", "add", "east", "n1:20,n2:-3,n3", "--restricted")
+            self.assertEqual(json.loads(api.asked[0][1]), {"restricted": True, "hosts": [
+                {"node": "n1", "priority": 20}, {"node": "n2", "priority": -3}, {"node": "n3", "priority": 0}]})
+
+    def test_fence_asks_a_person_and_takes_yes_for_a_program(self):
+        with Api({"POST nodes/n2/fence": DONE}) as api:
+            self.fails(api.run("fence", "n2", stdin="yes\n"), 2, "add --yes")
+            self.assertEqual(api.asked, [])
+            self.assertEqual(api.run("fence", "n2", "--yes").returncode, 0)
+            self.assertEqual(api.asked[0][0], "POST nodes/n2/fence")
+
+    def test_console_passes_bytes_both_ways_and_leaves_at_the_escape(self):
+        with Api({}) as api:
+            path = os.path.join(api.dir, "console")
+            port = socket.socket(socket.AF_UNIX)
+            port.bind(path)
+            port.listen(1)
+            api.answers["GET domains/web"] = dict(WEB, vmm={"state": "running", "pid": 1, "console": path})
+            p = subprocess.Popen([DROVER, "--socket", api.path, "console", "web"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
+            port.settimeout(10)
+            c, _ = port.accept()
+            c.sendall(b"login: ")
+            self.assertEqual(p.stdout.read(7), b"login: ")
+            p.stdin.write(b"root\r\x1dnever sent")
+            p.stdin.flush()
+            self.assertEqual(p.wait(10), 0)
+            c.settimeout(10)
+            self.assertEqual(c.recv(100), b"root\r")
+            for f in (p.stdin, p.stdout, c, port):
+                f.close()
+
+    def test_console_of_a_domain_elsewhere_says_where(self):
+        with Api({"GET domains/web": WEB}) as api:
+            self.fails(api.run("console", "web"), 5, "runs on n1")
+
+    def test_help_names_every_verb_and_each_verb_its_options(self):
+        every = subprocess.run([DROVER, "help"], capture_output=True, text=True, check=True).stdout
+        for verb in ("list", "migrate", "ha group add", "node status", "fence", "version"):
+            self.assertIn(verb, every)
+        one = subprocess.run([DROVER, "help", "stop"], capture_output=True, text=True, check=True).stdout
+        self.assertIn("--force", one)
+        self.assertNotIn("--yes", one)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
