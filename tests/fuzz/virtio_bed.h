@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio_bed - what the device fuzz targets share: a machine without vCPUs with
+ * all devices on it, made once.
+ */
+#ifndef DROVER_FUZZ_VIRTIO_BED_H
+#define DROVER_FUZZ_VIRTIO_BED_H
+
+#include "driver.h"
+
+#include "base/log.h"
+#include "hv/virtio_int.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FUZZ_DISK (1u << 20)
+
+enum { FUZZ_BLK, FUZZ_NET, FUZZ_RNG, FUZZ_DEVICES };
+
+struct fuzz_bed {
+	struct bed bed;
+	struct virtio_dev *dev[FUZZ_DEVICES];  /* slots 1, 2, 3 */
+	int wire;                              /* the other end of the NIC */
+};
+
+static void fuzz_must(int ret, const char *what)
+{
+	if (ret) {
+		fprintf(stderr, "%s: %d\n", what, ret);
+		abort();
+	}
+}
+
+static inline void fuzz_disk(struct fuzz_bed *f)
+{
+	struct disk_holder me = { .domain = "fuzz", .host = "here", .pid = getpid() };
+	char path[] = "/tmp/drover-fuzz-XXXXXX", record[64];
+	struct virtio_blk_conf blk = { .path = path };
+	int fd = mkstemp(path);
+	struct err e;
+
+	fuzz_must(fd < 0 || ftruncate(fd, FUZZ_DISK), path);
+	close(fd);
+	fuzz_must(virtio_blk_create(&f->bed.env, 0, &blk, &f->dev[FUZZ_BLK], &e), "blk");
+	fuzz_must(virtio_blk_open(f->dev[FUZZ_BLK], &me, &e), "open");
+	/* Open is enough: nothing stays behind, however this ends. */
+	unlink(path);
+	snprintf(record, sizeof(record), "%s.drover", path);
+	unlink(record);
+}
+
+static inline struct fuzz_bed *fuzz_bed(void)
+{
+	static struct fuzz_bed *f;
+	struct virtio_net_conf net = { .mac = { 2, 0, 0, 0, 0, 1 } };
+	struct err e;
+	int pair[2];
+
+	if (f)
+		return f;
+	log_init("fuzz", LOG_LEVEL_ERROR);
+	f = calloc(1, sizeof(*f));
+	fuzz_must(!f || bed_init(&f->bed), "bed");
+	f->bed.mem->tracking = true;
+	fuzz_disk(f);
+	fuzz_must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), "socketpair");
+	net.tap_fd = pair[0];
+	f->wire = pair[1];
+	fuzz_must(virtio_net_create(&f->bed.env, 0, &net, &f->dev[FUZZ_NET], &e), "net");
+	fuzz_must(virtio_rng_create(&f->bed.env, 0, &f->dev[FUZZ_RNG], &e), "rng");
+	return f;
+}
+
+#endif

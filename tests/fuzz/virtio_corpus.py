@@ -1,0 +1,146 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the first inputs of the virtqueue, virtio, pci and devstate fuzz targets.
+
+usage: virtio_corpus.py [DIRECTORY]   (default: corpus/ beside this file)
+"""
+import os
+import struct
+import sys
+
+NEXT, WRITE, INDIRECT = 1, 2, 4
+
+
+def desc(addr, length, flags=0, following=0):
+    return struct.pack("<QIHH", addr, length, flags, following)
+
+
+def ring(size, descs, heads, base):
+    """Descriptor table and available ring, `base` being where they lie."""
+    table = b"".join(descs).ljust(16 * size, b"\0")
+    avail = struct.pack("<HH", 0, len(heads)) + struct.pack("<%dH" % len(heads), *heads)
+    return table + avail.ljust(6 + 2 * size, b"\0")
+
+
+def virtqueue():
+    size_log, size = 4, 16
+    head = bytes([size_log | 16 | 32, 0, 0])
+    data = 0x10000
+    plain = ring(size, [desc(data, 16, NEXT, 1), desc(data + 4096, 512, WRITE | NEXT, 2),
+                        desc(data + 8192, 1, WRITE)], [0], 0)
+    yield "chain", head + plain
+    circle = ring(size, [desc(data, 16, NEXT, 1), desc(data, 16, NEXT, 0)], [0], 0)
+    yield "circle", head + circle
+    table = 0x800
+    memory = ring(size, [desc(table, 32, INDIRECT)], [0, 0, 0], 0).ljust(table, b"\0")
+    memory += desc(data, 100, NEXT, 1) + desc(data + 500, 100, WRITE)
+    yield "indirect", head + memory
+    nested = ring(size, [desc(table, 16, INDIRECT)], [0], 0).ljust(table, b"\0")
+    yield "nested", head + nested + desc(table, 16, INDIRECT)
+    yield "huge", head + ring(size, [desc(0, 0xffffffff), desc(1 << 63, 16)], [0, 1], 0)
+    yield "order", head + ring(size, [desc(data, 16, WRITE | NEXT, 1), desc(data, 16)], [0], 0)
+
+
+def virtio():
+    base, size_log, size = 0x10000, 4, 16
+    buffers = 0x20000
+    memory = 0x2000  # where the request's parts are, in the input
+
+    def blk(kind, sector, data, length, flag, extra=b"", features=64):
+        at = base + memory
+        r = ring(size, [desc(at, 16, NEXT, 1),
+                        desc(data, length, flag | NEXT, 2),
+                        desc(buffers + 0x8000, 1, WRITE)], [0], base)
+        r = r.ljust(memory, b"\0") + struct.pack("<IIQ", kind, 0, sector) + extra
+        return bytes([0, size_log | 16 | 32 | features, 1, 0]) + r
+
+    yield "read", blk(0, 8, buffers, 4096, WRITE)
+    yield "write", blk(1, 8, buffers, 4096, 0)
+    yield "write-through", blk(1, 8, buffers, 4096, 0, features=0)
+    yield "beyond", blk(0, 2047, buffers, 4096, WRITE)
+    yield "odd", blk(0, 0, buffers, 100, WRITE)
+    yield "flush", blk(4, 0, buffers, 1, 0)
+    yield "id", blk(8, 0, buffers, 20, WRITE)
+    seg = base + memory + 16
+    yield "discard", blk(11, 0, seg, 16, 0, struct.pack("<QII", 16, 8, 0))
+    yield "zeroes", blk(13, 0, seg, 16, 0, struct.pack("<QII", 16, 8, 1))
+    many = ring(size, [desc(buffers + 2048 * i, 2048, WRITE) for i in range(8)],
+                list(range(8)), base)
+    yield "net-rx", bytes([1, size_log | 16 | 64, 8, 200]) + many
+    one = ring(size, [desc(buffers, 12, NEXT, 1), desc(buffers + 64, 80)], [0], base)
+    yield "net-tx", bytes([1, size_log | 64, 1, 0]) + one
+    at = base + memory
+    ctrl = ring(size, [desc(at, 2, NEXT, 1), desc(buffers, 1, WRITE)], [0], base)
+    yield "net-ctrl", bytes([1, size_log | 64, 1, 0]) + ctrl.ljust(memory, b"\0") + b"\3\0"
+    yield "rng", bytes([2, size_log | 16, 8, 0]) + many
+
+
+def access(where, slot, offset, width_log, value=None):
+    op = width_log | (4 if value is not None else 0) | where << 3
+    return struct.pack("<BBHI", op, slot, offset, value or 0)
+
+
+def pci():
+    ecam, bar = 1, 2
+    walk = b"".join(access(ecam, slot, off, 2) for slot in range(4) for off in range(0, 256, 4))
+    yield "walk", walk
+    ports = b"".join(access(0, 0, 0, 2, 0x80000000 | s << 11 | r << 2) + access(0, 0, 4, 2)
+                     for s in range(4) for r in range(4))
+    yield "ports", ports
+    move = b"".join([access(ecam, 1, 4, 1, 6), access(ecam, 1, 0x10, 2, 0xffffffff),
+                     access(ecam, 1, 0x10, 2), access(ecam, 1, 0x10, 2, 0xd0000000),
+                     access(ecam, 1, 0x10, 2, 0xc0008000), access(ecam, 2, 4, 1, 6)])
+    yield "move", move
+    for device in range(3):
+        seq = [access(ecam, device + 1, 4, 1, 6), access(bar, device, 0x14, 0, 0),
+               access(bar, device, 0x14, 0, 3), access(bar, device, 0x08, 2, 1),
+               access(bar, device, 0x0c, 2, 1), access(bar, device, 0x14, 0, 11)]
+        for q in range(3):
+            seq += [access(bar, device, 0x16, 1, q), access(bar, device, 0x18, 1, 16),
+                    access(bar, device, 0x20, 2, 0x10000), access(bar, device, 0x28, 2, 0x11000),
+                    access(bar, device, 0x30, 2, 0x12000), access(bar, device, 0x1a, 1, q + 1),
+                    access(bar, device, 0x1c, 1, 1)]
+        seq += [access(bar, device, 0x14, 0, 15), access(bar, device, 0x3000, 1, 0),
+                access(bar, device, 0x4000, 2, 0xfee00000), access(bar, device, 0x400c, 2, 0),
+                access(bar, device, 0x6000, 3), access(bar, device, 0x1000, 0),
+                access(bar, device, 0x2000, 3)]
+        yield "negotiate%d" % device, b"".join(seq)
+
+
+def field(tag, value):
+    return struct.pack("<HH", tag, len(value)) + value
+
+
+def devstate():
+    # entries: blk0, blk0.blk, net0, net0.net, rng0; tags as in dev_fields of hv/virtio.c
+    queues = [field(9, struct.pack("<4H", 16, 16, 16, 0)),
+              field(10, struct.pack("<4H", 1, 2, 3, 0xffff)),
+              field(11, bytes([1, 1, 1, 0])),
+              field(12, struct.pack("<4Q", 0x10000, 0x20000, 0x30000, 0)),
+              field(13, struct.pack("<4Q", 0x11000, 0x21000, 0x31000, 0)),
+              field(14, struct.pack("<4Q", 0x12000, 0x22000, 0x32000, 0)),
+              field(15, struct.pack("<4H", 5, 5, 5, 0)),
+              field(16, struct.pack("<4H", 5, 5, 5, 0))]
+    running = field(0, struct.pack("<Q", 1 << 32 | 1 << 29)) + field(3, b"\x0f")
+    yield "net-runs", bytes([2]) + running + b"".join(queues)
+    queues[2] = field(11, bytes([1, 0, 0, 0]))
+    yield "blk-runs", bytes([0]) + running + b"".join(queues)
+    yield "rng-runs", bytes([4]) + running + b"".join(queues)
+    yield "blk", bytes([1]) + field(0, struct.pack("<Q", 1 << 20)) + field(1, struct.pack("<I", 512))
+    yield "net", bytes([3]) + field(0, bytes(6)) + field(1, struct.pack("<H", 3))
+    yield "pending", bytes([0]) + field(21, struct.pack("<Q", 3))
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
+    for make in (virtqueue, virtio, pci, devstate):
+        where = os.path.join(out, make.__name__)
+        os.makedirs(where, exist_ok=True)
+        for name, data in make():
+            with open(os.path.join(where, name), "wb") as f:
+                f.write(data)
+
+
+if __name__ == "__main__":
+    main()
