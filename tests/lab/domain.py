@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""domain - one drover-hv in a lab host, with the lab's guest in it."""
+import json
+import os
+import subprocess
+import time
+
+from lab import LabError, artefacts
+
+CMDLINE = f"{artefacts.CMDLINE} {artefacts.HURRY}"
+
+
+class Domain:
+    def __init__(self, node, name, kernel="vmlinux", vcpus=1, memory="256M", disk=None, bridge=None,
+                 words="", options="", log=None):
+        """@log: name of its log, when several processes of one name run here in turn."""
+        self.node, self.name = node, name
+        self.control_path = f"/run/{name}.sock"
+        conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}", f"kernel: /lab/{kernel}",
+                "initrd: /lab/guest.cpio", f'cmdline: "{CMDLINE} {words}"']
+        if disk:
+            conf += ["disks:", f"  - path: {disk}"]
+        if bridge:
+            conf += ["nics:", f"  - bridge: {bridge}"]
+        file = f"{node.name}-{name}.yaml"
+        with open(node.lab.path(file), "w", encoding="ascii") as f:
+            f.write("\n".join(conf) + "\n")
+        self.begun = time.monotonic()
+        self.job = node.start(f"exec /lab/drover-hv run --console stdio --control {self.control_path} "
+                              f"{options} /lab/{file}", log or name)
+
+    def command(self, name, timeout=60, **arguments):
+        """A command on the control socket: what it returns."""
+        line = json.dumps({"execute": name, "arguments": arguments, "id": 1})
+        out = self.node.sh(f"/lab/work control {self.control_path} '{line}'", timeout)
+        for answer in (json.loads(text) for text in out.splitlines() if text.startswith("{")):
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise LabError(f"{self.name}: {name}: {answer['error']}")
+        raise LabError(f"{self.name}: {name}: no answer in {out}")
+
+    def wait_control(self, timeout):
+        """Wait until the process listens for commands."""
+        end = time.monotonic() + timeout
+        while self.node.run(f"test -S {self.control_path}")[0]:
+            if self.job.rc() is not None or time.monotonic() > end:
+                raise LabError(f"{self.name}: no control socket in {timeout} s:\n{self.job.tail()}")
+            time.sleep(0.3)
+
+    def wait_ready(self, timeout, count=1):
+        """Wait for the guest's user space; seconds since the start."""
+        self.job.wait_for("guest: ready", timeout, count)
+        return time.monotonic() - self.begun
+
+    def wait_state(self, state, timeout):
+        self.wait_control(timeout)
+        end = time.monotonic() + timeout
+        while (now := self.command("query"))["state"] != state:
+            if time.monotonic() > end:
+                raise LabError(f"{self.name}: still {now} after {timeout} s, expected {state}")
+            time.sleep(0.3)
+        return now
+
+
+def check_records(lab, image):
+    """Read the guest's records off its disk image: how many there are, all in order."""
+    local = lab.path(os.path.basename(image))
+    subprocess.run(["/sbin/e2fsck", "-p", local], check=False, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    data = subprocess.run(["/sbin/debugfs", "-R", "cat /records", local], check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    if len(data) % 64:
+        raise LabError(f"{image}: {len(data)} bytes of records, not a multiple of 64")
+    for i in range(len(data) // 64):
+        record = data[i * 64:(i + 1) * 64].decode(errors="replace")
+        if not record.startswith(f"record {i:010d} at ") or record[-1] != "\n":
+            raise LabError(f"{image}: record {i} is {record!r}")
+    return len(data) // 64
