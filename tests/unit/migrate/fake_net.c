@@ -4,7 +4,6 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "migrate/wire.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -57,12 +56,21 @@ void fake_net_cut(struct fake_net *n)
 	pthread_mutex_unlock(&n->lock);
 }
 
-static bool is_ping(const struct iovec *iov)
+static uint16_t type_of(const struct iovec *iov)
 {
 	uint16_t type;
 
 	memcpy(&type, iov[0].iov_base, 2);
-	return le16toh(type) == WIRE_PING;
+	return le16toh(type);
+}
+
+/* Counts the record, and tells whether the plan's fault comes with it. */
+static enum fake_fault fault_with(struct fake_net *n, int side, uint16_t type)
+{
+	unsigned int before = atomic_fetch_add(&n->sent[side][fake_type(type)], 1);
+
+	return side == n->fault_side && type == n->fault_type && before == n->fault_at ?
+	       n->fault : FAULT_NONE;
 }
 
 static size_t total_len(const struct iovec *iov, int n)
@@ -115,14 +123,11 @@ static int f_writev(struct stream *s, struct iovec *iov, int n, int timeout_ms, 
 {
 	struct faulty *f = from_stream(s);
 	struct fake_net *net = f->net;
-	enum fake_fault fault = FAULT_NONE;
+	enum fake_fault fault = fault_with(net, f->side, type_of(iov));
 	int rc;
 
 	if (net->rate)
 		pace(f, total_len(iov, n));
-	if (!is_ping(iov) && atomic_fetch_add(&net->messages[f->side], 1) == net->fault_at &&
-	    net->fault_side == f->side)
-		fault = net->fault;
 	if (fault == FAULT_CUT_BEFORE)
 		fake_net_cut(net);
 	if (fault == FAULT_SILENCE)

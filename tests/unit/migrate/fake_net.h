@@ -3,14 +3,16 @@
  * fake_net - the wire between two engines of one process, that can be broken.
  *
  * Streams are socket pairs; each record leaves in one writev(), so counting
- * those counts messages.  A plan says at which message of which side something
- * happens: the whole link is cut before or after it, in the middle of it, or
- * from then on everything vanishes without a trace.
+ * those counts messages.  A plan names the message of which side something
+ * happens at, by its type and the how-manieth of that type it is: the whole
+ * link is cut before or after it, in the middle of it, or from then on
+ * everything vanishes without a trace.
  */
 #ifndef DROVER_TESTS_FAKE_NET_H
 #define DROVER_TESTS_FAKE_NET_H
 
 #include "migrate/migrate.h"
+#include "migrate/wire.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,6 +28,13 @@ enum fake_fault {
 	FAULTS,
 };
 
+/* A record's type as an index: those that a reader may skip come behind the others. */
+#define FAKE_TYPES 32u
+static inline unsigned int fake_type(uint16_t type)
+{
+	return (type & ~WIRE_OPTIONAL) % 16 + (type & WIRE_OPTIONAL ? 16 : 0);
+}
+
 struct fake_net {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -34,11 +43,12 @@ struct fake_net {
 	int fds[128];                 /* of all ends, to cut them */
 	unsigned int n_fds;
 	_Atomic bool cut, silent;
-	_Atomic unsigned int messages[2];  /* sent by source, destination; heartbeats not counted */
+	_Atomic unsigned int sent[2][FAKE_TYPES];  /* by source, destination */
 	/* the plan */
 	enum fake_fault fault;
 	int fault_side;
-	unsigned int fault_at;
+	uint16_t fault_type;
+	unsigned int fault_at;        /* how many of that type before */
 	uint64_t rate;                /* octets per second of each data connection, 0 = no limit */
 };
 

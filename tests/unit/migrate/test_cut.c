@@ -4,9 +4,10 @@
  * whatever happens, exactly one side runs the domain afterwards, with all of its
  * memory (rule H).
  *
- * How many messages there are is learned from an undisturbed run.  The runs of
- * one kind go side by side, each with a world of its own, since all they do is
- * wait for deadlines.
+ * Which messages there are is learned from an undisturbed run.  A message is
+ * named by its type and the how-manieth it is, so that one of the handover is
+ * met however many rounds came before it.  The runs of one kind go side by
+ * side, each with a world of its own, since all they do is wait for deadlines.
  */
 #include "tests/unit/migrate/move.h"
 
@@ -20,14 +21,14 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* The first and the last messages are the handshake and the handover; those between only carry pages. */
-#define MESSAGES_FIRST 10u
-#define MESSAGES_LAST 12u
+/* Of each type so many of the first and of the last: those between only carry more pages. */
+#define OF_TYPE_FIRST 4u
+#define OF_TYPE_LAST 3u
 
 /* Each run mostly waits for a deadline: so many go on side by side. */
 #define SIDE_BY_SIDE 16u
 #define KINDS_MAX 3u
-#define POSITIONS_MAX (KINDS_MAX * 2 * (MESSAGES_FIRST + MESSAGES_LAST + 2))
+#define POSITIONS_MAX (KINDS_MAX * 2 * FAKE_TYPES * (OF_TYPE_FIRST + OF_TYPE_LAST))
 
 static const char *const fault_names[FAULTS] = {
 	"none", "cut before", "cut after", "cut in the middle of", "silence from", "bit flipped in",
@@ -38,7 +39,9 @@ struct position {
 	enum fake_fault fault;
 	enum move_arbiter arbiter;
 	int side;
-	unsigned int at;
+	uint16_t type;
+	unsigned int at;               /* how many of that type before */
+	bool certain;                  /* every run has it, however many rounds it takes */
 };
 
 /* What is to be tried; the threads take the next one until one has failed. */
@@ -62,17 +65,19 @@ static void begin(struct move *m, enum move_arbiter arbiter, unsigned int dead_m
 	m->abandon_ms = 300;
 }
 
-static void count_messages(unsigned int n[2])
+/* How many of each type each side sends. */
+static void count_messages(unsigned int n[2][FAKE_TYPES])
 {
 	static struct move m;
-	int side;
+	unsigned int side, type;
 
 	begin(&m, BY_DISK, 5000);
 	move_run(&m);
 	if (m.rc[0] || m.rc[1])
 		fail_msg("undisturbed: source %s, destination %s", m.err[0].text, m.err[1].text);
 	for (side = 0; side < 2; side++)
-		n[side] = atomic_load(&m.net.messages[side]);
+		for (type = 0; type < FAKE_TYPES; type++)
+			n[side][type] = atomic_load(&m.net.sent[side][type]);
 	move_free(&m);
 }
 
@@ -85,13 +90,16 @@ static bool break_at(const struct position *p, bool *reached, char *why, size_t 
 	begin(m, p->arbiter, 200 * MOVE_SLOW);
 	m->net.fault = p->fault;
 	m->net.fault_side = p->side;
+	m->net.fault_type = p->type;
 	m->net.fault_at = p->at;
 	move_try(m, why, size);
 	if (*why)
 		return false; /* its threads may still use it */
 	in_doubt = m->rc[0] == -EINPROGRESS || m->rc[1] == -EINPROGRESS;
-	*reached = atomic_load(&m->net.messages[p->side]) > p->at;
-	if (in_doubt && p->arbiter != BY_NOBODY)
+	*reached = atomic_load(&m->net.sent[p->side][fake_type(p->type)]) > p->at;
+	if (p->certain && !*reached)
+		snprintf(why, size, "never sent");
+	else if (in_doubt && p->arbiter != BY_NOBODY)
 		snprintf(why, size, "in doubt although the arbiter can be asked");
 	/* Without an arbiter a source in doubt stands; it may be that the destination never got it. */
 	else if (!in_doubt && move_runs(m) != 1)
@@ -117,23 +125,35 @@ static void *sweep_main(void *arg)
 		if (good)
 			sw->reached += reached;
 		else
-			snprintf(sw->why, sizeof(sw->why), "%s message %u of side %d: %s",
-				 fault_names[p.fault], p.at, p.side, why);
+			snprintf(sw->why, sizeof(sw->why), "%s %s %u of side %d: %s", fault_names[p.fault],
+				 wire_type_name(p.type), p.at, p.side, why);
 	}
 	pthread_mutex_unlock(&sw->lock);
 	return NULL;
 }
 
-static void add_everywhere(struct sweep *sw, enum fake_fault fault, enum move_arbiter arbiter,
-			   const unsigned int n[2])
+static void add_type(struct sweep *sw, struct position p, unsigned int n)
 {
-	unsigned int at;
+	bool every_run = p.type != WIRE_PAGES && p.type != WIRE_ROUND_SYNC && p.type != WIRE_ROUND_DONE;
+
+	for (p.at = 0; p.at < n; p.at++) {
+		p.certain = every_run && !p.at;
+		if (p.at < OF_TYPE_FIRST || p.at + OF_TYPE_LAST >= n)
+			sw->positions[sw->n++] = p;
+	}
+}
+
+static void add_everywhere(struct sweep *sw, enum fake_fault fault, enum move_arbiter arbiter,
+			   unsigned int n[2][FAKE_TYPES])
+{
+	uint16_t type;
 	int side;
 
 	for (side = 0; side < 2; side++)
-		for (at = 0; at < n[side] + 2; at++) /* no two runs have the same number of rounds */
-			if (at < MESSAGES_FIRST || at + MESSAGES_LAST >= n[side])
-				sw->positions[sw->n++] = (struct position){ fault, arbiter, side, at };
+		for (type = WIRE_HELLO; type <= WIRE_ROUND_DONE; type++)
+			if (type != WIRE_PING)
+				add_type(sw, (struct position){ fault, arbiter, side, type, 0, false },
+					 n[side][fake_type(type)]);
 }
 
 struct kind {
@@ -145,11 +165,14 @@ static void break_everywhere(const struct kind *kinds, unsigned int n_kinds)
 {
 	static struct sweep sw;
 	pthread_t threads[SIDE_BY_SIDE];
-	unsigned int i, n[2];
+	unsigned int i, n[2][FAKE_TYPES];
 
 	memset(&sw, 0, sizeof(sw));
 	count_messages(n);
-	assert_true(n[0] >= 4 && n[1] >= 4);
+	/* Else the sweep would be blind where it matters most. */
+	assert_int_equal(n[0][WIRE_GRANT], 1);
+	assert_int_equal(n[1][WIRE_DECISION], 1);
+	assert_int_equal(n[1][WIRE_RUNNING], 1);
 	assert_true(n_kinds <= KINDS_MAX);
 	for (i = 0; i < n_kinds; i++)
 		add_everywhere(&sw, kinds[i].fault, kinds[i].arbiter, n);
@@ -221,7 +244,8 @@ static void a_dead_peer_is_noticed_in_time(void **state)
 	m.params[0].compress = COMPRESS_OFF;
 	m.net.fault = FAULT_SILENCE;
 	m.net.fault_side = 0;
-	m.net.fault_at = 8;
+	m.net.fault_type = WIRE_PAGES;
+	m.net.fault_at = 0;
 	t = clock_ms();
 	move_run(&m);
 	assert_in_range(clock_ms() - t, 900, 2500 * MOVE_SLOW);
