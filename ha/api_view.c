@@ -252,12 +252,12 @@ json_t *api_view_timings(struct shell *s)
 	char text[4096];
 
 	ha_timing_print(t, text, sizeof(text));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
 			 "token", (json_int_t)t->token, "detect", (json_int_t)t->detect,
 			 "renew", (json_int_t)t->renew, "lease", (json_int_t)t->lease,
 			 "gate", (json_int_t)t->gate, "proof", (json_int_t)t->proof,
 			 "evict", (json_int_t)t->evict, "grace", (json_int_t)t->grace,
-			 "text", text);
+			 "peer", (json_int_t)t->peer, "text", text);
 }
 
 json_t *api_view_history(struct shell *s, uint64_t after)

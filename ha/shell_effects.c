@@ -85,7 +85,8 @@ static void do_migrate(struct shell *s, const struct ha_effect *fx)
 	struct vmm *v = vmm_of(s, fx, false);
 
 	if (v)
-		vmm_migrate(v, fx->vmm.addr, fx->vmm.to_incarnation, NULL);
+		vmm_migrate(v, fx->vmm.addr, fx->vmm.to_incarnation,
+			    ha_core_timing(shell_core(s))->peer);
 	else
 		shell_vmm_event(s, fx->vmm.name, fx->vmm.incarnation, HA_VMM_EXITED, NULL,
 				EXIT_ERROR, "it does not run here");

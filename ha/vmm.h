@@ -94,7 +94,11 @@ json_t *vmm_migration_json(const struct vmm *v);
 /** vmm_stop() - press the power button, kill after @timeout_ms; @force: end it now */
 void vmm_stop(struct vmm *v, bool force, uint32_t timeout_ms);
 void vmm_kill(struct vmm *v);
-void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, json_t *options);
+/**
+ * vmm_migrate() - send the domain to the listening VMM at @to, where it would be @incarnation
+ * @dead_ms: a peer that is silent for so long is dead
+ */
+void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t dead_ms);
 void vmm_cancel(struct vmm *v);
 /** vmm_decide() - the cluster's outcome; @incarnation: the one that may run from now on */
 void vmm_decide(struct vmm *v, bool commit, uint64_t incarnation);

@@ -131,16 +131,13 @@ void vmm_kill(struct vmm *v)
 	vmm_process_kill(v->pidfd);
 }
 
-void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, json_t *options)
+void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t dead_ms)
 {
-	json_t *args;
+	json_t *args = json_pack("{s:s, s:s, s:I, s:I}", "to", to, "arbiter", "cluster",
+				 "incarnation", (json_int_t)incarnation, "dead_ms",
+				 (json_int_t)dead_ms);
 
 	v->about = incarnation;
-	args = json_pack("{s:s, s:s, s:I}", "to", to, "arbiter", "cluster", "incarnation",
-				 (json_int_t)incarnation);
-
-	if (args && options)
-		json_object_update(args, options);
 	if (!vmm_send(v, "migrate", args, on_migrate_reply))
 		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_MIGRATE_FAILED,
 					  .text = "its VMM cannot be reached" });

@@ -21,6 +21,10 @@
  *                may run 1 % fast while the other's runs 1 % slow: the product is
  *                1.01 / 0.99 = 1.0203.  0.4 s lets writes drain that a storage
  *                target has already accepted.
+ *  peer = 3/2 T, >=1.5s, <=60s
+ *                A migration gives its peer up before the ring would give the host
+ *                up (2.2 T), but allows what the operator allowed the network for:
+ *                a long token says that hosts here are slow to answer.
  */
 #include "ha/core/timing.h"
 
@@ -51,6 +55,9 @@ void ha_timing_derive(uint32_t token, struct ha_timing *t)
 	t->retry_min = 2000;
 	t->retry_max = 300000;
 	t->ready = 30000;
+	t->peer = at_least(token * 3 / 2, 1500);
+	if (t->peer > 60000)
+		t->peer = 60000; /* the stream's own bound (docs/stream.md, CAPS) */
 	t->decide = 10000;
 	t->propose = at_least(token * 4, 2000);
 }
@@ -81,10 +88,12 @@ size_t ha_timing_print(const struct ha_timing *t, char *buf, size_t size)
 			 "failed domain is started again\n"
 			 "ready        %6u ms                                    a migration's "
 			 "destination listens by then\n"
+			 "peer         %6u ms  1.5 token, at least 1.5 s         a migration's "
+			 "peer that is silent for so long is dead\n"
 			 "decide       %6u ms                                    a VMM follows a "
 			 "decision by then, or is killed\n",
 			 t->token, t->detect, t->renew, t->lease, t->gate, t->proof, t->evict,
 			 t->grace, t->fence, t->fence_retry, t->retry_min, t->retry_max / 1000,
-			 t->ready, t->decide);
+			 t->ready, t->peer, t->decide);
 	return n < 0 ? 0 : (size_t)n;
 }

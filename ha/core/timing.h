@@ -28,6 +28,7 @@ struct ha_timing {
 	uint32_t retry_min;   /* first pause after a local action or a start failed; doubles ... */
 	uint32_t retry_max;   /* ... up to this */
 	uint32_t ready;       /* a migration's destination must be listening after this */
+	uint32_t peer;        /* a migration's peer that is silent for so long is dead */
 	uint32_t decide;      /* a VMM that does not follow a decision in this time is killed */
 	uint32_t propose;     /* a proposal that was not delivered in this time is sent again */
 };

@@ -197,6 +197,8 @@ static void proof_outlasts_lease_and_gate_on_any_clock(void **state)
 		assert_true(t.lease >= t.detect + 2 * t.renew);
 		assert_true(t.grace >= t.lease * 1.01 / 0.99);
 		assert_true(t.evict < t.lease);
+		assert_true(t.peer < t.detect || t.peer == 1500);
+		assert_true(t.peer <= 60000);
 	}
 }
 
