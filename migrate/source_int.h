@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* source_int - what source.c and source_setup.c share; for them only. */
+/* source_int - what the source_*.c share; for them only. */
 #ifndef DROVER_MIGRATE_SOURCE_INT_H
 #define DROVER_MIGRATE_SOURCE_INT_H
 
@@ -33,5 +33,31 @@ int source_setup(struct source *src, struct err *e);
 /** source_expect() - the next record must be @type; free() it */
 int source_expect(struct source *src, uint16_t type, uint32_t wait_ms, struct session_record **out,
 		  struct err *e);
+
+/** source_precopy() - rounds until stopping would be short enough, or too late */
+int source_precopy(struct source *src, struct err *e);
+
+/** source_fetch_dirty() - add what was written since the last fetch to what is to be sent */
+int source_fetch_dirty(struct source *src, struct err *e);
+
+/** source_wait_senders() - until all that is to be sent has been; fails when the session does */
+int source_wait_senders(struct source *src, struct err *e);
+
+/** source_refresh_stats() - bring the statistics up to date; session.lock held */
+void source_refresh_stats(struct source *src);
+
+/** source_stop() - stop the domain, send the rest and the device state; the destination is READY.
+ *  The downtime begins here. */
+int source_stop(struct source *src, struct err *e);
+
+/**
+ * source_handover() - READY -> GRANT and the outcome (rule H)
+ * Return: 0 it runs there; -EINPROGRESS nobody knows yet, it stands; before GRANT any error, and
+ * the caller gives up; after it an error means that it stays here and was taken back.
+ */
+int source_handover(struct source *src, struct err *e);
+
+/** source_take_back() - what was released stays: its disks first, then its vCPUs */
+int source_take_back(struct source *src, struct err *e);
 
 #endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * destination_handover - READY, GRANT and the outcome as this side lives them (rule H,
+ * handover.h): what it loads stands still until the arbiter has said commit.
+ */
+#include "migrate/destination_int.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int destination_ready(struct destination *d, struct err *e)
+{
+	const struct guest *g = &d->p.guest;
+	uint8_t buf[WIRE_SMALL_MAX];
+	struct writer w = writer_make(buf, sizeof(buf));
+	uint64_t t = clock_ns();
+	int rc;
+
+	rc = g->ops->load(g->self, d->state, d->state_len, e);
+	if (rc)
+		return rc;
+	d->load_ns = clock_ns() - t;
+	writer_u64(&w, atomic_load(&d->pool.data_pages) + atomic_load(&d->pool.zero_pages));
+	writer_u64(&w, d->load_ns);
+	session_step(&d->s, MIGRATE_READY);
+	atomic_store(&d->s.reader_phase, IN_READY); /* before the source can answer */
+	return session_send(&d->s, WIRE_READY, buf, (uint32_t)writer_len(&w), e);
+}
+
+static int wait_grant(struct destination *d, struct err *e)
+{
+	struct session *s = &d->s;
+	struct session_record *rec;
+	struct reader r;
+	uint64_t incarnation;
+	int rc;
+
+	rc = session_recv(s, &rec, session_now_ms() + DESTINATION_GRANT_MS, e);
+	if (rc == -EAGAIN)
+		return err_set(e, -ETIMEDOUT, "source did not grant within %u ms", DESTINATION_GRANT_MS);
+	if (rc)
+		return rc;
+	r = reader_make(rec->payload, rec->len);
+	incarnation = reader_u64(&r);
+	free(rec);
+	if (incarnation != d->incarnation)
+		return err_set(e, -EPROTO, "GRANT: incarnation %llu, expected %llu",
+			       (unsigned long long)incarnation, (unsigned long long)d->incarnation);
+	/* A cancel that came first stands: this side will never ask, so the source gets it back. */
+	pthread_mutex_lock(&s->lock);
+	if (s->cancelled) {
+		*e = s->err;
+		rc = s->err.code;
+	} else {
+		s->phase = MIGRATE_GRANT;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+static void say_decision(struct destination *d, enum outcome o, uint64_t grant_ns,
+			 uint64_t decision_ns)
+{
+	uint8_t buf[WIRE_SMALL_MAX];
+	struct writer w = writer_make(buf, sizeof(buf));
+	uint64_t now = clock_ns();
+	struct err ignored;
+
+	writer_u32(&w, (uint32_t)o);
+	writer_u32(&w, 0);
+	writer_u64(&w, d->incarnation);
+	session_send(&d->s, WIRE_DECISION, buf, (uint32_t)writer_len(&w), &ignored);
+	if (o != OUTCOME_COMMIT)
+		return;
+	w = writer_make(buf, sizeof(buf));
+	writer_u64(&w, decision_ns - grant_ns);
+	writer_u64(&w, now - decision_ns);
+	session_send(&d->s, WIRE_RUNNING, buf, (uint32_t)writer_len(&w), &ignored);
+}
+
+static int run_here(struct destination *d, uint64_t grant_ns, struct err *e)
+{
+	const struct guest *g = &d->p.guest;
+	uint64_t decision_ns = clock_ns();
+	int rc;
+
+	session_step(&d->s, MIGRATE_COMMITTED);
+	rc = g->ops->take_over(g->self, d->incarnation, e);
+	if (!rc)
+		rc = g->ops->resume(g->self, e);
+	/* Also when it cannot run: the record says that it is ours, the source must not take it back. */
+	say_decision(d, OUTCOME_COMMIT, grant_ns, decision_ns);
+	if (rc) {
+		err_prefix(e, "the domain belongs here now, but cannot run");
+		return rc;
+	}
+	pthread_mutex_lock(&d->s.lock);
+	destination_refresh_stats(d);
+	pthread_mutex_unlock(&d->s.lock);
+	session_step(&d->s, MIGRATE_DONE);
+	return 0;
+}
+
+int destination_handover(struct destination *d, struct err *e)
+{
+	struct session *s = &d->s;
+	uint64_t grant_ns;
+	enum outcome outcome;
+	int rc;
+
+	rc = wait_grant(d, e);
+#ifdef MUTANT_RUN_WITHOUT_GRANT
+	pthread_mutex_lock(&s->lock);
+	s->phase = MIGRATE_GRANT;
+	pthread_mutex_unlock(&s->lock);
+	rc = 0;
+#endif
+	if (rc)
+		return rc;
+	grant_ns = clock_ns();
+	s->p->at_step(s->p->arg, MIGRATE_DESTINATION, MIGRATE_GRANT, false);
+	session_notify(s);
+	/* Where nobody else has said that the domain is ours, what we cannot take we must hand back. */
+	if (s->p->arbiter.ops->word_is_enough) {
+		rc = d->p.guest.ops->take_over(d->p.guest.self, d->incarnation, e);
+		if (rc) {
+			say_decision(d, OUTCOME_ABORT, grant_ns, grant_ns);
+			return rc;
+		}
+	}
+	rc = session_ask(s, OUTCOME_COMMIT, d->incarnation, &outcome, e);
+	if (rc)
+		return rc;
+	if (outcome == OUTCOME_COMMIT)
+		return run_here(d, grant_ns, e);
+	say_decision(d, OUTCOME_ABORT, grant_ns, grant_ns);
+	return err_set(e, -ECANCELED, "the source kept the domain");
+}
