@@ -259,8 +259,7 @@ struct cluster_conf *cluster_conf_default(void)
 	return NULL;
 }
 
-static int cluster_conf_build(const struct tree *t, const struct raw *raw,
-			      struct cluster_conf **out, struct err *e)
+static int cluster_conf_build(const struct tree *t, const void *raw, void **out, struct err *e)
 {
 	struct build b = { .t = t, .raw = raw, .c = cluster_conf_default(), .e = e };
 	int rc;
@@ -279,39 +278,24 @@ static int cluster_conf_build(const struct tree *t, const struct raw *raw,
 	return 0;
 }
 
-int cluster_conf_parse(const char *name, const char *text, size_t len,
-		       struct cluster_conf **out, struct err *e)
-{
-	struct tree *t;
-	void *raw;
-	int rc;
+static const struct load_kind kind = { &cluster_schema, cluster_conf_build };
 
-	*out = NULL;
-	rc = tree_parse(name, text, len, &t, e);
-	if (rc)
-		return rc;
-	rc = load_fill(t, text, len, &cluster_schema, &raw, e);
-	if (rc)
-		goto out_tree;
-	rc = cluster_conf_build(t, raw, out, e);
-	load_free(&cluster_schema, raw);
-out_tree:
-	tree_free(t);
+int cluster_conf_parse(const char *name, const char *text, size_t len,
+		      struct cluster_conf **out, struct err *e)
+{
+	void *c;
+	int rc = load_text(&kind, name, text, len, &c, e);
+
+	*out = c;
 	return rc;
 }
 
 int cluster_conf_load(const char *path, struct cluster_conf **out, struct err *e)
 {
-	char *text;
-	size_t len;
-	int rc;
+	void *c;
+	int rc = load_file(&kind, path, &c, e);
 
-	*out = NULL;
-	rc = tree_read_file(path, &text, &len, e);
-	if (rc)
-		return rc;
-	rc = cluster_conf_parse(path, text, len, out, e);
-	free(text);
+	*out = c;
 	return rc;
 }
 

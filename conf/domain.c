@@ -289,8 +289,7 @@ static int build_lists(struct build *b)
 	return rc;
 }
 
-static int domain_conf_build(const struct tree *t, const struct raw *raw,
-			     struct domain_conf **out, struct err *e)
+static int domain_conf_build(const struct tree *t, const void *raw, void **out, struct err *e)
 {
 	struct build b = { .t = t, .raw = raw, .c = calloc(1, sizeof(*b.c)), .e = e };
 	int rc;
@@ -306,39 +305,24 @@ static int domain_conf_build(const struct tree *t, const struct raw *raw,
 	return 0;
 }
 
+static const struct load_kind kind = { &domain_schema, domain_conf_build };
+
 int domain_conf_parse(const char *name, const char *text, size_t len,
 		      struct domain_conf **out, struct err *e)
 {
-	struct tree *t;
-	void *raw;
-	int rc;
+	void *c;
+	int rc = load_text(&kind, name, text, len, &c, e);
 
-	*out = NULL;
-	rc = tree_parse(name, text, len, &t, e);
-	if (rc)
-		return rc;
-	rc = load_fill(t, text, len, &domain_schema, &raw, e);
-	if (rc)
-		goto out_tree;
-	rc = domain_conf_build(t, raw, out, e);
-	load_free(&domain_schema, raw);
-out_tree:
-	tree_free(t);
+	*out = c;
 	return rc;
 }
 
 int domain_conf_load(const char *path, struct domain_conf **out, struct err *e)
 {
-	char *text;
-	size_t len;
-	int rc;
+	void *c;
+	int rc = load_file(&kind, path, &c, e);
 
-	*out = NULL;
-	rc = tree_read_file(path, &text, &len, e);
-	if (rc)
-		return rc;
-	rc = domain_conf_parse(strcmp(path, "-") ? path : "standard input", text, len, out, e);
-	free(text);
+	*out = c;
 	return rc;
 }
 

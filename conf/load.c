@@ -223,7 +223,7 @@ static cyaml_config_t make_config(struct cyaml_note *note)
 	};
 }
 
-int load_fill(const struct tree *t, const char *text, size_t len,
+static int load_fill(const struct tree *t, const char *text, size_t len,
 	      const cyaml_schema_value_t *schema, void **raw, struct err *e)
 {
 	struct cyaml_note note = { 0 };
@@ -242,10 +242,44 @@ int load_fill(const struct tree *t, const char *text, size_t len,
 		       note.text, cyaml_strerror(rc));
 }
 
-void load_free(const cyaml_schema_value_t *schema, void *raw)
+static void load_free(const cyaml_schema_value_t *schema, void *raw)
 {
 	cyaml_config_t config = make_config(NULL);
 
 	if (raw)
 		cyaml_free(&config, schema, raw, 0);
+}
+
+int load_text(const struct load_kind *kind, const char *name, const char *text, size_t len,
+	      void **out, struct err *e)
+{
+	struct tree *t;
+	void *raw;
+	int rc;
+
+	*out = NULL;
+	rc = tree_parse(name, text, len, &t, e);
+	if (rc)
+		return rc;
+	rc = load_fill(t, text, len, kind->schema, &raw, e);
+	if (!rc)
+		rc = kind->build(t, raw, out, e);
+	load_free(kind->schema, raw);
+	tree_free(t);
+	return rc;
+}
+
+int load_file(const struct load_kind *kind, const char *path, void **out, struct err *e)
+{
+	char *text;
+	size_t len;
+	int rc;
+
+	*out = NULL;
+	rc = tree_read_file(path, &text, &len, e);
+	if (rc)
+		return rc;
+	rc = load_text(kind, strcmp(path, "-") ? path : "standard input", text, len, out, e);
+	free(text);
+	return rc;
 }

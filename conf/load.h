@@ -14,13 +14,22 @@
 
 #include <cyaml/cyaml.h>
 
+/* One kind of file: its schema, and what makes a checked struct of what libcyaml filled. */
+struct load_kind {
+	const cyaml_schema_value_t *schema;
+	/* @t: the same text, for the lines of errors; *@out is set on success only. */
+	int (*build)(const struct tree *t, const void *raw, void **out, struct err *e);
+};
+
 /**
- * load_fill() - check @t, made from the same @text, and load it by @schema
- * @raw: receives a struct to release with load_free()
- * Return: 0, -EINVAL with "file:line: field: ...", or -ENOMEM.
+ * load_text() - one document, checked against the schema, filled and built
+ * @name: what errors call it
+ * Return: 0 and *@out, -EINVAL with "name:line: field: ...", or -ENOMEM; *@out is NULL then.
  */
-int load_fill(const struct tree *t, const char *text, size_t len,
-	      const cyaml_schema_value_t *schema, void **raw, struct err *e);
-void load_free(const cyaml_schema_value_t *schema, void *raw);
+int load_text(const struct load_kind *kind, const char *name, const char *text, size_t len,
+	      void **out, struct err *e);
+
+/** load_file() - the same of a file's text ("-": standard input); a negative errno when it cannot be read */
+int load_file(const struct load_kind *kind, const char *path, void **out, struct err *e);
 
 #endif

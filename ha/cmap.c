@@ -8,8 +8,9 @@
  */
 #include "ha/cmap.h"
 
+#include "ha/corosync_int.h"
+
 #include <corosync/cmap.h>
-#include <corosync/corotypes.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -41,14 +42,8 @@ static void on_track(cmap_handle_t handle, cmap_track_handle_t track, int32_t ev
 static int32_t on_ready(int32_t fd, int32_t revents, void *data)
 {
 	struct cmaplink *l = data;
-	int rc;
-
-	if (revents & (POLLHUP | POLLERR | POLLNVAL))
-		rc = CS_ERR_LIBRARY;
-	else
-		rc = cmap_dispatch(l->handle, CS_DISPATCH_ALL);
-	if (rc != CS_OK && rc != CS_ERR_TRY_AGAIN) {
-		cmap_finalize(l->handle); /* closes the descriptor; see cpg.c on_ready() */
+	if (corosync_dispatch(cmap_dispatch, l->handle, revents) != CS_OK) {
+		cmap_finalize(l->handle);
 		l->open = false;          /* cpg notices the same death and tells the owner */
 		return -1;
 	}
@@ -74,8 +69,7 @@ int cmaplink_open(qb_loop_t *loop, cmaplink_changed changed, void *arg, struct c
 	rc = cmap_initialize(&l->handle);
 	if (rc != CS_OK) {
 		free(l);
-		return err_set(e, -ECONNREFUSED, "corosync is not running on this host (cmap: %s)",
-			       cs_strerror(rc));
+		return corosync_absent("cmap", rc, e);
 	}
 	cmap_track_add(l->handle, NODELIST, CMAP_TRACK_ADD | CMAP_TRACK_DELETE |
 		       CMAP_TRACK_MODIFY | CMAP_TRACK_PREFIX, on_track, l, &l->track);

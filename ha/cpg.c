@@ -15,7 +15,8 @@
  */
 #include "ha/cpg.h"
 
-#include <corosync/corotypes.h>
+#include "ha/corosync_int.h"
+
 #include <corosync/cpg.h>
 #include <errno.h>
 #include <poll.h>
@@ -107,19 +108,10 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group,
 static int32_t on_ready(int32_t fd, int32_t revents, void *data)
 {
 	struct cpglink *l = data;
-	int rc;
+	cs_error_t rc = corosync_dispatch(cpg_dispatch, l->handle, revents);
 
-	if (revents & (POLLHUP | POLLERR | POLLNVAL))
-		rc = CS_ERR_LIBRARY;
-	else
-		rc = cpg_dispatch(l->handle, CS_DISPATCH_ALL);
-	if (rc == CS_OK || rc == CS_ERR_TRY_AGAIN)
+	if (rc == CS_OK)
 		return 0;
-	/*
-	 * Removing a descriptor inside its own callback upsets qb's count of
-	 * pending jobs, and -1 alone leaves it in the epoll set, where a hangup
-	 * would spin: so it is closed, which finalizing does, and -1 returned.
-	 */
 	cpg_finalize(l->handle);
 	l->open = false;
 	link_lost(l, "cpg", rc);
@@ -166,8 +158,7 @@ int cpglink_open(qb_loop_t *loop, const char *group, const struct cpglink_ops *o
 	rc = cpg_model_initialize(&l->handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, l);
 	if (rc != CS_OK) {
 		free(l);
-		return err_set(e, -ECONNREFUSED, "corosync is not running on this host (cpg: %s)",
-			       cs_strerror(rc));
+		return corosync_absent("cpg", rc, e);
 	}
 	rc = cpg_local_get(l->handle, &me);
 	if (rc != CS_OK) {

@@ -10,7 +10,8 @@
  */
 #include "ha/quorum.h"
 
-#include <corosync/corotypes.h>
+#include "ha/corosync_int.h"
+
 #include <corosync/quorum.h>
 #include <errno.h>
 #include <poll.h>
@@ -54,16 +55,12 @@ static void on_nodelist(quorum_handle_t handle, struct quorum_ring_id ring, uint
 static int32_t on_ready(int32_t fd, int32_t revents, void *data)
 {
 	struct quorumlink *l = data;
+	cs_error_t rc = corosync_dispatch(quorum_dispatch, l->handle, revents);
 	char why[96];
-	int rc;
 
-	if (revents & (POLLHUP | POLLERR | POLLNVAL))
-		rc = CS_ERR_LIBRARY;
-	else
-		rc = quorum_dispatch(l->handle, CS_DISPATCH_ALL);
-	if (rc == CS_OK || rc == CS_ERR_TRY_AGAIN)
+	if (rc == CS_OK)
 		return 0;
-	quorum_finalize(l->handle); /* closes the descriptor; see cpg.c on_ready() */
+	quorum_finalize(l->handle);
 	l->open = false;
 	l->dead = true;
 	snprintf(why, sizeof(why), "quorum: %s", cs_strerror(rc));
@@ -94,8 +91,7 @@ int quorumlink_open(qb_loop_t *loop, const struct quorumlink_ops *ops, void *arg
 				     &type, l);
 	if (rc != CS_OK) {
 		free(l);
-		return err_set(e, -ECONNREFUSED, "corosync is not running on this host (quorum: %s)",
-			       cs_strerror(rc));
+		return corosync_absent("quorum", rc, e);
 	}
 	if (type != QUORUM_SET) {
 		rc = err_set(e, -EINVAL, "corosync.conf has no quorum provider: "

@@ -33,6 +33,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "linux"))
 import artefacts  # noqa: E402  (found by the line above)
 
 QEMU = "qemu-system-x86_64"
+SKIP = 77               # the exit status by which meson knows a skipped test
 NODE_MODULES = ["virtio_pci", "9p", "9pnet_virtio", "overlay"]
 
 
@@ -314,3 +315,18 @@ class Lab:
                     f"remote.type=unix,remote.path={there}")
             self.nodes.append(Node(self, name, link=link, **args))
         return [n.wait_ready() for n in self.nodes[-2:]]
+
+
+def main(run, drover_hv, work, directory):
+    """Have run(lab) in a fresh lab; the exit status of the program."""
+    try:
+        with Lab(directory, drover_hv, work) as lab:
+            run(lab)
+            lab.say("done")
+    except artefacts.Missing as e:
+        print(f"skipped: {e}")
+        return SKIP
+    except LabError as e:
+        print(f"FAILED: {e}")
+        return 1
+    return 0

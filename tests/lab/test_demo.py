@@ -14,9 +14,8 @@ import re
 import shutil
 import sys
 
-from lab import Lab, LabError, artefacts
+from lab import LabError, artefacts, main
 
-SKIP = 77
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLOW, FILL = 6, "64M"
 PROGRAMS = ["cmd/droverd/droverd", "cmd/drover/drover", "cmd/drover-hv/drover-hv",
@@ -64,21 +63,8 @@ def run(lab, build):
     if rc:
         raise LabError(f"the demo ended with {rc}")
     check_story(job.output())
-    lab.say("done")
-
-
-def main():
-    try:
-        with Lab(sys.argv[3], None, sys.argv[2]) as lab:
-            run(lab, sys.argv[1])
-    except artefacts.Missing as e:
-        print(f"skipped: {e}")
-        return SKIP
-    except LabError as e:
-        print(f"FAILED: {e}")
-        return 1
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    BUILD, WORK, DIRECTORY = sys.argv[1:4]
+    sys.exit(main(lambda lab: run(lab, BUILD), None, WORK, DIRECTORY))
