@@ -136,8 +136,9 @@ static void what_does_not_converge_is_said_throttled_and_given_up(void **state)
 
 	move_init(&m, 8, BY_DISK);
 	m.guest[0].writes_per_ms = 2000;
+	/* Ten pages of each region, and so many writes between two fetches that each is among them. */
 	m.guest[0].writes_per_fetch = 200;
-	m.guest[0].hot_pages = 200;
+	m.guest[0].hot_pages = 10;
 	m.params[0].bandwidth = 3 * MB;
 	m.params[0].compress = COMPRESS_OFF;
 	m.params[0].downtime_ms = 10;
@@ -146,8 +147,7 @@ static void what_does_not_converge_is_said_throttled_and_given_up(void **state)
 	if (m.rc[0] != -ETIMEDOUT || !strstr(m.err[0].text, "pages/s are dirtied"))
 		fail_msg("source %d (%s), destination %d (%s)", m.rc[0], m.err[0].text, m.rc[1],
 			 m.err[1].text);
-	if (MOVE_SLOW == 1) /* under TSan the throttled writer starves in the end, and it converges */
-		assert_false(m.stats[0].converging);
+	assert_false(m.stats[0].converging);
 	assert_true(m.stats[0].throttle >= 20);
 	move_check(&m);
 	assert_true(m.world.running[0]);
@@ -177,7 +177,7 @@ static void a_bandwidth_limit_is_kept(void **state)
 
 static void a_slow_link_makes_it_pack_and_a_fast_one_does_not(void **state)
 {
-	static const uint64_t sizes[] = { 96 * MB }, more[] = { 192 * MB };
+	static const uint64_t sizes[] = { 96 * MB }, more[] = { 160 * MB };
 	static struct move m;
 
 	move_init_sized(&m, 2, BY_DISK, sizes, 1, false);
@@ -192,7 +192,7 @@ static void a_slow_link_makes_it_pack_and_a_fast_one_does_not(void **state)
 	/* Each sender looks at some windows before it begins to pack. */
 	move_init_sized(&m, 2, BY_DISK, more, 1, false);
 	m.guest[0].writes_per_ms = 1;
-	m.net.rate = 60 * MB;
+	m.net.rate = 10 * MB; /* packing is cheaper than that even on a busy machine, slowed down by a checker */
 	move_run(&m);
 	assert_moved(&m);
 	print_message("    slow: %llu raw, %llu lz4\n", (unsigned long long)m.stats[0].pages_raw,
