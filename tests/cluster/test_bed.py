@@ -15,7 +15,7 @@ from host import HERE, clock, wait_for
 
 @pytest.fixture
 def bed(make_bed):
-    bed = make_bed(needs_droverd=False, hosts=3, token=300)
+    bed = make_bed(needs_droverd=False, hosts=3, token=1000)
     bed.start_corosync()
     return bed
 
@@ -24,14 +24,15 @@ def members(bed, h, n):
     wait_for(f"{h.name} to see {n} hosts", lambda: bed.quorate(h, n), 40)
 
 
-def test_power_cut_leaves_nothing_and_is_seen_in_2_2_tokens(bed):
+def test_power_cut_leaves_nothing_and_is_seen_when_the_token_is_missed(bed):
     victim, survivor = bed.host(2), bed.host(1)
     inside = victim.processes()
     assert len(inside) >= 3
     when = victim.power_cut()
     assert not any(os.path.exists(f"/proc/{p}") for p in inside)
     members(bed, survivor, 2)
-    assert 0.4 < clock() - when < 0.3 * 2.2 + 0.6
+    # Sooner would mean that the others were told; how much later is tests/perf/failover's to say.
+    assert clock() - when > bed.token / 1000
     victim.power_on()
     bed.start_corosync([victim])
     members(bed, survivor, 3)

@@ -9,7 +9,7 @@ import api
 from domains import drover
 from host import clock, wait_for
 
-TOKEN = 3000    # ms: waiting would prove a death after 19 s only, so that an operator's word comes first
+TOKEN = 5000    # ms: waiting would prove a death after 31 s only, so that an operator's word comes first
 
 
 def lost(bed, victim, survivor):
@@ -39,7 +39,7 @@ def test_a_confirmed_death_is_a_proof(make_bed, make_domain):
 
 
 def test_fencing_that_failed_is_tried_again_when_an_operator_says_so(make_bed, make_domain):
-    bed = make_bed(hosts=3, token=TOKEN, agent_timeout="3s")
+    bed = make_bed(hosts=3, token=TOKEN, agent_timeout="6s")
     bed.start()
     work = make_domain(bed)
     work.start()
@@ -49,7 +49,7 @@ def test_fencing_that_failed_is_tried_again_when_an_operator_says_so(make_bed, m
     bed.cut(victim)
     lost(bed, victim, survivor)
     wait_for("both survivors to have tried",
-             lambda: sum(says(h, f"fencing {victim.name} failed") for h in bed.hosts if h is not victim) == 2, 15)
+             lambda: sum(says(h, f"fencing {victim.name} failed") for h in bed.hosts if h is not victim) == 2, 20)
     bed.bmcs[victim.n].fault("")
     asked = clock()
     drover(survivor, "fence", victim.name, "--yes")

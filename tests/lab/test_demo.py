@@ -4,10 +4,8 @@ migration, a power cut, fencing, restart, clean checks.
 
 usage: test_demo.py BUILD WORK DIRECTORY
 
-An emulated host is some twenty times slower than a real one, so the demo gets more patience and
-less work (DROVER_BED_SLOW); what it shows must be the same.  For running by hand: it takes three
-to four minutes, and there is no knob for a migration's dead time in the cluster, which an emulated
-host at times exceeds; the demo then says so and tries again.
+An emulated host is some twenty times slower than a real one, so the demo gets more patience, a longer
+token and less work (DROVER_BED_SLOW); what it shows must be the same.
 """
 import os
 import re

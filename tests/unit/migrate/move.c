@@ -51,6 +51,7 @@ void move_init_sized(struct move *m, unsigned int seed, enum move_arbiter arbite
 			.notify = watch_progress,
 			.arg = m,
 			.timeout_ms = 60000,
+			.dead_ms = MOVE_DEAD_MS,
 		};
 	}
 	m->guest[0].incarnation = 4;

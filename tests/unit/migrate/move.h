@@ -36,6 +36,9 @@ struct move {
 #define MOVE_SLOW 1u
 #endif
 
+/* Nobody is slow to answer for so long, however busy the machine: what is not about dead peers meets none. */
+#define MOVE_DEAD_MS 20000u
+
 /* A test with a move of its own: when it fails in the middle, the move's threads end before the next begins. */
 #define MOVE_TEST(test) cmocka_unit_test_teardown(test, move_teardown)
 

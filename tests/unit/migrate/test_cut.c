@@ -71,7 +71,7 @@ static void count_messages(unsigned int n[2][FAKE_TYPES])
 	static struct move m;
 	unsigned int side, type;
 
-	begin(&m, BY_DISK, 5000);
+	begin(&m, BY_DISK, MOVE_DEAD_MS);
 	move_run(&m);
 	if (m.rc[0] || m.rc[1])
 		fail_msg("undisturbed: source %s, destination %s", m.err[0].text, m.err[1].text);
@@ -85,9 +85,11 @@ static void count_messages(unsigned int n[2][FAKE_TYPES])
 static bool break_at(const struct position *p, bool *reached, char *why, size_t size)
 {
 	struct move *m = calloc(1, sizeof(*m));
-	bool in_doubt;
+	bool cut = p->fault == FAULT_CUT_BEFORE || p->fault == FAULT_CUT_AFTER ||
+		   p->fault == FAULT_CUT_MIDDLE, in_doubt;
 
-	begin(m, p->arbiter, 200 * MOVE_SLOW);
+	/* A cut is seen at once.  Of what else may happen, silence is the only sign. */
+	begin(m, p->arbiter, cut ? MOVE_DEAD_MS : 200 * MOVE_SLOW);
 	m->net.fault = p->fault;
 	m->net.fault_side = p->side;
 	m->net.fault_type = p->type;
@@ -97,8 +99,9 @@ static bool break_at(const struct position *p, bool *reached, char *why, size_t 
 		return false; /* its threads may still use it */
 	in_doubt = m->rc[0] == -EINPROGRESS || m->rc[1] == -EINPROGRESS;
 	*reached = atomic_load(&m->net.sent[p->side][fake_type(p->type)]) > p->at;
-	if (p->certain && !*reached)
-		snprintf(why, size, "never sent");
+	if (cut && p->certain && !*reached)
+		snprintf(why, size, "never sent (source %s, destination %s)", m->err[0].text,
+			 m->err[1].text);
 	else if (in_doubt && p->arbiter != BY_NOBODY)
 		snprintf(why, size, "in doubt although the arbiter can be asked");
 	/* Without an arbiter a source in doubt stands; it may be that the destination never got it. */

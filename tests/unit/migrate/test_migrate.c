@@ -486,7 +486,8 @@ static void without_quorum_nobody_runs_until_it_is_back(void **state)
 	m.world.cluster_unreachable[0] = m.world.cluster_unreachable[1] = true;
 	m.params[0].at_step = cut_after_grant;
 	move_begin(&m);
-	assert_true(comes_into_doubt(&m, &st));
+	if (!comes_into_doubt(&m, &st))
+		fail_msg("it ended: %s", st.text);
 	assert_int_equal(move_runs(&m), 0);
 	m.world.cluster_unreachable[0] = m.world.cluster_unreachable[1] = false;
 	move_end(&m);
