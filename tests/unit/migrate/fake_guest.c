@@ -285,9 +285,8 @@ static int fg_dirty_fetch(void *self, uint32_t id, uint64_t *bitmap, struct err 
 	uint64_t i;
 
 	while (!r && !atomic_load(&g->paused) &&
-	       atomic_load(&g->writes) - g->fetched_at < atomic_load(&g->writes_per_fetch))
+	       atomic_load(&g->writes) - atomic_load(&g->cleared_at) < atomic_load(&g->writes_per_fetch))
 		sleep_us(200);
-	g->fetched_at = atomic_load(&g->writes);
 	pthread_rwlock_wrlock(&g->log_lock);
 	for (i = 0; i < pages_of(g, r) / 64; i++)
 		bitmap[i] |= g->log[r][i];
@@ -308,6 +307,7 @@ static int fg_dirty_clear(void *self, uint32_t id, uint64_t first, uint64_t coun
 	pthread_rwlock_wrlock(&g->log_lock);
 	for (i = first / 64; i < (first + count) / 64; i++)
 		g->log[r][i] &= ~bitmap[i];
+	atomic_store(&g->cleared_at, atomic_load(&g->writes));
 	pthread_rwlock_unlock(&g->log_lock);
 	return 0;
 }

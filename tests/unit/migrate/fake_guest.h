@@ -42,9 +42,9 @@ struct fake_guest {
 	unsigned int seed;
 	_Atomic unsigned int writes_per_ms; /* 0: as fast as it can */
 	_Atomic uint64_t hot_pages;          /* it writes only the first that many, 0: all */
-	/* However busy the machine is, it writes that often between two looks at its log: a guest has a core. */
+	/* However busy the machine is, it writes that often while a round is sent: a guest has a core. */
 	_Atomic unsigned int writes_per_fetch;
-	uint64_t fetched_at;         /* writes, at the last look */
+	_Atomic uint64_t cleared_at; /* writes, when its log was last cleared */
 	_Atomic unsigned int throttle;
 	_Atomic uint64_t writes;
 
