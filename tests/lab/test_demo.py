@@ -55,7 +55,7 @@ def run(lab, build):
     job = node.start(f"DROVER_BED_SLOW={SLOW} exec /usr/bin/python3 -B "
                      f"/srv/drover/tests/cluster/demo.py --fill {FILL}", "demo")
     try:
-        rc = job.wait(900)
+        rc = job.wait(800)
     finally:
         print(job.output())
     if rc:
