@@ -57,6 +57,10 @@ class Disk:
         r = self.newest()
         return r.seq if r else 0
 
+    def written(self):
+        """The highest number in the ring: a record gets there before its lane, which is all that newest() looks at."""
+        return max((r.seq for r in diskcheck.read(self.path)[1].values()), default=0)
+
     def wait_written(self, after=None, timeout=30):
         """Wait for a record newer than @after; returns (clock(), record)."""
         after = self.seq() if after is None else after

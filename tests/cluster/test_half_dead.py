@@ -38,7 +38,7 @@ def test_a_host_that_wakes_up_after_its_domain_was_given_away_writes_nothing_mor
     survivor = next(h for h in bed.hosts if h is not victim)
     victim.freeze()
     wait_for("the survivors to give the domain away", lambda: work.owner(survivor) is not victim, 30)
-    asleep = work.disk.seq()
+    asleep = work.disk.written()
     victim.thaw()
     # the lock that the sleeping VMM held is free once it is awake, finds its lease over and gates itself
     _, record = work.disk.wait_other_boot(boot, timeout=40)
