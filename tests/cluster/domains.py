@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "guest"))
 import diskcheck  # noqa: E402  (found by the line above)
 
 LANE_BYTES = diskcheck.LANES * diskcheck.SECTOR
+LOOKS = 1000     # at a sector that is being written: one look or two are enough
 
 
 def drover(host, *args, timeout=30, check=True):
@@ -36,22 +37,20 @@ class Disk:
         with open(path, "wb") as f:
             f.truncate(megabytes << 20)
 
-    def newest(self):
-        """The newest record in the lanes, or None."""
+    def _lanes(self):
         with open(self.path, "rb") as f:
             lanes = f.read(LANE_BYTES)
-        best = None
-        for i in range(diskcheck.LANES):
-            sector = lanes[i * diskcheck.SECTOR:(i + 1) * diskcheck.SECTOR]
-            if not any(sector[:8]):
-                continue
+        sectors = (lanes[i:i + diskcheck.SECTOR] for i in range(0, LANE_BYTES, diskcheck.SECTOR))
+        return [r for r in map(diskcheck.parse, sectors) if r]
+
+    def newest(self):
+        """The newest record in the lanes, or None."""
+        for _ in range(LOOKS):
             try:
-                r = diskcheck.parse(sector)
-            except diskcheck.Torn:   # being written now: the next look finds it whole
+                return max(self._lanes(), key=lambda r: r.seq, default=None)
+            except diskcheck.Torn:   # being written now; without it an older boot's record would seem the newest
                 continue
-            if r and (best is None or r.seq > best.seq):
-                best = r
-        return best
+        raise AssertionError(f"{self.path}: a lane stays torn")
 
     def seq(self):
         r = self.newest()
