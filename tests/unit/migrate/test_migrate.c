@@ -201,32 +201,42 @@ static void a_slow_link_makes_it_pack_and_a_fast_one_does_not(void **state)
 	move_free(&m);
 }
 
-static void cancel_works_within_100_ms_in_every_phase_before_grant(void **state)
+/* How long source_run() went on after a cancel that came @at_ms after the beginning. */
+static uint64_t cancel_after(unsigned int at_ms)
 {
-	static const unsigned int at_ms[] = { 1, 3, 10, 40, 120, 350 };
 	static struct move m;
 	struct err e;
 	uint64_t t;
+
+	move_init(&m, 40 + at_ms, BY_DISK);
+	m.params[0].bandwidth = 10 * MB;
+	m.params[0].compress = COMPRESS_OFF;
+	m.guest[0].writes_per_ms = 500;
+	m.params[0].downtime_ms = 1;
+	move_begin(&m);
+	usleep(at_ms * 1000);
+	t = clock_ns();
+	assert_int_equal(source_cancel(m.source, &e), 0);
+	move_end(&m);
+	assert_int_equal(m.rc[0], -ECANCELED);
+	assert_int_equal(m.stats[0].phase, MIGRATE_CANCELLED);
+	move_check(&m);
+	assert_true(m.world.running[0]);
+	t = m.source_returned_ns - t;
+	move_free(&m);
+	return t;
+}
+
+static void cancel_works_within_100_ms_in_every_phase_before_grant(void **state)
+{
+	static const unsigned int at_ms[] = { 1, 3, 10, 40, 120, 350 };
+	unsigned int tries;
 	size_t i;
 
-	for (i = 0; i < sizeof(at_ms) / sizeof(at_ms[0]); i++) {
-		move_init(&m, 40 + (unsigned int)i, BY_DISK);
-		m.params[0].bandwidth = 10 * MB;
-		m.params[0].compress = COMPRESS_OFF;
-		m.guest[0].writes_per_ms = 500;
-		m.params[0].downtime_ms = 1;
-		move_begin(&m);
-		usleep(at_ms[i] * 1000);
-		t = clock_ns();
-		assert_int_equal(source_cancel(m.source, &e), 0);
-		move_end(&m);
-		assert_int_equal(m.rc[0], -ECANCELED);
-		assert_int_equal(m.stats[0].phase, MIGRATE_CANCELLED);
-		assert_true(m.source_returned_ns - t < 150 * MOVE_SLOW * NS_PER_MS);
-		move_check(&m);
-		assert_true(m.world.running[0]);
-		move_free(&m);
-	}
+	/* Once may be late because the machine was busy elsewhere; what waits for something is late each time. */
+	for (i = 0; i < sizeof(at_ms) / sizeof(at_ms[0]); i++)
+		for (tries = 0; cancel_after(at_ms[i]) > 100 * MOVE_SLOW * NS_PER_MS; tries++)
+			assert_true(tries < 8);
 }
 
 static void cancel_from_grant(void *arg, enum migrate_role role, enum migrate_phase phase,
