@@ -2,6 +2,7 @@
 """domain - one drover-hv in a lab host, with the lab's guest in it."""
 import json
 import os
+import struct
 import subprocess
 import time
 
@@ -10,11 +11,17 @@ from lab import LabError, artefacts
 CMDLINE = f"{artefacts.CMDLINE} {artefacts.HURRY}"
 
 
+def lapic_registers(state):
+    """The registers of a saved LAPIC that are not zero: offset (Intel SDM 3A 11.4.1) and value."""
+    values = struct.unpack("<256I", bytes.fromhex(state))
+    return " ".join(f"{4 * i:03x}={v:x}" for i, v in enumerate(values) if v)
+
+
 class Domain:
     def __init__(self, node, name, kernel="vmlinux", vcpus=1, memory="256M", disk=None, bridge=None,
                  words="", options="", log=None):
         """@log: name of its log, when several processes of one name run here in turn."""
-        self.node, self.name = node, name
+        self.node, self.name, self.vcpus = node, name, vcpus
         self.control_path = f"/run/{name}.sock"
         conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}", f"kernel: /lab/{kernel}",
                 "initrd: /lab/guest.cpio", f'cmdline: "{CMDLINE} {words}"']
@@ -50,8 +57,27 @@ class Domain:
 
     def wait_ready(self, timeout, count=1):
         """Wait for the guest's user space; seconds since the start."""
-        self.job.wait_for("guest: ready", timeout, count)
+        try:
+            self.job.wait_for("guest: ready", timeout, count)
+        except LabError as e:
+            raise LabError(f"{e}\n{self.standing()}") from None
         return time.monotonic() - self.begun
+
+    def standing(self):
+        """For a guest that hangs: where its vCPUs are, twice, and what they have done."""
+        told = []
+        try:
+            for _ in range(2):
+                told.append(f"    {json.dumps(self.command('stats'))}")
+                for i in range(self.vcpus):
+                    s = self.command("state", device=f"vcpu{i}")
+                    regs = struct.unpack("<18Q", bytes.fromhex(s["regs"]))
+                    told.append(f"    vcpu{i}: mp_state {s['mp_state']} rip 0x{regs[16]:x} rflags 0x{regs[17]:x} "
+                                f"rsp 0x{regs[6]:x} lapic {lapic_registers(s['lapic'])}")
+                time.sleep(3)
+        except (LabError, KeyError, ValueError, struct.error) as e:
+            told.append(f"    and no more: {e}")
+        return "\n".join(told)
 
     def wait_state(self, state, timeout):
         self.wait_control(timeout)
