@@ -39,6 +39,8 @@ COROSYNC = """totem {{
   token: {token}
   # The default adds 650 ms for each host above two.
   token_coefficient: 0
+  # A link that is cut while knet looks for its MTU, as it does at the start, is used again after the next look only.
+  knet_pmtud_interval: 2
   interface {{
     linknumber: 0
     # knet looks every 200 ms: its defaults for a token below 400 ms split a healthy cluster.
