@@ -20,14 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void no_notify(void *arg, const struct migrate_stats *st)
-{
-}
-
-static void no_step(void *arg, enum migrate_role role, enum migrate_phase phase, bool before)
-{
-}
-
 int destination_create(struct destination **out, const struct migrate_params *p, struct err *e)
 {
 	struct destination *d = calloc(1, sizeof(*d));
@@ -36,10 +28,6 @@ int destination_create(struct destination **out, const struct migrate_params *p,
 	if (!d)
 		return err_set(e, -ENOMEM, "migration: out of memory");
 	d->p = *p;
-	if (!d->p.notify)
-		d->p.notify = no_notify;
-	if (!d->p.at_step)
-		d->p.at_step = no_step;
 	rc = session_init(&d->s, MIGRATE_DESTINATION, &d->p, e);
 	if (rc) {
 		free(d);
@@ -143,10 +131,7 @@ static int receive(struct destination *d, struct err *e)
 	pthread_mutex_lock(&s->lock);
 	while (!receiver_pool_done(&d->pool) && !s->failed && !s->cancelled)
 		session_wait_until(s, session_now_ms() + DESTINATION_GRANT_MS);
-	if (s->failed || s->cancelled) {
-		*e = s->err;
-		rc = s->err.code;
-	}
+	rc = session_over(s, e);
 	pthread_mutex_unlock(&s->lock);
 	return rc ? rc : receiver_pool_complete(&d->pool, e);
 }
@@ -213,10 +198,5 @@ void destination_abandon(struct destination *d)
 
 void destination_stats(struct destination *d, struct migrate_stats *out)
 {
-	struct session *s = &d->s;
-
-	pthread_mutex_lock(&s->lock);
-	*out = s->stats;
-	out->phase = s->phase;
-	pthread_mutex_unlock(&s->lock);
+	session_stats(&d->s, out);
 }

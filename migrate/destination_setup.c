@@ -22,13 +22,10 @@
 
 static int cancelled(struct destination *d, struct err *e)
 {
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&d->s.lock);
-	if (d->s.failed || d->s.cancelled) {
-		*e = d->s.err;
-		rc = d->s.err.code;
-	}
+	rc = session_over(&d->s, e);
 	pthread_mutex_unlock(&d->s.lock);
 	return rc;
 }
@@ -122,30 +119,13 @@ static int open_data(struct destination *d, uint32_t n, struct err *e)
 
 /* --- setup --- */
 
-static int expect(struct destination *d, uint16_t type, struct session_record **out, struct err *e)
-{
-	int rc = session_recv(&d->s, out, session_now_ms() + SETUP_MS, e);
-
-	if (rc == -EAGAIN)
-		return err_set(e, -ETIMEDOUT, "source did not send %s within %u ms", wire_type_name(type),
-			       SETUP_MS);
-	if (rc)
-		return rc;
-	if ((*out)->type == type)
-		return 0;
-	rc = err_set(e, -EPROTO, "source sent %s, expected %s", wire_type_name((*out)->type),
-		     wire_type_name(type));
-	free(*out);
-	return rc;
-}
-
 static int check_caps(struct destination *d, struct wire_caps *c, struct err *e)
 {
 	struct session_record *rec;
 	struct reader r;
 	int rc;
 
-	rc = expect(d, WIRE_CAPS, &rec, e);
+	rc = session_expect(&d->s, WIRE_CAPS, SETUP_MS, &rec, e);
 	if (rc)
 		return rc;
 	r = reader_make(rec->payload, rec->len);
@@ -180,14 +160,14 @@ static int check_domain(struct destination *d, struct err *e)
 	struct reader r;
 	int rc;
 
-	rc = expect(d, WIRE_DESCRIBE, &rec, e);
+	rc = session_expect(&d->s, WIRE_DESCRIBE, SETUP_MS, &rec, e);
 	if (rc)
 		return rc;
 	rc = g->ops->match(g->self, (const char *)rec->payload, rec->len, e);
 	free(rec);
 	if (rc)
 		return rc;
-	rc = expect(d, WIRE_MEM_MAP, &rec, e);
+	rc = session_expect(&d->s, WIRE_MEM_MAP, SETUP_MS, &rec, e);
 	if (rc)
 		return rc;
 	r = reader_make(rec->payload, rec->len);

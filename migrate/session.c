@@ -49,7 +49,15 @@ void session_wake(struct session *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-int session_init(struct session *s, enum migrate_role role, const struct migrate_params *p,
+static void no_notify(void *arg, const struct migrate_stats *st)
+{
+}
+
+static void no_step(void *arg, enum migrate_role role, enum migrate_phase phase, bool before)
+{
+}
+
+int session_init(struct session *s, enum migrate_role role, struct migrate_params *p,
 		 struct err *e)
 {
 	pthread_condattr_t attr;
@@ -59,6 +67,10 @@ int session_init(struct session *s, enum migrate_role role, const struct migrate
 	memset(s, 0, sizeof(*s));
 	s->role = role;
 	s->p = p;
+	if (!p->notify)
+		p->notify = no_notify;
+	if (!p->at_step)
+		p->at_step = no_step;
 	s->dead_ms = p->dead_ms ? p->dead_ms : MIGRATE_DEAD_MS;
 	s->last = &s->first;
 	s->stats.role = role;
@@ -285,14 +297,27 @@ int session_start(struct session *s, struct err *e)
 
 /* --- phase and failure --- */
 
+void session_stats(struct session *s, struct migrate_stats *out)
+{
+	pthread_mutex_lock(&s->lock);
+	*out = s->stats;
+	out->phase = s->phase;
+	pthread_mutex_unlock(&s->lock);
+}
+
+int session_over(struct session *s, struct err *e)
+{
+	if (!s->failed && !s->cancelled)
+		return 0;
+	*e = s->err;
+	return s->err.code;
+}
+
 void session_notify(struct session *s)
 {
 	struct migrate_stats st;
 
-	pthread_mutex_lock(&s->lock);
-	st = s->stats;
-	st.phase = s->phase;
-	pthread_mutex_unlock(&s->lock);
+	session_stats(s, &st);
 	s->p->notify(s->p->arg, &st);
 }
 
@@ -428,13 +453,32 @@ int session_recv(struct session *s, struct session_record **out, uint64_t deadli
 		s->queued -= r->len;
 		*out = r;
 	} else if (s->failed || s->cancelled) {
-		*e = s->err;
-		rc = s->err.code;
+		rc = session_over(s, e);
 	} else if (!rc) {
 		rc = err_set(e, -ENOTCONN, "the connection to the peer is lost");
 	} else {
 		err_set(e, rc, "no answer in time");
 	}
 	pthread_mutex_unlock(&s->lock);
+	return rc;
+}
+
+int session_expect(struct session *s, uint16_t type, uint32_t wait_ms, struct session_record **out,
+		   struct err *e)
+{
+	bool source = s->role == MIGRATE_SOURCE;
+	const char *peer = source ? "destination" : "source";
+	int rc = session_recv(s, out, session_now_ms() + wait_ms, e);
+
+	if (rc == -EAGAIN)
+		return err_set(e, -ETIMEDOUT, "%s did not %s %s within %u ms", peer,
+			       source ? "answer with" : "send", wire_type_name(type), wait_ms);
+	if (rc)
+		return rc;
+	if ((*out)->type == type)
+		return 0;
+	rc = err_set(e, -EPROTO, "%s sent %s, expected %s", peer, wire_type_name((*out)->type),
+		     wire_type_name(type));
+	free(*out);
 	return rc;
 }

@@ -66,7 +66,8 @@ struct session {
 	uint64_t total;               /* octets of memory */
 };
 
-int session_init(struct session *s, enum migrate_role role, const struct migrate_params *p,
+/** session_init() - @p stays the caller's and is kept; a notify() or at_step() that is missing is filled in */
+int session_init(struct session *s, enum migrate_role role, struct migrate_params *p,
 		 struct err *e);
 /** session_destroy() - joins reader and heartbeat, closes all connections */
 void session_destroy(struct session *s);
@@ -88,6 +89,10 @@ int session_fail(struct session *s, int code, const struct err *e);
 void session_cut_data(struct session *s);
 /** session_cut() - cut all connections, wake all waiters; no failure by itself */
 void session_cut(struct session *s);
+/** session_stats() - a copy of how it stands now */
+void session_stats(struct session *s, struct migrate_stats *out);
+/** session_over() - lock held: 0, or what failed or cancelled the session */
+int session_over(struct session *s, struct err *e);
 /** session_cancelled() - somebody cancelled, here */
 bool session_cancelled(struct session *s);
 /** session_say_abort() - tell the peer why (a cancel, else @e), if it can still hear */
@@ -118,5 +123,8 @@ int session_send(struct session *s, uint16_t type, const void *payload, uint32_t
  */
 int session_recv(struct session *s, struct session_record **out, uint64_t deadline_ms,
 		 struct err *e);
+/** session_expect() - session_recv() of a record that must be @type, in @wait_ms; -ETIMEDOUT, -EPROTO */
+int session_expect(struct session *s, uint16_t type, uint32_t wait_ms, struct session_record **out,
+		   struct err *e);
 
 #endif

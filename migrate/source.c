@@ -18,14 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void no_notify(void *arg, const struct migrate_stats *st)
-{
-}
-
-static void no_step(void *arg, enum migrate_role role, enum migrate_phase phase, bool before)
-{
-}
-
 int source_create(struct source **out, const struct migrate_params *p, struct err *e)
 {
 	struct source *src = calloc(1, sizeof(*src));
@@ -34,10 +26,6 @@ int source_create(struct source **out, const struct migrate_params *p, struct er
 	if (!src)
 		return err_set(e, -ENOMEM, "migration: out of memory");
 	src->p = *p;
-	if (!src->p.notify)
-		src->p.notify = no_notify;
-	if (!src->p.at_step)
-		src->p.at_step = no_step;
 	rc = session_init(&src->s, MIGRATE_SOURCE, &src->p, e);
 	if (rc) {
 		free(src);
@@ -149,10 +137,5 @@ void source_abandon(struct source *src)
 
 void source_stats(struct source *src, struct migrate_stats *out)
 {
-	struct session *s = &src->s;
-
-	pthread_mutex_lock(&s->lock);
-	*out = s->stats;
-	out->phase = s->phase;
-	pthread_mutex_unlock(&s->lock);
+	session_stats(&src->s, out);
 }

@@ -90,7 +90,7 @@ int source_stop(struct source *src, struct err *e)
 		return rc;
 	note(src, &st->last_us, us_since(t));
 	t = clock_ns();
-	rc = source_expect(src, WIRE_READY, READY_MS, &rec, e);
+	rc = session_expect(&src->s, WIRE_READY, READY_MS, &rec, e);
 	if (rc)
 		return rc;
 	free(rec);
@@ -105,13 +105,11 @@ int source_stop(struct source *src, struct err *e)
 static int enter_grant(struct source *src, struct err *e)
 {
 	struct session *s = &src->s;
-	int rc = 0;
+	int rc;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->failed || s->cancelled) {
-		*e = s->err;
-		rc = s->err.code;
-	} else {
+	rc = session_over(s, e);
+	if (!rc) {
 		s->phase = MIGRATE_GRANT;
 		atomic_store(&s->reader_phase, IN_GRANT);
 	}
@@ -128,7 +126,7 @@ static int hear_decision(struct source *src, enum outcome *out, struct err *e)
 	uint32_t said;
 	int rc;
 
-	rc = source_expect(src, WIRE_DECISION, DECISION_MS, &rec, e);
+	rc = session_expect(&src->s, WIRE_DECISION, DECISION_MS, &rec, e);
 	if (rc)
 		return rc;
 	r = reader_make(rec->payload, rec->len);
@@ -156,7 +154,7 @@ static int committed(struct source *src)
 	struct err ignored;
 
 	/* RUNNING ends the downtime as it is seen from here; without it, DECISION did. */
-	if (!source_expect(src, WIRE_RUNNING, src->s.dead_ms, &rec, &ignored))
+	if (!session_expect(&src->s, WIRE_RUNNING, src->s.dead_ms, &rec, &ignored))
 		free(rec);
 	pthread_mutex_lock(&src->s.lock);
 	st->downtime_us = us_since(src->pause_ns);

@@ -30,10 +30,6 @@ static inline void *self(const struct source *src)
 /** source_setup() - connect, compare, open the data connections; the destination has said START */
 int source_setup(struct source *src, struct err *e);
 
-/** source_expect() - the next record must be @type; free() it */
-int source_expect(struct source *src, uint16_t type, uint32_t wait_ms, struct session_record **out,
-		  struct err *e);
-
 /** source_precopy() - rounds until stopping would be short enough, or too late */
 int source_precopy(struct source *src, struct err *e);
 

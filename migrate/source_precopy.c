@@ -82,10 +82,8 @@ int source_wait_senders(struct source *src, struct err *e)
 		if (rc)
 			break;
 	}
-	if (!rc && (s->failed || s->cancelled)) {
-		*e = s->err;
-		rc = s->err.code;
-	}
+	if (!rc)
+		rc = session_over(s, e);
 	pthread_mutex_unlock(&s->lock);
 	return rc;
 }
@@ -98,7 +96,7 @@ static int wait_round_done(struct source *src, uint32_t round, struct err *e)
 	uint32_t said;
 	int rc;
 
-	rc = source_expect(src, WIRE_ROUND_DONE, ROUND_DONE_MS, &rec, e);
+	rc = session_expect(&src->s, WIRE_ROUND_DONE, ROUND_DONE_MS, &rec, e);
 	if (rc)
 		return rc;
 	r = reader_make(rec->payload, rec->len);

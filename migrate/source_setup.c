@@ -87,24 +87,6 @@ static int send_description(struct source *src, struct err *e)
 	return session_send(&src->s, WIRE_MEM_MAP, map, (uint32_t)writer_len(&w), e);
 }
 
-int source_expect(struct source *src, uint16_t type, uint32_t wait_ms, struct session_record **out,
-		  struct err *e)
-{
-	int rc = session_recv(&src->s, out, session_now_ms() + wait_ms, e);
-
-	if (rc == -EAGAIN)
-		return err_set(e, -ETIMEDOUT, "destination did not answer with %s within %u ms",
-			       wire_type_name(type), wait_ms);
-	if (rc)
-		return rc;
-	if ((*out)->type == type)
-		return 0;
-	rc = err_set(e, -EPROTO, "destination sent %s, expected %s", wire_type_name((*out)->type),
-		     wire_type_name(type));
-	free(*out);
-	return rc;
-}
-
 static int recv_caps(struct source *src, struct err *e)
 {
 	struct session_record *rec;
@@ -112,7 +94,7 @@ static int recv_caps(struct source *src, struct err *e)
 	struct reader r;
 	int rc;
 
-	rc = source_expect(src, WIRE_CAPS, SETUP_MS, &rec, e);
+	rc = session_expect(&src->s, WIRE_CAPS, SETUP_MS, &rec, e);
 	if (rc)
 		return rc;
 	r = reader_make(rec->payload, rec->len);
@@ -170,7 +152,7 @@ int source_setup(struct source *src, struct err *e)
 	if (!rc)
 		rc = sender_pool_start(&src->pool, e);
 	if (!rc)
-		rc = source_expect(src, WIRE_START, SETUP_MS, &rec, e);
+		rc = session_expect(&src->s, WIRE_START, SETUP_MS, &rec, e);
 	if (rc)
 		return rc;
 	free(rec);
