@@ -261,6 +261,11 @@ static void node_path(const struct tree_node *n, char *buf, size_t len)
 	}
 }
 
+int tree_nomem(const struct tree *t, struct err *e)
+{
+	return err_set(e, -ENOMEM, "%s: out of memory", t->file);
+}
+
 int tree_fail(const struct tree *t, const struct tree_node *n, struct err *e, const char *fmt, ...)
 {
 	char path[256];

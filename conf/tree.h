@@ -60,6 +60,9 @@ const struct tree_node *tree_at(const struct tree_node *n, size_t index);
 int tree_fail(const struct tree *t, const struct tree_node *n, struct err *e,
 	      const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/** tree_nomem() - fill @e with "file: out of memory"; returns -ENOMEM */
+int tree_nomem(const struct tree *t, struct err *e);
+
 /**
  * tree_read_file() - the whole text of @path ("-": standard input)
  * Return: 0 and a string to free() in *@text, or a negative errno with "path: reason".
