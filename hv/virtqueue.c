@@ -274,21 +274,29 @@ void virtq_kicks(struct virtq *q, struct gmem *m, bool wanted)
 
 /* --- bytes of a chain --- */
 
+/* How much of @v is wanted when @offset octets are skipped first and @want are left; 0: go on to the next. */
+static size_t part_of(const struct iovec *v, size_t *offset, size_t want)
+{
+	size_t n;
+
+	if (*offset >= v->iov_len) {
+		*offset -= v->iov_len;
+		return 0;
+	}
+	n = v->iov_len - *offset;
+	return n < want ? n : want;
+}
+
 size_t virtq_read(const struct virtq_elem *el, size_t offset, void *buf, size_t len)
 {
 	size_t done = 0;
 	unsigned int i;
 
 	for (i = 0; i < el->n_out && done < len; i++) {
-		size_t n = el->iov[i].iov_len;
+		size_t n = part_of(&el->iov[i], &offset, len - done);
 
-		if (offset >= n) {
-			offset -= n;
+		if (!n)
 			continue;
-		}
-		n -= offset;
-		if (n > len - done)
-			n = len - done;
 		memcpy((uint8_t *)buf + done, (uint8_t *)el->iov[i].iov_base + offset, n);
 		done += n;
 		offset = 0;
@@ -304,15 +312,10 @@ static size_t in_walk(const struct virtq_elem *el, struct gmem *m, size_t offset
 	unsigned int i;
 
 	for (i = el->n_out; i < el->n_out + el->n_in && done < len; i++) {
-		size_t n = el->iov[i].iov_len;
+		size_t n = part_of(&el->iov[i], &offset, len - done);
 
-		if (offset >= n) {
-			offset -= n;
+		if (!n)
 			continue;
-		}
-		n -= offset;
-		if (n > len - done)
-			n = len - done;
 		if (buf)
 			memcpy((uint8_t *)el->iov[i].iov_base + offset, buf + done, n);
 		gmem_dirty(m, el->gpa[i] + offset, n);

@@ -29,16 +29,21 @@ static int unix_socket(struct err *e)
 	return fd < 0 ? err_errno(e, "making a UNIX socket") : fd;
 }
 
+/* The address of @path, and a socket for it. */
+static int address_and_socket(const char *path, struct sockaddr_un *sa, struct err *e)
+{
+	int rc = make_address(path, sa, e);
+
+	return rc ? rc : unix_socket(e);
+}
+
 int unix_connect(const char *path, int timeout_ms, struct stream **out, struct err *e)
 {
 	struct sockaddr_un sa;
 	char peer[120];
 	int fd, rc;
 
-	rc = make_address(path, &sa, e);
-	if (rc)
-		return rc;
-	fd = unix_socket(e);
+	fd = address_and_socket(path, &sa, e);
 	if (fd < 0)
 		return fd;
 	rc = socket_connect_fd(fd, (struct sockaddr *)&sa, sizeof(sa), timeout_ms);
@@ -71,10 +76,7 @@ int unix_listen(const char *path, struct stream_listener *l, struct err *e)
 	struct sockaddr_un sa;
 	int fd, rc;
 
-	rc = make_address(path, &sa, e);
-	if (rc)
-		return rc;
-	fd = unix_socket(e);
+	fd = address_and_socket(path, &sa, e);
 	if (fd < 0)
 		return fd;
 	remove_stale(&sa);
