@@ -50,12 +50,12 @@ def check_story(told):
 
 def run(lab, build):
     pack(lab, build)
-    node = lab.node("a", cpus=2, memory=3072).kvm()
+    node = lab.node("a", memory=3072).kvm()
     node.sh("modprobe -a veth bridge && cp -a /lab/tree /srv/drover", 120)
     job = node.start(f"DROVER_BED_SLOW={SLOW} exec /usr/bin/python3 -B "
                      f"/srv/drover/tests/cluster/demo.py --fill {FILL}", "demo")
     try:
-        rc = job.wait(800)
+        rc = job.wait(500)
     finally:
         print(job.output())
     if rc:
