@@ -8,6 +8,7 @@
  */
 #include "ha/api_call.h"
 
+#include "base/number.h"
 #include "conf/domain.h"
 
 #include <ctype.h>
@@ -312,17 +313,11 @@ static const struct route *find_route(const char *method, char *const words[], i
 /* "start=true", "after=12": the only two there are. */
 static int parse_query(const char *query, struct api_call *c, struct err *e)
 {
-	char *end;
-
 	if (!query || !*query)
 		return 0;
 	if (c->what == API_HISTORY && strncmp(query, "after=", 6) == 0 &&
-	    isdigit((unsigned char)query[6])) {
-		errno = 0;
-		c->after = strtoull(query + 6, &end, 10);
-		if (*end == '\0' && errno == 0)
-			return 0;
-	}
+	    number_parse(query + 6, 0, UINT64_MAX, &c->after))
+		return 0;
 	if (c->what == API_COMMAND && c->cmd.op == HA_OP_ADD && strcmp(query, "start=true") == 0) {
 		c->cmd.started = true;
 		return 0;

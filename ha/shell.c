@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -461,15 +462,15 @@ bool shell_fencing(const struct shell *s, uint32_t node)
 
 uint32_t shell_node_id(const struct shell *s, const char *name)
 {
-	char *end;
-	unsigned long id;
+	uint64_t id;
 	uint32_t i;
 
 	for (i = 0; i < s->nodes.n_nodes; i++)
 		if (strcmp(s->nodes.nodes[i].name, name) == 0)
 			return s->nodes.nodes[i].id;
-	id = strtoul(name, &end, 10);
-	for (i = 0; *name && !*end && i < s->nodes.n_nodes; i++)
+	if (!number_parse(name, 1, UINT32_MAX, &id))
+		return 0;
+	for (i = 0; i < s->nodes.n_nodes; i++)
 		if (s->nodes.nodes[i].id == id)
 			return (uint32_t)id;
 	return 0;

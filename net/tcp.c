@@ -9,13 +9,13 @@
 #include "net/socket.h"
 
 #include "base/clock.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,11 +25,10 @@ static int split_address(const char *text, char *host, size_t host_size, char *p
 {
 	const char *colon = strrchr(text, ':');
 	const char *from = text;
-	char *end;
+	uint64_t n;
 	size_t len;
-	long n;
 
-	if (!colon || colon == text || !colon[1])
+	if (!colon || colon == text)
 		goto bad;
 	len = (size_t)(colon - text);
 	if (text[0] == '[') {
@@ -40,13 +39,11 @@ static int split_address(const char *text, char *host, size_t host_size, char *p
 	} else if (memchr(text, ':', len)) {
 		goto bad; /* an IPv6 address without brackets: where would the port begin? */
 	}
-	errno = 0;
-	n = strtol(colon + 1, &end, 10);
-	if (errno || *end || n < 0 || n > 65535 || len >= host_size)
+	if (!number_parse(colon + 1, 0, UINT16_MAX, &n) || len >= host_size)
 		goto bad;
 	memcpy(host, from, len);
 	host[len] = '\0';
-	snprintf(port, port_size, "%ld", n);
+	snprintf(port, port_size, "%u", (unsigned int)n);
 	return 0;
 bad:
 	return err_set(e, -EINVAL, "address '%s': expected HOST:PORT, [IPV6]:PORT or unix:/path", text);

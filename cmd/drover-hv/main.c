@@ -15,6 +15,7 @@
 #include "cmd/drover-hv/vmm.h"
 
 #include "base/log.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -62,17 +63,6 @@ static const char usage_text[] =
 	"      --version\n"
 	"  -h, --help\n";
 
-static int parse_number(const char *text, uint64_t *out, struct err *e)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	if (errno || end == text || *end || *text == '-')
-		return err_set(e, -EINVAL, "--incarnation %s: expected a whole number", text);
-	return 0;
-}
-
 static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 {
 	int c, ret = 0;
@@ -84,7 +74,9 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 			o->name = optarg;
 			break;
 		case OPT_INCARNATION:
-			ret = parse_number(optarg, &o->incarnation, e);
+			if (!number_parse(optarg, 0, UINT64_MAX, &o->incarnation))
+				ret = err_set(e, -EINVAL, "--incarnation %s: expected a whole number",
+					      optarg);
 			break;
 		case OPT_CONTROL:
 			o->control = optarg;

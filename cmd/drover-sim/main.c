@@ -5,6 +5,8 @@
  */
 #include "cmd/drover-sim/sim.h"
 
+#include "base/number.h"
+
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -96,17 +98,11 @@ static int random_schedules(uint64_t seed, uint64_t schedules, struct sim_opts o
 
 static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
-	char *end;
-	unsigned long long v = strtoull(text, &end, 10);
-
-	if (!*text || *end || *text == '-' || v < min || v > max) {
-		fprintf(stderr,
-			"drover-sim: %s: a number from %" PRIu64 " to %" PRIu64 " was expected\n",
-			text, min, max);
-		return false;
-	}
-	*out = v;
-	return true;
+	if (number_parse(text, min, max, out))
+		return true;
+	fprintf(stderr, "drover-sim: %s: a number from %" PRIu64 " to %" PRIu64 " was expected\n", text,
+		min, max);
+	return false;
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
  */
 #include "cmd/drover/drover.h"
 
+#include "base/number.h"
 #include "conf/domain.h"
 
 #include <stdlib.h>
@@ -167,8 +168,10 @@ int verb_ha_history(struct drover *d)
 /* "n1:20,n2:10,n3" */
 static int parse_hosts(const char *text, json_t *hosts)
 {
-	char copy[2048], *save, *word, *colon, *end;
-	long prio;
+	char copy[2048], *save, *word, *colon;
+	uint64_t size;
+	int64_t prio;
+	bool minus;
 
 	if (strlen(text) >= sizeof(copy))
 		return say_error(EXIT_USAGE, "list of hosts: longer than %zu bytes", sizeof(copy) - 1);
@@ -178,10 +181,11 @@ static int parse_hosts(const char *text, json_t *hosts)
 		colon = strchr(word, ':');
 		if (colon) {
 			*colon = '\0';
-			prio = strtol(colon + 1, &end, 10);
-			if (end == colon + 1 || *end)
+			minus = colon[1] == '-';
+			if (!number_parse(colon + 1 + minus, 0, INT32_MAX, &size))
 				return say_error(EXIT_USAGE, "%s:%s: expected host:priority, such as n1:10",
 						 word, colon + 1);
+			prio = minus ? -(int64_t)size : (int64_t)size;
 		}
 		json_array_append_new(hosts, json_pack("{s:s, s:I}", "node", word, "priority",
 						       (json_int_t)prio));

@@ -8,7 +8,8 @@
  */
 #include "cmd/drover/drover.h"
 
-#include <errno.h>
+#include "base/number.h"
+
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -205,14 +206,10 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int take_number(const char *what, const char *text, long max, long *out)
+static int take_number(const char *what, const char *text, uint32_t max, uint64_t *out)
 {
-	char *end;
-
-	errno = 0;
-	*out = strtol(text, &end, 10);
-	if (errno || end == text || *end || *out < 0 || *out > max)
-		return say_error(EXIT_USAGE, "%s %s: expected 0 to %ld", what, text, max);
+	if (!number_parse(text, 0, max, out))
+		return say_error(EXIT_USAGE, "%s %s: expected 0 to %u", what, text, max);
 	return EXIT_OK;
 }
 
@@ -223,7 +220,7 @@ struct parsed {
 
 static int take_option(int c, struct options *o, struct parsed *p)
 {
-	long n;
+	uint64_t n;
 
 	switch (c) {
 	case 'o':

@@ -8,6 +8,7 @@
  */
 #include "base/err.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "cmd/droverd/daemon_log.h"
 #include "conf/cluster.h"
 #include "ha/api.h"
@@ -21,7 +22,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -64,12 +64,9 @@ static const struct option long_options[] = {
 
 static int take_wait(const char *text, unsigned int *out)
 {
-	unsigned long v;
-	char *end;
+	uint64_t v;
 
-	errno = 0;
-	v = strtoul(text, &end, 10);
-	if (errno || *end || end == text || v > 3600 || text[0] == '-') {
+	if (!number_parse(text, 0, 3600, &v)) {
 		fprintf(stderr, "droverd: --wait %s: expected 0 to 3600 seconds\n", text);
 		return EXIT_USAGE;
 	}

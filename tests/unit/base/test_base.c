@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "base/err.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -79,6 +80,23 @@ static void crc32c_agrees_with_rfc3720_at_every_length_and_split(void **state)
 	free(b);
 }
 
+static void a_number_is_digits_and_nothing_else(void **state)
+{
+	static const char *const bad[] = { "", " 1", "1 ", "+1", "-1", "-0", "0x10", "1e3", "12a", "4\n",
+					   "18446744073709551616", "99999999999999999999" };
+	uint64_t n = 77;
+	size_t i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(number_parse(bad[i], 0, UINT64_MAX, &n));
+	assert_false(number_parse("4", 5, 9, &n));
+	assert_false(number_parse("10", 5, 9, &n));
+	assert_int_equal(n, 77);
+	assert_true(number_parse("5", 5, 9, &n) && n == 5);
+	assert_true(number_parse("009", 5, 9, &n) && n == 9);
+	assert_true(number_parse("18446744073709551615", 0, UINT64_MAX, &n) && n == UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -86,6 +104,7 @@ int main(void)
 		cmocka_unit_test(an_errno_names_its_exit_code),
 		cmocka_unit_test(a_reader_never_passes_its_end),
 		cmocka_unit_test(a_writer_never_passes_its_end),
+		cmocka_unit_test(a_number_is_digits_and_nothing_else),
 		cmocka_unit_test(crc32c_agrees_with_rfc3720_at_every_length_and_split),
 	};
 

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * number - the one way a whole number is read from text that a person or a
+ * peer wrote.  strtoul() takes spaces, signs, wraps a minus around and stops
+ * where it likes; none of that is what "--incarnation -1" meant.
+ */
+#ifndef DROVER_BASE_NUMBER_H
+#define DROVER_BASE_NUMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * number_parse() - decimal digits, at least one, and nothing else
+ * @min, @max: what is accepted, both included
+ * @out: untouched unless true is returned
+ * The caller says what was expected: only it knows whose number this is.
+ */
+bool number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
+#endif
