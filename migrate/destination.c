@@ -93,7 +93,7 @@ static int take_state(struct destination *d, const struct session_record *rec, s
 		if (!d->state)
 			return err_set(e, -ENOMEM, "device state: out of memory");
 		d->state_len = total;
-		session_step(&d->s, MIGRATE_STOP);
+		session_enter(&d->s, MIGRATE_STOP);
 	}
 	if (total != d->state_len || offset != d->state_got || n > total - offset)
 		return err_set(e, -EPROTO, "DEV_STATE: %u octets at %u of %u, expected them at %u of %u", n,

@@ -24,9 +24,11 @@ int destination_ready(struct destination *d, struct err *e)
 	d->load_ns = clock_ns() - t;
 	writer_u64(&w, atomic_load(&d->pool.data_pages) + atomic_load(&d->pool.zero_pages));
 	writer_u64(&w, d->load_ns);
-	session_step(&d->s, MIGRATE_READY);
+	session_enter(&d->s, MIGRATE_READY);
 	atomic_store(&d->s.reader_phase, IN_READY); /* before the source can answer */
-	return session_send(&d->s, WIRE_READY, buf, (uint32_t)writer_len(&w), e);
+	rc = session_send(&d->s, WIRE_READY, buf, (uint32_t)writer_len(&w), e);
+	session_notify(&d->s);
+	return rc;
 }
 
 static int wait_grant(struct destination *d, struct err *e)
@@ -86,10 +88,12 @@ static int run_here(struct destination *d, uint64_t grant_ns, struct err *e)
 	uint64_t decision_ns = clock_ns();
 	int rc;
 
-	session_step(&d->s, MIGRATE_COMMITTED);
+	session_enter(&d->s, MIGRATE_COMMITTED);
 	rc = g->ops->take_over(g->self, d->incarnation, e);
 	if (!rc)
 		rc = g->ops->resume(g->self, e);
+	if (!rc)
+		session_notify(&d->s);
 	/* Also when it cannot run: the record says that it is ours, the source must not take it back. */
 	say_decision(d, OUTCOME_COMMIT, grant_ns, decision_ns);
 	if (rc) {
@@ -121,7 +125,6 @@ int destination_handover(struct destination *d, struct err *e)
 		return rc;
 	grant_ns = clock_ns();
 	s->p->at_step(s->p->arg, MIGRATE_DESTINATION, MIGRATE_GRANT, false);
-	session_notify(s);
 	/* Where nobody else has said that the domain is ours, what we cannot take we must hand back. */
 	if (s->p->arbiter.ops->word_is_enough) {
 		rc = d->p.guest.ops->take_over(d->p.guest.self, d->incarnation, e);

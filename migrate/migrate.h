@@ -91,7 +91,8 @@ struct migrate_params {
 	bool populate_ahead;        /* destination: touch all memory while it waits (ahead.h); else what was never
 				     * written gets no memory on either side */
 	const char *capture_dir;    /* NULL, or where to write what is sent (docs/stream.md) */
-	/* On each change of phase and after each round, from the engine's thread; must not call back. */
+	/* On changes of phase and after each round, from the engine's thread; must not call back. Those that
+	 * the guest waits for may be told together; COMMITTED at the destination says that it runs. */
 	void (*notify)(void *arg, const struct migrate_stats *st);
 	/* At each step of the handover, from the engine's thread: tests break things here. */
 	void (*at_step)(void *arg, enum migrate_role role, enum migrate_phase phase, bool before);

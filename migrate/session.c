@@ -321,12 +321,23 @@ void session_notify(struct session *s)
 	s->p->notify(s->p->arg, &st);
 }
 
-void session_step(struct session *s, enum migrate_phase to)
+static void change_phase(struct session *s, enum migrate_phase to)
 {
 	pthread_mutex_lock(&s->lock);
 	assert(handover_legal(s->role, s->phase, to)); /* rule H */
 	s->phase = to;
 	pthread_mutex_unlock(&s->lock);
+}
+
+void session_enter(struct session *s, enum migrate_phase to)
+{
+	change_phase(s, to);
+	s->p->at_step(s->p->arg, s->role, to, false);
+}
+
+void session_step(struct session *s, enum migrate_phase to)
+{
+	change_phase(s, to);
 	session_notify(s);
 	s->p->at_step(s->p->arg, s->role, to, false);
 }

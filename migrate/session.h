@@ -78,7 +78,9 @@ int session_start(struct session *s, struct err *e);
 /** session_capture() - write what @ch sends to @name in the capture directory, if there is one */
 void session_capture(struct session *s, struct channel *ch, const char *name);
 
-/** session_step() - enter @to (asserts that rule H allows it), tell notify() and at_step() */
+/** session_enter() - the phase is @to now (asserts that rule H allows it); for while the guest waits: notify() later */
+void session_enter(struct session *s, enum migrate_phase to);
+/** session_step() - session_enter(), and tell notify() at once */
 void session_step(struct session *s, enum migrate_phase to);
 /** session_notify() - tell how it stands, same phase */
 void session_notify(struct session *s);

@@ -95,7 +95,7 @@ int source_stop(struct source *src, struct err *e)
 		return rc;
 	free(rec);
 	note(src, &st->state_us, us_since(t));
-	session_step(s, MIGRATE_READY);
+	session_enter(s, MIGRATE_READY);
 	return 0;
 }
 

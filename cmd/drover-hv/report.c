@@ -133,15 +133,22 @@ static void destination_phase(struct vmm *v, const struct migrate_stats *st)
 {
 	struct migration *m = v->migration;
 
-	if (st->phase == MIGRATE_IN_DOUBT)
+	switch (st->phase) {
+	case MIGRATE_IN_DOUBT:
 		log_error("%s", st->text);
-	if (st->phase != MIGRATE_DONE)
-		return;
-	v->incarnation = m->incarnation;
-	v->state = VMM_PAUSED;
-	vmm_update_state(v);
-	vmm_announce(v);
-	log_info("received from %s", st->peer);
+		break;
+	case MIGRATE_COMMITTED: /* told once it runs */
+		v->incarnation = m->incarnation;
+		v->state = VMM_PAUSED;
+		vmm_update_state(v);
+		vmm_announce(v);
+		break;
+	case MIGRATE_DONE:
+		log_info("received from %s", st->peer);
+		break;
+	default:
+		break;
+	}
 }
 
 void report_phase(struct migration *m, const struct migrate_stats *st)
