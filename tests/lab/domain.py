@@ -6,7 +6,7 @@ import struct
 import subprocess
 import time
 
-from lab import LabError, artefacts
+from lab import HostDied, LabError, artefacts
 
 CMDLINE = f"{artefacts.CMDLINE} {artefacts.HURRY}"
 
@@ -59,6 +59,8 @@ class Domain:
         """Wait for the guest's user space; seconds since the start."""
         try:
             self.job.wait_for("guest: ready", timeout, count)
+        except HostDied:
+            raise
         except LabError as e:
             raise LabError(f"{e}\n{self.standing()}") from None
         return time.monotonic() - self.begun

@@ -36,8 +36,7 @@ import artefacts  # noqa: E402  (found by the line above)
 QEMU = "qemu-system-x86_64"
 SKIP = 77               # the exit status by which meson knows a skipped test
 NODE_MODULES = ["virtio_pci", "9p", "9pnet_virtio", "overlay"]
-TRIES = 2
-POKE = 5                # seconds
+POKE = 5                # seconds without a command, after which a host that is waited for gets one
 OOPS = re.compile(r"BUG: |Oops: |general protection|double fault|stack guard page|Kernel panic")
 
 
@@ -204,7 +203,6 @@ class Node:
         self.check_alive()
         if time.monotonic() - self.poked > POKE:
             self.run("true", 120)
-            self.poked = time.monotonic()
 
     def wait_ready(self, timeout=120):
         end = time.monotonic() + timeout
@@ -222,6 +220,7 @@ class Node:
     def run(self, command, timeout=60):
         """Run a shell command in the host: (exit status, output)."""
         mark = f"~{time.monotonic_ns()}"
+        self.poked = time.monotonic()
         self.agent.sendall(f"{{ {command}\n}} </dev/null 2>&1; echo {mark}:$?~\n".encode())
         end, got = time.monotonic() + timeout, b""
         pattern = re.compile(mark.encode() + rb":(\d+)~")
@@ -347,26 +346,19 @@ class Lab:
         return [n.wait_ready() for n in self.nodes[-2:]]
 
 
-def attempt(run, drover_hv, work, directory):
-    with Lab(directory, drover_hv, work) as lab:
-        run(lab)
-        lab.say("done")
-
-
 def main(run, drover_hv, work, directory):
     """Have run(lab) in a fresh lab, once more if a host dies of itself; the program's exit status."""
-    try:
-        for _ in range(TRIES - 1):
-            try:
-                attempt(run, drover_hv, work, directory)
-                return 0
-            except HostDied as e:
-                print(f"once more, for a lab host died: {e}")
-        attempt(run, drover_hv, work, directory)
-    except artefacts.Missing as e:
-        print(f"skipped: {e}")
-        return SKIP
-    except LabError as e:
-        print(f"FAILED: {e}")
-        return 1
-    return 0
+    for last in False, True:
+        try:
+            with Lab(directory, drover_hv, work) as lab:
+                run(lab)
+                lab.say("done")
+            return 0
+        except artefacts.Missing as e:
+            print(f"skipped: {e}")
+            return SKIP
+        except LabError as e:
+            if last or not isinstance(e, HostDied):
+                print(f"FAILED: {e}")
+                return 1
+            print(f"once more, for a lab host died: {e}")
