@@ -124,7 +124,7 @@ static int build_options(struct build *b, struct cluster_fence *f, const struct 
 				 "for each");
 	f->options = calloc(CLUSTER_OPTIONS_MAX, sizeof(*f->options));
 	if (!f->options)
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	for (const struct tree_node *c = n->child; c; c = c->next) {
 		struct cluster_option *o = &f->options[f->n_options];
 
@@ -137,7 +137,7 @@ static int build_options(struct build *b, struct cluster_fence *f, const struct 
 		o->value = strdup(c->value);
 		f->n_options++;
 		if (!o->key || !o->value)
-			return tree_nomem(b->t, b->e);
+			return tree_nomem(b->t->file, b->e);
 	}
 	return 0;
 }
@@ -162,7 +162,7 @@ static int build_fence(struct build *b, struct cluster_fence *f, const struct ra
 		return -EINVAL;
 	f->agent = strdup(raw->agent);
 	if (!f->agent)
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	return build_options(b, f, tree_get(n, "options"));
 }
 
@@ -194,7 +194,7 @@ static int build_host(struct build *b, size_t i, const struct tree_node *n)
 	h->fence = calloc(raw->fence_count + 1, sizeof(*h->fence));
 	b->c->n_hosts = i + 1;
 	if (!h->name || (raw->address && !h->address) || !h->fence)
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	for (size_t k = 0; k < raw->fence_count; k++) {
 		int rc;
 
@@ -212,7 +212,7 @@ static int build_hosts(struct build *b)
 {
 	b->c->hosts = calloc(b->raw->hosts_count + 1, sizeof(*b->c->hosts));
 	if (!b->c->hosts)
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	for (size_t i = 0; i < b->raw->hosts_count; i++) {
 		int rc = build_host(b, i, tree_at(tree_get(b->t->root, "hosts"), i));
 
@@ -233,7 +233,7 @@ static int build_path(struct build *b, const char *key, char **to)
 		return -EINVAL;
 	copy = strdup(n->value);
 	if (!copy)
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	free(*to);
 	*to = copy;
 	return 0;
@@ -260,7 +260,7 @@ static int cluster_conf_build(const struct tree *t, const void *raw, void **out,
 	int rc;
 
 	if (!b.c)
-		return tree_nomem(t, e);
+		return tree_nomem(t->file, e);
 	if ((rc = build_path(&b, "run_dir", &b.c->run_dir)) ||
 	    (rc = build_path(&b, "state_dir", &b.c->state_dir)) ||
 	    (rc = build_path(&b, "drover_hv", &b.c->drover_hv)) ||

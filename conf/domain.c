@@ -162,7 +162,7 @@ static int build_names(struct build *b)
 		return -EINVAL;
 	b->c->name = strdup(b->raw->name);
 	if (!b->c->name)
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	if (n)
 		return check_uuid(b->t, n, b->c->uuid, b->e);
 	make_uuid(b->c->name, b->c->uuid);
@@ -194,7 +194,7 @@ static int build_boot(struct build *b)
 	b->c->initrd = n ? strdup(b->raw->initrd) : NULL;
 	b->c->cmdline = strdup(b->raw->cmdline ? b->raw->cmdline : "");
 	if (!b->c->kernel || !b->c->cmdline || (n && !b->c->initrd))
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	n = tree_get(root, "cmdline");
 	return n ? check_line(b->t, n, b->e) : 0;
 }
@@ -214,7 +214,7 @@ static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 	d->readonly = b->raw->disks[i].readonly;
 	d->direct = b->raw->disks[i].direct;
 	b->c->n_disks = i + 1;
-	return d->path ? 0 : tree_nomem(b->t, b->e);
+	return d->path ? 0 : tree_nomem(b->t->file, b->e);
 }
 
 static int build_nic(struct build *b, size_t i, const struct tree_node *n)
@@ -243,7 +243,7 @@ static int build_nic(struct build *b, size_t i, const struct tree_node *n)
 	nic->tap = raw->tap ? strdup(raw->tap) : NULL;
 	b->c->n_nics = i + 1;
 	if ((raw->bridge && !nic->bridge) || (raw->tap && !nic->tap))
-		return tree_nomem(b->t, b->e);
+		return tree_nomem(b->t->file, b->e);
 	return 0;
 }
 
@@ -261,7 +261,7 @@ static int build_ha(struct build *b)
 			return -EINVAL;
 		b->c->ha.group = strdup(b->raw->ha->group);
 		if (!b->c->ha.group)
-			return tree_nomem(b->t, b->e);
+			return tree_nomem(b->t->file, b->e);
 	}
 	if (max && b->raw->ha->max_restart > MAX_RESTART_MAX)
 		return tree_fail(b->t, max, b->e, "got %u, expected 0 to %d",
@@ -290,7 +290,7 @@ static int domain_conf_build(const struct tree *t, const void *raw, void **out, 
 	int rc;
 
 	if (!b.c)
-		return tree_nomem(t, e);
+		return tree_nomem(t->file, e);
 	if ((rc = build_names(&b)) || (rc = build_machine(&b)) || (rc = build_boot(&b)) ||
 	    (rc = build_lists(&b)) || (rc = build_ha(&b))) {
 		domain_conf_free(b.c);

@@ -237,7 +237,7 @@ static int load_fill(const struct tree *t, const char *text, size_t len,
 	if (rc == CYAML_OK && *raw)
 		return 0;
 	if (rc == CYAML_ERR_OOM)
-		return tree_nomem(t, e);
+		return tree_nomem(t->file, e);
 	return err_set(e, -EINVAL, "%s:%u: %s (%s)", t->file, note.line ? note.line : 1,
 		       note.text, cyaml_strerror(rc));
 }

@@ -185,6 +185,11 @@ static int builder_run(struct builder *b, yaml_parser_t *p, struct err *e)
 	return 0;
 }
 
+int tree_nomem(const char *file, struct err *e)
+{
+	return err_set(e, -ENOMEM, "%s: out of memory", file);
+}
+
 int tree_parse(const char *file, const char *text, size_t len, struct tree **out, struct err *e)
 {
 	struct builder b = { 0 };
@@ -195,7 +200,7 @@ int tree_parse(const char *file, const char *text, size_t len, struct tree **out
 	b.t = calloc(1, sizeof(*b.t));
 	if (!b.t || !(b.t->file = strdup(file))) {
 		free(b.t);
-		return err_set(e, -ENOMEM, "%s: out of memory", file);
+		return tree_nomem(file, e);
 	}
 	if (len > TREE_TEXT_MAX) {
 		rc = err_set(e, -EINVAL, "%s:1: %zu bytes, at most %d are read", file, len,
@@ -203,14 +208,14 @@ int tree_parse(const char *file, const char *text, size_t len, struct tree **out
 		goto out_tree;
 	}
 	if (!yaml_parser_initialize(&parser)) {
-		rc = err_set(e, -ENOMEM, "%s: out of memory", file);
+		rc = tree_nomem(file, e);
 		goto out_tree;
 	}
 	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
 	rc = builder_run(&b, &parser, e);
 	if (rc == -ENOMEM)
-		err_set(e, rc, "%s: out of memory", file);
+		tree_nomem(file, e);
 	yaml_parser_delete(&parser);
 	free(b.key);
 	if (rc)
@@ -261,11 +266,6 @@ static void node_path(const struct tree_node *n, char *buf, size_t len)
 	}
 }
 
-int tree_nomem(const struct tree *t, struct err *e)
-{
-	return err_set(e, -ENOMEM, "%s: out of memory", t->file);
-}
-
 int tree_fail(const struct tree *t, const struct tree_node *n, struct err *e, const char *fmt, ...)
 {
 	char path[256];
@@ -298,7 +298,7 @@ int tree_read_file(const char *path, char **text, size_t *len, struct err *e)
 		return err_errno(e, "%s", path);
 	buf = malloc(TREE_TEXT_MAX + 1);
 	if (!buf) {
-		rc = err_set(e, -ENOMEM, "%s: out of memory", path);
+		rc = tree_nomem(path, e);
 		goto out;
 	}
 	while (used <= TREE_TEXT_MAX) {

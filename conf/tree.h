@@ -61,7 +61,7 @@ int tree_fail(const struct tree *t, const struct tree_node *n, struct err *e,
 	      const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /** tree_nomem() - fill @e with "file: out of memory"; returns -ENOMEM */
-int tree_nomem(const struct tree *t, struct err *e);
+int tree_nomem(const char *file, struct err *e);
 
 /**
  * tree_read_file() - the whole text of @path ("-": standard input)
