@@ -12,6 +12,8 @@
  */
 #include "cmd/drover-sim/sim.h"
 
+#include "base/number.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +202,7 @@ static bool joined_alone(const struct sim *s, uint32_t h)
 static bool expectation(struct sim *s, const struct line *l, bool *holds)
 {
 	uint32_t d, h, where = SIM_HOSTS;
+	uint64_t n;
 
 	if (host_of(s, l->word[1], &h) && l->word[2]) {
 		if (!strcmp(l->word[2], "gated"))
@@ -225,8 +228,9 @@ static bool expectation(struct sim *s, const struct line *l, bool *holds)
 			*holds = where == h;
 	} else if (!strcmp(l->word[2], "nowhere")) {
 		*holds = where == SIM_HOSTS;
-	} else if (!strcmp(l->word[2], "started") && l->word[3]) {
-		*holds = s->starts_quiet[d] == strtoull(l->word[3], NULL, 10);
+	} else if (!strcmp(l->word[2], "started") && l->word[3] &&
+		   number_parse(l->word[3], 0, UINT64_MAX, &n)) {
+		*holds = s->starts_quiet[d] == n;
 	} else {
 		return false;
 	}
@@ -280,15 +284,17 @@ static int read_script(struct script *sc, struct sim_opts *o, const char *path)
 	}
 	while (fgets(text, sizeof(text), f) && sc->n < LINES_MAX) {
 		struct line *l = &sc->line[sc->n];
-		uint32_t v;
+		const char *value;
+		uint64_t v;
 
 		if (!split(sc, ++number, text))
 			continue;
-		v = l->word[1] ? (uint32_t)strtoul(l->word[1], NULL, 10) : 0;
-		if (!strcmp(l->word[0], "hosts") && v >= 1 && v <= SIM_HOSTS)
-			o->hosts = v;
-		else if (!strcmp(l->word[0], "token") && v >= HA_TOKEN_MIN && v <= HA_TOKEN_MAX)
-			o->token = v;
+		value = l->word[1] ? l->word[1] : "";
+		if (!strcmp(l->word[0], "hosts") && number_parse(value, 1, SIM_HOSTS, &v))
+			o->hosts = (uint32_t)v;
+		else if (!strcmp(l->word[0], "token") &&
+			 number_parse(value, HA_TOKEN_MIN, HA_TOKEN_MAX, &v))
+			o->token = (uint32_t)v;
 		else if (l->n > 1 && time_of(l->word[0], &l->at)) {
 			for (uint32_t i = 0; i < l->n; i++)
 				l->word[i] = l->word[i + 1];
