@@ -82,7 +82,7 @@ void session_capture(struct session *s, struct channel *ch, const char *name);
 void session_enter(struct session *s, enum migrate_phase to);
 /** session_step() - session_enter(), and tell notify() at once */
 void session_step(struct session *s, enum migrate_phase to);
-/** session_notify() - tell how it stands, same phase */
+/** session_notify() - tell how it stands */
 void session_notify(struct session *s);
 
 /** session_fail() - keep the first error, cut everything; returns @code */
