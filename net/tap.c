@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <net/ethernet.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -78,6 +80,23 @@ static int link_ioctl(unsigned long request, struct ifreq *r)
 	ret = ioctl(fd, request, r) ? -errno : 0;
 	close(fd);
 	return ret;
+}
+
+int tap_set_mac(const char *name, const uint8_t *guest, struct err *e)
+{
+	/* A guest that has 0xfe itself would be taken for its tap by the bridge. */
+	uint8_t first = guest[0] == 0xfe ? 0xfa : 0xfe;
+	struct ifreq r;
+	int ret;
+
+	ret = name_set(&r, name, e);
+	if (ret)
+		return ret;
+	r.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+	memcpy(r.ifr_hwaddr.sa_data, guest, ETH_ALEN);
+	r.ifr_hwaddr.sa_data[0] = (char)first;
+	ret = link_ioctl(SIOCSIFHWADDR, &r);
+	return ret ? err_set(e, ret, "link %s: set its address: %s", name, strerror(-ret)) : 0;
 }
 
 int tap_attach(const char *name, const char *bridge, struct err *e)

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define TAP_HEADER 12        /* VIRTIO 1.2 5.1.6: with num_buffers */
 #define TAP_NAME_MAX 15
@@ -34,6 +35,16 @@ int tap_open(const char *name, char *actual, struct err *e);
 
 /** tap_offload() - what may be given to us unfinished (TAP_OFFLOAD_*) */
 int tap_offload(int fd, unsigned int offloads, struct err *e);
+
+/**
+ * tap_set_mac() - give the host's end the address of its guest's card, but with 0xfe in front
+ * @guest: 6 bytes
+ *
+ * To be done before tap_attach().  A bridge that was given no address takes the lowest of its ports':
+ * it must be the host's own card, or the host changes its address whenever a guest comes or goes, and
+ * for up to a minute its peers send to one that is not there (seen as a migration that did not connect).
+ */
+int tap_set_mac(const char *name, const uint8_t *guest, struct err *e);
 
 /** tap_attach() - make @name a port of @bridge; -ENOENT when there is no such bridge */
 int tap_attach(const char *name, const char *bridge, struct err *e);

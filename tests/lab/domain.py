@@ -2,6 +2,7 @@
 """domain - one drover-hv in a lab host, with the lab's guest in it."""
 import json
 import os
+import re
 import struct
 import subprocess
 import time
@@ -81,10 +82,14 @@ class Domain:
             told.append(f"    and no more: {e}")
         return "\n".join(told)
 
-    def wait_state(self, state, timeout):
+    def wait_state(self, state, timeout, source=None):
+        """Wait until it is in @state; for one that arrives, @source's failure to send it ends the wait."""
         self.wait_control(timeout)
         end = time.monotonic() + timeout
         while (now := self.command("query"))["state"] != state:
+            failed = source and re.search(r".*migration to .*", source.job.output())
+            if failed:
+                raise LabError(f"{source.node.name}: {failed.group()}")
             if time.monotonic() > end:
                 raise LabError(f"{self.name}: still {now} after {timeout} s, expected {state}")
             time.sleep(0.3)

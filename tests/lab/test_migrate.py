@@ -49,7 +49,7 @@ def migrate(lab, source, disk, turn):
     listen = target.wait_state("incoming", 60)["listen"]
     source.command("migrate", to=f"tcp:{ADDRESS[node.name]}:{listen.rsplit(':', 1)[1]}",
                    arbiter="none", incarnation=turn, downtime_ms=300, dead_ms=20000)
-    target.wait_state("running", 150)
+    target.wait_state("running", 150, source)
     seen = target.command("query").get("migration", {})
     lab.say(f"{source.node.name} -> {node.name}: outcome {seen.get('outcome')}, "
             f"{seen.get('total_ms', 0) / 1000:.1f} s, {seen.get('round')} rounds, "
@@ -73,6 +73,7 @@ def run(lab):
     asks = [n.start(f"exec /lab/work ask {GUEST} 7", "ask") for n in (a, b)]
     for ask in asks:
         ask.wait_for("answer 9,", 60)
+    a.sh("cmp /sys/class/net/br0/address /sys/class/net/eth0/address")   # the host is not the guest's
     # There and back: what has arrived must be as fit to leave as what was booted.
     for turn in 2, 3:
         domains.append(migrate(lab, domains[-1], disk, turn))

@@ -351,8 +351,41 @@ static void test_a_real_tap_in_a_namespace_of_its_own(void **state)
 	assert_int_equal(tap_attach(name, "lo", &e), -EINVAL);
 	assert_int_equal(tap_open(name, again, &e), -EBUSY);
 	assert_int_equal(tap_open("a-name-that-is-too-long", again, &e), -EINVAL);
-	if (!system("ip link add br-test type bridge && ip link set br-test up"))
-		assert_int_equal(tap_attach(name, "br-test", &e), 0);
+	close(fd);
+}
+
+/* What the bridge's address is, by ip(8). */
+static void bridge_mac(char out[18])
+{
+	FILE *f = popen("ip -br link show br-test | awk '{print $3}'", "r");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%17s", out), 1);
+	pclose(f);
+}
+
+/* As low a card as a guest can have: the bridge stays with the address of the host's own. */
+static void test_a_guest_does_not_change_the_address_of_its_host(void **state)
+{
+	static const uint8_t low[6] = { 0x02, 0, 0, 0, 0, 1 }, highest[6] = { 0xfe, 0, 0, 0, 0, 1 };
+	char name[TAP_NAME_MAX + 1], bridge[18];
+	struct err e = { 0 };
+	int fd;
+
+	if (unshare(CLONE_NEWNET) || access("/dev/net/tun", R_OK | W_OK))
+		skip();
+	assert_int_equal(system("ip link add br-test type bridge && ip tuntap add card mode tap && "
+				"ip link set card address 52:54:00:00:00:61 master br-test"), 0);
+	fd = tap_open(NULL, name, &e);
+	assert_true(fd >= 0);
+	assert_int_equal(tap_set_mac(name, low, &e), 0);
+	assert_int_equal(tap_attach(name, "br-test", &e), 0);
+	bridge_mac(bridge);
+	assert_string_equal(bridge, "52:54:00:00:00:61");
+	assert_int_equal(tap_set_mac(name, highest, &e), 0);
+	assert_int_equal(system("ip -br link | grep -q fa:00:00:00:00:01"), 0);
+	assert_int_equal(tap_set_mac("no-tap", low, &e), -ENODEV);
+	assert_non_null(strstr(e.text, "no-tap"));
 	close(fd);
 }
 
@@ -369,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_state_is_refused),
 		cmocka_unit_test(test_announcements),
 		cmocka_unit_test(test_a_real_tap_in_a_namespace_of_its_own),
+		cmocka_unit_test(test_a_guest_does_not_change_the_address_of_its_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
