@@ -153,7 +153,10 @@ class Bed:
         self.hub_pid = self.hub.pid
         lines = ["link set lo up"]
         for net in (0, 1):
-            lines += [f"link add br{net} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+            # With an address of its own, or it takes the lowest of its ports': then the BMCs, which live behind br1,
+            # move to another address when a host dies, and a survivor that has just spoken to them reaches nobody.
+            lines += [f"link add br{net} address 02:00:00:00:00:0{net + 1} type bridge"
+                      " forward_delay 0 stp_state 0 mcast_snooping 0",
                       f"link set br{net} up", f"addr add 10.77.{net}.254/24 dev br{net}"]
         self._ip(self.hub_pid, lines)
         for h in self.hosts:
