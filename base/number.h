@@ -11,6 +11,12 @@
 #include <stdint.h>
 
 /**
+ * number_digits() - the decimal digits at the start of @text, which then points behind them
+ * Return: 0, -EINVAL when there is no digit, -ERANGE above UINT64_MAX; @text and @out are untouched then
+ */
+int number_digits(const char **text, uint64_t *out);
+
+/**
  * number_parse() - decimal digits, at least one, and nothing else
  * @min, @max: what is accepted, both included
  * @out: untouched unless true is returned

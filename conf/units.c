@@ -5,6 +5,8 @@
  */
 #include "conf/units.h"
 
+#include "base/number.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -29,18 +31,13 @@ static const struct unit times[] = {
 
 static int units_parse(const char *text, const struct unit *units, size_t n, uint64_t *out)
 {
-	uint64_t v = 0;
-	const char *p = text;
+	uint64_t v;
+	int rc = number_digits(&text, &v);
 
-	/* By hand: strtoull would let a sign and leading space through. */
-	for (; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(v, 10, &v) ||
-		    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
-			return -ERANGE;
-	if (p == text)
-		return -EINVAL;
+	if (rc)
+		return rc;
 	for (size_t i = 0; i < n; i++) {
-		if (strcmp(p, units[i].name) && strcmp(p, units[i].also))
+		if (strcmp(text, units[i].name) && strcmp(text, units[i].also))
 			continue;
 		if (__builtin_mul_overflow(v, units[i].factor, &v))
 			return -ERANGE;

@@ -7,7 +7,6 @@
 #include "base/number.h"
 #include "conf/domain.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
