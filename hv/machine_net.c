@@ -25,9 +25,7 @@ static int nic_tap(const struct domain_nic *nic, struct err *e)
 	fd = tap_open(nic->tap, name, e);
 	if (fd < 0)
 		return fd;
-	ret = nic->bridge ? tap_set_mac(name, nic->mac, e) : 0;
-	if (!ret && nic->bridge)
-		ret = tap_attach(name, nic->bridge, e);
+	ret = nic->bridge ? tap_attach(name, nic->bridge, nic->mac, e) : 0;
 	if (!ret)
 		ret = tap_set_up(name, true, e);
 	if (ret) {

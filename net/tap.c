@@ -82,7 +82,8 @@ static int link_ioctl(unsigned long request, struct ifreq *r)
 	return ret;
 }
 
-int tap_set_mac(const char *name, const uint8_t *guest, struct err *e)
+/* Above the host's cards, so that the bridge does not take it (tap.h). */
+static int set_mac(const char *name, const uint8_t *guest, struct err *e)
 {
 	/* A guest that has 0xfe itself would be taken for its tap by the bridge. */
 	uint8_t first = guest[0] == 0xfe ? 0xfa : 0xfe;
@@ -99,7 +100,7 @@ int tap_set_mac(const char *name, const uint8_t *guest, struct err *e)
 	return ret ? err_set(e, ret, "link %s: set its address: %s", name, strerror(-ret)) : 0;
 }
 
-int tap_attach(const char *name, const char *bridge, struct err *e)
+int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struct err *e)
 {
 	unsigned int index = if_nametoindex(name);
 	struct ifreq r;
@@ -112,6 +113,9 @@ int tap_attach(const char *name, const char *bridge, struct err *e)
 		return ret;
 	if (!if_nametoindex(bridge))
 		return err_set(e, -ENOENT, "bridge %s: no such link on this host", bridge);
+	ret = set_mac(name, guest, e);
+	if (ret)
+		return ret;
 	r.ifr_ifindex = (int)index;
 	ret = link_ioctl(SIOCBRADDIF, &r);
 	if (ret == -EOPNOTSUPP)

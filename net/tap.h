@@ -37,17 +37,15 @@ int tap_open(const char *name, char *actual, struct err *e);
 int tap_offload(int fd, unsigned int offloads, struct err *e);
 
 /**
- * tap_set_mac() - give the host's end the address of its guest's card, but with 0xfe in front
- * @guest: 6 bytes
+ * tap_attach() - make @name a port of @bridge
+ * @guest: 6 bytes, the address of the guest's card; the host's end gets it with 0xfe in front
+ * Return: 0, -ENODEV without such a tap, -ENOENT without such a bridge, ...
  *
- * To be done before tap_attach().  A bridge that was given no address takes the lowest of its ports':
- * it must be the host's own card, or the host changes its address whenever a guest comes or goes, and
- * for up to a minute its peers send to one that is not there (seen as a migration that did not connect).
+ * A bridge that was given no address takes the lowest of its ports': it must be the host's own card,
+ * or the host changes its address whenever a guest comes or goes, and for up to a minute its peers
+ * send to one that is not there (seen as a migration that did not connect).
  */
-int tap_set_mac(const char *name, const uint8_t *guest, struct err *e);
-
-/** tap_attach() - make @name a port of @bridge; -ENOENT when there is no such bridge */
-int tap_attach(const char *name, const char *bridge, struct err *e);
+int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struct err *e);
 
 /** tap_set_up() - bring the link up, or down */
 int tap_set_up(const char *name, bool up, struct err *e);

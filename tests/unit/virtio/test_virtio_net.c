@@ -346,9 +346,9 @@ static void test_a_real_tap_in_a_namespace_of_its_own(void **state)
 	assert_true(if_nametoindex(name) > 0);
 	assert_int_equal(tap_offload(fd, TAP_OFFLOAD_CSUM | TAP_OFFLOAD_TSO4, &e), 0);
 	assert_int_equal(tap_set_up(name, true, &e), 0);
-	assert_int_equal(tap_attach(name, "no-bridge", &e), -ENOENT);
+	assert_int_equal(tap_attach(name, "no-bridge", mac, &e), -ENOENT);
 	assert_non_null(strstr(e.text, "no-bridge"));
-	assert_int_equal(tap_attach(name, "lo", &e), -EINVAL);
+	assert_int_equal(tap_attach(name, "lo", mac, &e), -EINVAL);
 	assert_int_equal(tap_open(name, again, &e), -EBUSY);
 	assert_int_equal(tap_open("a-name-that-is-too-long", again, &e), -EINVAL);
 	close(fd);
@@ -368,24 +368,25 @@ static void bridge_mac(char out[18])
 static void test_a_guest_does_not_change_the_address_of_its_host(void **state)
 {
 	static const uint8_t low[6] = { 0x02, 0, 0, 0, 0, 1 }, highest[6] = { 0xfe, 0, 0, 0, 0, 1 };
-	char name[TAP_NAME_MAX + 1], bridge[18];
+	char name[TAP_NAME_MAX + 1], second[TAP_NAME_MAX + 1], bridge[18];
 	struct err e = { 0 };
-	int fd;
+	int fd, fd2;
 
 	if (unshare(CLONE_NEWNET) || access("/dev/net/tun", R_OK | W_OK))
 		skip();
 	assert_int_equal(system("ip link add br-test type bridge && ip tuntap add card mode tap && "
 				"ip link set card address 52:54:00:00:00:61 master br-test"), 0);
 	fd = tap_open(NULL, name, &e);
-	assert_true(fd >= 0);
-	assert_int_equal(tap_set_mac(name, low, &e), 0);
-	assert_int_equal(tap_attach(name, "br-test", &e), 0);
+	fd2 = tap_open(NULL, second, &e);
+	assert_true(fd >= 0 && fd2 >= 0);
+	assert_int_equal(tap_attach(name, "br-test", low, &e), 0);
 	bridge_mac(bridge);
 	assert_string_equal(bridge, "52:54:00:00:00:61");
-	assert_int_equal(tap_set_mac(name, highest, &e), 0);
+	assert_int_equal(tap_attach(second, "br-test", highest, &e), 0);
 	assert_int_equal(system("ip -br link | grep -q fa:00:00:00:00:01"), 0);
-	assert_int_equal(tap_set_mac("no-tap", low, &e), -ENODEV);
+	assert_int_equal(tap_attach("no-tap", "br-test", low, &e), -ENODEV);
 	assert_non_null(strstr(e.text, "no-tap"));
+	close(fd2);
 	close(fd);
 }
 
