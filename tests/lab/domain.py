@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 
-from lab import HostDied, LabError, artefacts
+from lab import LabError, artefacts
 
 CMDLINE = f"{artefacts.CMDLINE} {artefacts.HURRY}"
 
@@ -60,8 +60,6 @@ class Domain:
         """Wait for the guest's user space; seconds since the start."""
         try:
             self.job.wait_for("guest: ready", timeout, count)
-        except HostDied:
-            raise
         except LabError as e:
             raise LabError(f"{e}\n{self.standing()}") from None
         return time.monotonic() - self.begun
