@@ -132,6 +132,9 @@ static int receive(struct destination *d, struct err *e)
 	while (!receiver_pool_done(&d->pool) && !s->failed && !s->cancelled)
 		session_wait_until(s, session_now_ms() + DESTINATION_GRANT_MS);
 	rc = session_over(s, e);
+	if (!rc && s->first) /* the state was whole: nothing may come before READY has left */
+		rc = err_set(e, -EPROTO, "%s after the last piece of device state",
+			     wire_type_name(s->first->type));
 	pthread_mutex_unlock(&s->lock);
 	return rc ? rc : receiver_pool_complete(&d->pool, e);
 }

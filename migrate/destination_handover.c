@@ -39,9 +39,8 @@ static int wait_grant(struct destination *d, struct err *e)
 	uint64_t incarnation;
 	int rc;
 
-	rc = session_recv(s, &rec, session_now_ms() + DESTINATION_GRANT_MS, e);
-	if (rc == -EAGAIN)
-		return err_set(e, -ETIMEDOUT, "source did not grant within %u ms", DESTINATION_GRANT_MS);
+	/* Its type too: what else is left in the queue (a piece of state too many) grants nothing. */
+	rc = session_expect(s, WIRE_GRANT, DESTINATION_GRANT_MS, &rec, e);
 	if (rc)
 		return rc;
 	r = reader_make(rec->payload, rec->len);

@@ -134,7 +134,7 @@ static int check_caps(struct destination *d, struct wire_caps *c, struct err *e)
 	if (rc)
 		return rc;
 	if (d->p.pick_arbiter)
-		rc = d->p.pick_arbiter(d->p.arg, c->arbiter, &d->p.arbiter, e);
+		rc = d->p.pick_arbiter(d->p.arg, c->arbiter, c->incarnation, &d->p.arbiter, e);
 	if (rc)
 		return rc;
 	if (c->arbiter != d->p.arbiter.ops->wire)

@@ -75,9 +75,10 @@ struct migrate_params {
 	struct guest guest;
 	struct migrate_link link;
 	struct arbiter arbiter;     /* source: who decides */
-	/* Destination: the arbiter with number @wire, as the source asks for it; -EINVAL or -EPERM refuses.
-	 * NULL: only `arbiter` will do. */
-	int (*pick_arbiter)(void *arg, uint32_t wire, struct arbiter *out, struct err *e);
+	/* Destination: the arbiter with number @wire, as the source asks for it, and the incarnation that
+	 * it offers; -EINVAL or -EPERM refuses.  NULL: only `arbiter` will do. */
+	int (*pick_arbiter)(void *arg, uint32_t wire, uint64_t incarnation, struct arbiter *out,
+			    struct err *e);
 	/* Source: the destination's. Destination: 0 takes what the source says, else it must be that. */
 	uint64_t incarnation;
 	uint64_t own_incarnation;   /* source: what the domain has now, to take the disks back with */

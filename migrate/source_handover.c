@@ -138,7 +138,7 @@ static int hear_decision(struct source *src, enum outcome *out, struct err *e)
 		*out = OUTCOME_COMMIT;
 		return 0;
 	}
-	if (said == OUTCOME_ABORT) {
+	if (said == OUTCOME_ABORT && incarnation == src->p.incarnation) {
 		*out = OUTCOME_ABORT;
 		err_set(e, -ECANCELED, "the destination could not take the domain over");
 		return src->p.arbiter.ops->word_is_enough ? 0 : e->code;

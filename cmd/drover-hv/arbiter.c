@@ -179,23 +179,54 @@ int arbiter_by_wire(void *arg, uint32_t wire, struct arbiter *out, struct err *e
 	return arbiter_by_name(m, "none", out, e);
 }
 
+/*
+ * Before GRANT nobody has asked: an abort is a cancel then, and a commit would make a
+ * migration end as nobody decided.
+ */
+static int too_early(struct migration *m, enum outcome o, struct err *e)
+{
+	struct migrate_stats st;
+
+	if (m->source)
+		source_stats(m->source, &st);
+	else
+		destination_stats(m->destination, &st);
+	if (st.phase == MIGRATE_GRANT || st.phase == MIGRATE_IN_DOUBT)
+		return 0;
+	return err_set(e, -EPERM, "decide: %s: the migration is in its phase %s, nothing is to be decided",
+		       outcome_name(o), migrate_phase_name(st.phase));
+}
+
+static int cancel(struct migration *m, struct err *e)
+{
+	return m->source ? source_cancel(m->source, e) : destination_cancel(m->destination, e);
+}
+
 int arbiter_decide(struct migration *m, enum outcome o, uint64_t incarnation, struct err *e)
 {
 	struct cluster_arbiter *c = &m->cluster;
+	uint64_t about = atomic_load(&m->incarnation);
 	int rc = 0;
 
-	if (incarnation && m->incarnation && incarnation != m->incarnation)
+	if (incarnation && about && incarnation != about)
 		return err_set(e, -EINVAL, "decide: incarnation %llu, this migration is about %llu",
-			       (unsigned long long)incarnation, (unsigned long long)m->incarnation);
+			       (unsigned long long)incarnation, (unsigned long long)about);
+	if (!about)
+		return err_set(e, -EPERM, "decide: no source has come yet, nothing is to be decided");
 	if (m->params.arbiter.ops == &disk_ops)
 		return err_set(e, -EPERM, "decide: the disk decides this migration");
+	if (o == OUTCOME_ABORT && !cancel(m, e))
+		return 0;
+	rc = too_early(m, o, e);
+	if (rc)
+		return rc;
 	arbiter_none_decide(&m->none, o);
 	pthread_mutex_lock(&c->lock);
 	if (c->decided && c->decided != o) {
 		rc = err_set(e, -EPERM, "decide: it was decided before: %s", outcome_name(c->decided));
 	} else {
 		c->decided = o;
-		c->incarnation = incarnation ? incarnation : m->incarnation;
+		c->incarnation = about;
 		pthread_cond_broadcast(&c->cond);
 	}
 	pthread_mutex_unlock(&c->lock);

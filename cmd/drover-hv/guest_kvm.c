@@ -164,8 +164,6 @@ static int gk_take_over(void *self, uint64_t incarnation, struct err *e)
 {
 	struct migration *m = self;
 
-	if (m->role == MIGRATE_DESTINATION)
-		m->incarnation = incarnation;
 	return guest_kvm_take_disks(m, incarnation, e);
 }
 

@@ -41,7 +41,7 @@ struct migration {
 	int rc;
 	struct err err;
 
-	uint64_t incarnation;        /* that the destination has or will have */
+	_Atomic uint64_t incarnation; /* that the destination has or will have; 0: it has not heard yet */
 	bool disks_open;             /* engine's thread only */
 	struct arbiter_none none;
 	struct cluster_arbiter cluster;

@@ -37,13 +37,16 @@ static void *destination_thread(void *arg)
 }
 
 /* arbiter_by_wire() with the migration's own note of what was agreed. */
-static int pick_arbiter(void *arg, uint32_t wire, struct arbiter *out, struct err *e)
+static int pick_arbiter(void *arg, uint32_t wire, uint64_t incarnation, struct arbiter *out,
+			struct err *e)
 {
 	struct migration *m = arg;
 	int rc = arbiter_by_wire(m, wire, out, e);
 
-	if (!rc)
+	if (!rc) {
 		m->params.arbiter = *out;
+		atomic_store(&m->incarnation, incarnation);
+	}
 	return rc;
 }
 

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_peer - a destination and who connects to it: a source that does not keep to
+ * the stream (docs/stream.md) is refused, whoever is no source disturbs nothing.
+ */
+#include "tests/unit/migrate/move.h"
+
+#include "base/clock.h"
+#include "migrate/hello.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <unistd.h>
+
+#define PAGES 128u
+
+/* A source that a test plays by hand: a control and one data connection. */
+struct player {
+	struct move *m;
+	struct channel control, data;
+	pthread_t thread;
+};
+
+static void *run_destination(void *arg)
+{
+	struct move *m = arg;
+
+	m->rc[1] = destination_run(m->destination, &m->err[1]);
+	return NULL;
+}
+
+static void put(struct channel *ch, uint16_t type, const void *payload, uint32_t len)
+{
+	struct err e = { 0 };
+
+	if (channel_send(ch, type, payload, len, 1000, &e))
+		fail_msg("%s: %s", wire_type_name(type), e.text);
+}
+
+static void connect_as(struct player *p, struct channel *ch, enum wire_role role)
+{
+	struct wire_hello h = { .version = WIRE_VERSION, .role = (uint16_t)role, .n_channels = 1 };
+	struct migrate_link *link = &p->m->params[0].link;
+	struct stream *s;
+	struct err e = { 0 };
+
+	assert_int_equal(link->open(link->arg, 1000, &s, &e), 0);
+	channel_init(ch, s, CONTROL_TO_SRC);
+	assert_int_equal(hello_send(ch, &h, 1000, &e), 0);
+}
+
+static void put_offer(struct player *p)
+{
+	struct wire_caps c = { .page_size = GUEST_PAGE, .arbiter = 2, .incarnation = 5, .dead_ms = 20000 };
+	struct fake_guest *g = &p->m->guest[1];
+	uint8_t buf[64];
+	struct writer w = writer_make(buf, sizeof(buf));
+
+	wire_put_caps(&w, &c);
+	put(&p->control, WIRE_CAPS, buf, (uint32_t)writer_len(&w));
+	put(&p->control, WIRE_DESCRIBE, g->description, (uint32_t)strlen(g->description));
+	w = writer_make(buf, sizeof(buf));
+	wire_put_mem_map(&w, g->regions, g->n_regions);
+	put(&p->control, WIRE_MEM_MAP, buf, (uint32_t)writer_len(&w));
+}
+
+/* Records of the destination, until @type. */
+static void hear(struct player *p, uint16_t type)
+{
+	static const _Atomic int phase = IN_ANY;
+	struct wire_header h;
+	struct err e = { 0 };
+	uint8_t buf[4096];
+
+	do {
+		if (channel_begin(&p->control, &phase, &h, 5000, &e) ||
+		    channel_take(&p->control, buf, h.length, 5000, &e) || channel_end(&p->control, &e))
+			fail_msg("waiting for %s: %s", wire_type_name(type), e.text);
+	} while (h.type != type);
+}
+
+static void put_pages(struct player *p)
+{
+	struct wire_pages z = { .n_runs = 1, .runs = { { 0, PAGES, true } } };
+	struct wire_final f = { .records = 1, .zero_pages = PAGES };
+	uint8_t buf[64];
+	struct writer w = writer_make(buf, sizeof(buf));
+
+	z.region = p->m->guest[1].regions[0].id;
+	wire_put_pages(&w, &z);
+	put(&p->data, WIRE_PAGES, buf, (uint32_t)writer_len(&w));
+	w = writer_make(buf, sizeof(buf));
+	wire_put_final(&w, &f);
+	put(&p->data, WIRE_FINAL, buf, (uint32_t)writer_len(&w));
+}
+
+/* Two numbers and an octet: a piece of state, which reads like a GRANT for incarnation @a. */
+static void put_state(struct player *p, uint32_t a, uint32_t b)
+{
+	uint8_t buf[9];
+	struct writer w = writer_make(buf, sizeof(buf));
+
+	writer_u32(&w, a);
+	writer_u32(&w, b);
+	writer_u8(&w, 7);
+	put(&p->control, WIRE_DEV_STATE, buf, sizeof(buf));
+}
+
+static void begin(struct player *p, struct move *m, unsigned int seed)
+{
+	static const uint64_t sizes[] = { PAGES * GUEST_PAGE };
+	struct err e = { 0 };
+
+	memset(p, 0, sizeof(*p));
+	p->m = m;
+	move_init_sized(m, seed, BY_CLUSTER, sizes, 1, false);
+	assert_int_equal(destination_create(&m->destination, &m->params[1], &e), 0);
+	assert_int_equal(pthread_create(&p->thread, NULL, run_destination, m), 0);
+}
+
+/* As an honest source does it, until every page and FINAL have left. */
+static void come_to_stop(struct player *p)
+{
+	connect_as(p, &p->control, ROLE_CONTROL);
+	hear(p, WIRE_HELLO);
+	put_offer(p);
+	hear(p, WIRE_CAPS);
+	connect_as(p, &p->data, ROLE_DATA);
+	hear(p, WIRE_START);
+	put_pages(p);
+}
+
+static void end(struct player *p)
+{
+	pthread_join(p->thread, NULL);
+	channel_destroy(&p->control);
+	channel_destroy(&p->data);
+	assert_false(p->m->world.running[1]);
+	move_free(p->m);
+}
+
+/* --- S9: only a GRANT grants --- */
+
+static void a_surplus_piece_of_state_is_no_grant(void **state)
+{
+	static struct move m;
+	struct player p;
+
+	begin(&p, &m, 1);
+	come_to_stop(&p);
+	put_state(&p, 1, 0);
+	put_state(&p, 5, 0); /* as eight octets: GRANT for incarnation 5 */
+	end(&p);
+	assert_int_equal(m.rc[1], -EPROTO);
+	assert_non_null(strstr(m.err[1].text, "DEV_STATE"));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		MOVE_TEST(a_surplus_piece_of_state_is_no_grant),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
