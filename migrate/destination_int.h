@@ -16,6 +16,7 @@ struct destination {
 	bool pool_ok;
 	struct ahead ahead;
 	uint64_t incarnation;     /* what it will have here */
+	uint32_t n_channels;      /* data connections the source opens */
 	uint8_t *state;
 	uint32_t state_len, state_got;
 	uint64_t start_ns, load_ns;

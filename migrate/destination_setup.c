@@ -7,130 +7,23 @@
 #include "migrate/destination_int.h"
 
 #include "base/clock.h"
-#include "migrate/hello.h"
+#include "migrate/greeter.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HELLO_MS 1000         /* a connection that says nothing is not waited for */
-#define SETUP_MS 10000u
 #define DATA_MS 5000u         /* the source opens its data connections at once */
-#define ACCEPT_SLICE_MS 50    /* how late a cancel may be noticed */
 
-/* --- connections --- */
+/* --- the offer --- */
 
-static int cancelled(struct destination *d, struct err *e)
+static int check_caps(struct destination *d, const struct session_record *rec, struct wire_caps *c,
+		      struct err *e)
 {
+	struct reader r = reader_make(rec->payload, rec->len);
 	int rc;
 
-	pthread_mutex_lock(&d->s.lock);
-	rc = session_over(&d->s, e);
-	pthread_mutex_unlock(&d->s.lock);
-	return rc;
-}
-
-/* The next connection, until @deadline_ms (0: for ever), a cancel or a failure. */
-static int next_stream(struct destination *d, uint64_t deadline_ms, struct stream **out,
-		       struct err *e)
-{
-	int rc;
-
-	for (;;) {
-		rc = cancelled(d, e);
-		if (rc)
-			return rc;
-		rc = d->p.link.open(d->p.link.arg, ACCEPT_SLICE_MS, out, e);
-		if (rc != -ETIMEDOUT)
-			return rc;
-		if (deadline_ms && session_now_ms() >= deadline_ms)
-			return err_set(e, -ETIMEDOUT, "no source connected in time");
-	}
-}
-
-/* Wait for a source; what is none is sent away. -EPROTONOSUPPORT: one of another version came. */
-static int open_control(struct destination *d, struct wire_hello *h, struct err *e)
-{
-	uint64_t deadline = d->p.timeout_ms ? session_now_ms() + d->p.timeout_ms : 0;
-	struct channel *ch = &d->s.control;
-	struct stream *stream;
-	struct wire_hello answer;
-	int rc, told;
-
-	for (;;) {
-		rc = next_stream(d, deadline, &stream, e);
-		if (rc)
-			return rc;
-		channel_init(ch, stream, CONTROL_TO_DST);
-		rc = hello_recv(ch, h, HELLO_MS, e);
-		if ((!rc && h->role == ROLE_CONTROL) || rc == -EPROTONOSUPPORT)
-			break;
-		channel_destroy(ch);
-	}
-	session_capture(&d->s, ch, "control.dst");
-	answer = (struct wire_hello){
-		.version = WIRE_VERSION,
-		.role = ROLE_ANSWER,
-		.n_channels = rc ? 1 : h->n_channels,
-	};
-	if (!rc)
-		memcpy(answer.id, h->id, sizeof(answer.id));
-	told = hello_send(ch, &answer, HELLO_MS, rc ? NULL : e);
-	if (rc || told)
-		return rc ? rc : told;
-	memcpy(d->s.id, h->id, sizeof(d->s.id));
-	return session_start(&d->s, e);
-}
-
-static int open_data(struct destination *d, uint32_t n, struct err *e)
-{
-	uint64_t deadline = session_now_ms() + DATA_MS;
-	struct session *s = &d->s;
-	struct channel ch;
-	struct stream *stream;
-	struct wire_hello h;
-	struct err ignored;
-	uint32_t have = 0;
-	int rc;
-
-	while (have < n) {
-		rc = next_stream(d, deadline, &stream, e);
-		if (rc)
-			return rc;
-		channel_init(&ch, stream, DATA_TO_DST);
-		rc = hello_recv(&ch, &h, HELLO_MS, &ignored);
-		if (rc == -EBADMSG) { /* somebody who knows the format: the link is bad */
-			channel_destroy(&ch);
-			*e = ignored;
-			return rc;
-		}
-		if (rc || h.role != ROLE_DATA || h.n_channels != n || s->data[h.channel].stream ||
-		    memcmp(h.id, s->id, sizeof(h.id))) {
-			channel_destroy(&ch); /* not ours: does not disturb */
-			continue;
-		}
-		s->data[h.channel] = ch;
-		pthread_mutex_init(&s->data[h.channel].tx_lock, NULL); /* it has moved */
-		have++;
-	}
-	atomic_store(&s->n_data, n);
-	return 0;
-}
-
-/* --- setup --- */
-
-static int check_caps(struct destination *d, struct wire_caps *c, struct err *e)
-{
-	struct session_record *rec;
-	struct reader r;
-	int rc;
-
-	rc = session_expect(&d->s, WIRE_CAPS, SETUP_MS, &rec, e);
-	if (rc)
-		return rc;
-	r = reader_make(rec->payload, rec->len);
 	rc = wire_get_caps(&r, c, e);
-	free(rec);
 	if (rc)
 		return rc;
 	if (d->p.pick_arbiter)
@@ -144,45 +37,116 @@ static int check_caps(struct destination *d, struct wire_caps *c, struct err *e)
 		return err_set(e, -EINVAL, "incarnation: source offers %llu, expected %llu",
 			       (unsigned long long)c->incarnation,
 			       (unsigned long long)d->p.incarnation);
-	d->incarnation = c->incarnation;
-	d->s.dead_ms = c->dead_ms;
-	d->s.heard_caps = true;
-	stream_set_dead_ms(d->s.control.stream, c->dead_ms);
-	c->required = 0;
-	c->offered &= WIRE_FEATURES;
 	return 0;
 }
 
-static int check_domain(struct destination *d, struct err *e)
+static int check_domain(struct destination *d, const struct caller *c, struct err *e)
 {
 	const struct guest *g = &d->p.guest;
-	struct session_record *rec;
-	struct reader r;
+	struct reader r = reader_make(c->mem_map->payload, c->mem_map->len);
 	int rc;
 
-	rc = session_expect(&d->s, WIRE_DESCRIBE, SETUP_MS, &rec, e);
+	rc = g->ops->match(g->self, (const char *)c->describe->payload, c->describe->len, e);
+	return rc ? rc : wire_match_mem_map(&r, d->s.regions, d->s.n_regions, e);
+}
+
+/* Its control connection is the session's from now on. */
+static int accept_offer(struct destination *d, struct caller *c, const struct wire_caps *caps,
+			struct err *e)
+{
+	struct session *s = &d->s;
+
+	caller_take(c, &s->control);
+	memcpy(s->id, c->hello.id, sizeof(s->id));
+	d->n_channels = c->hello.n_channels;
+	d->incarnation = caps->incarnation;
+	s->dead_ms = caps->dead_ms;
+	caller_drop(c, NULL);
+	return session_start(s, e);
+}
+
+/* Wait for a source whose offer fits; what does not is told why and sent away. */
+static int open_control(struct destination *d, struct greeter *g, struct wire_caps *caps, struct err *e)
+{
+	uint64_t deadline = d->p.timeout_ms ? session_now_ms() + d->p.timeout_ms : 0;
+	struct caller *c;
+	struct err why;
+	int rc;
+
+	for (;;) {
+		rc = greeter_next(g, ROLE_CONTROL, deadline, &c, e);
+		if (rc)
+			return rc;
+		rc = check_caps(d, c->caps, caps, &why);
+		if (!rc)
+			rc = check_domain(d, c, &why);
+		if (!rc)
+			return accept_offer(d, c, caps, e);
+		caller_drop(c, &why);
+	}
+}
+
+static int send_caps(struct destination *d, struct wire_caps *c, struct err *e)
+{
+	uint8_t buf[WIRE_SMALL_MAX];
+	struct writer w = writer_make(buf, sizeof(buf));
+
+	c->required = 0;
+	c->offered &= WIRE_FEATURES;
+	wire_put_caps(&w, c);
+	return session_send(&d->s, WIRE_CAPS, buf, (uint32_t)writer_len(&w), e);
+}
+
+/* --- data connections --- */
+
+static bool is_ours(const struct destination *d, const struct wire_hello *h)
+{
+	return h->n_channels == d->n_channels && !d->s.data[h->channel].stream &&
+	       !memcmp(h->id, d->s.id, sizeof(h->id));
+}
+
+static int open_data(struct destination *d, struct greeter *g, struct err *e)
+{
+	uint64_t deadline = session_now_ms() + DATA_MS;
+	struct session *s = &d->s;
+	struct caller *c;
+	uint32_t have = 0;
+	int rc;
+
+	while (have < d->n_channels) {
+		rc = greeter_next(g, ROLE_DATA, deadline, &c, e);
+		if (rc)
+			return rc;
+		if (is_ours(d, &c->hello)) {
+			caller_take(c, &s->data[c->hello.channel]);
+			have++;
+		}
+		caller_drop(c, NULL);
+	}
+	atomic_store(&s->n_data, have);
+	return 0;
+}
+
+/* --- setup --- */
+
+static int open_all(struct destination *d, struct greeter *g, struct err *e)
+{
+	struct wire_caps caps;
+	int rc;
+
+	rc = open_control(d, g, &caps, e);
+	ahead_hold(&d->ahead);
 	if (rc)
 		return rc;
-	rc = g->ops->match(g->self, (const char *)rec->payload, rec->len, e);
-	free(rec);
-	if (rc)
-		return rc;
-	rc = session_expect(&d->s, WIRE_MEM_MAP, SETUP_MS, &rec, e);
-	if (rc)
-		return rc;
-	r = reader_make(rec->payload, rec->len);
-	rc = wire_match_mem_map(&r, d->s.regions, d->s.n_regions, e);
-	free(rec);
-	return rc;
+	d->start_ns = clock_ns();
+	rc = send_caps(d, &caps, e);
+	return rc ? rc : open_data(d, g, e);
 }
 
 int destination_setup(struct destination *d, struct err *e)
 {
-	uint8_t buf[WIRE_SMALL_MAX];
-	struct writer w = writer_make(buf, sizeof(buf));
 	struct session *s = &d->s;
-	struct wire_hello h;
-	struct wire_caps c;
+	struct greeter *g;
 	int rc;
 
 	d->pool_ok = true;
@@ -192,20 +156,9 @@ int destination_setup(struct destination *d, struct err *e)
 	if (d->p.populate_ahead)
 		ahead_start(&d->ahead, s->regions, s->n_regions);  /* after the pool has seen what is there */
 	d->pool.ahead = &d->ahead;
-	rc = open_control(d, &h, e);
-	ahead_hold(&d->ahead);
-	if (rc)
-		return rc;
-	d->start_ns = clock_ns();
-	rc = check_caps(d, &c, e);
-	if (!rc)
-		rc = check_domain(d, e);
-	if (rc)
-		return rc;
-	wire_put_caps(&w, &c);
-	rc = session_send(s, WIRE_CAPS, buf, (uint32_t)writer_len(&w), e);
-	if (!rc)
-		rc = open_data(d, h.n_channels, e);
+	g = greeter_create(s);
+	rc = g ? open_all(d, g, e) : err_set(e, -ENOMEM, "migration: out of memory");
+	greeter_destroy(g);
 	if (!rc)
 		rc = receiver_pool_start(&d->pool, e);
 	if (rc)

@@ -174,16 +174,6 @@ static void follow_phase(struct session *s, uint16_t type)
 		atomic_store(&s->reader_phase, IN_GRANT);
 }
 
-/* A destination learns the dead time from CAPS; until then nothing is at stake. */
-static int patience_ms(const struct session *s)
-{
-	uint32_t dead = s->dead_ms;
-
-	if (s->role == MIGRATE_DESTINATION && !s->heard_caps && !s->p->dead_ms)
-		return SESSION_SETUP_MS;
-	return (int)dead;
-}
-
 static int read_one(struct session *s, uint8_t *buf, struct err *e)
 {
 	struct session_record *r;
@@ -191,12 +181,12 @@ static int read_one(struct session *s, uint8_t *buf, struct err *e)
 	bool full;
 	int rc;
 
-	rc = channel_begin(&s->control, &s->reader_phase, &h, patience_ms(s), e);
+	rc = channel_begin(&s->control, &s->reader_phase, &h, (int)s->dead_ms, e);
 	if (rc)
 		return rc;
 	if (h.length > RECORD_MAX)
 		return err_set(e, -EPROTO, "%s: %u octets", wire_type_name(h.type), h.length);
-	rc = channel_take(&s->control, buf, h.length, patience_ms(s), e);
+	rc = channel_take(&s->control, buf, h.length, (int)s->dead_ms, e);
 	if (!rc)
 		rc = channel_end(&s->control, e);
 	if (rc || h.type == WIRE_PING)
@@ -231,7 +221,7 @@ static void link_lost(struct session *s, int code, struct err *e)
 	pthread_mutex_unlock(&s->lock);
 	if (code == -ETIMEDOUT)
 		err_set(e, code, "%s: no sign of life for %d ms", s->control.stream->peer,
-			patience_ms(s));
+			(int)s->dead_ms);
 	if (!granted)
 		session_fail(s, code, e);   /* before link_down: whoever waits wakes to the reason */
 	pthread_mutex_lock(&s->lock);

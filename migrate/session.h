@@ -23,8 +23,6 @@
 #include "migrate/channel.h"
 #include "migrate/migrate.h"
 
-#define SESSION_SETUP_MS 10000  /* until CAPS: the other side builds a machine and compares it */
-
 struct session_record {
 	struct session_record *next;
 	uint16_t type;
@@ -35,8 +33,7 @@ struct session_record {
 struct session {
 	enum migrate_role role;
 	const struct migrate_params *p;
-	_Atomic uint32_t dead_ms;     /* destination: the source's, once CAPS has told it */
-	_Atomic bool heard_caps;
+	_Atomic uint32_t dead_ms;     /* destination: the source's, set before session_start() */
 
 	pthread_mutex_t lock;
 	pthread_cond_t cond;          /* CLOCK_MONOTONIC */

@@ -211,7 +211,7 @@ int arbiter_decide(struct migration *m, enum outcome o, uint64_t incarnation, st
 	if (incarnation && about && incarnation != about)
 		return err_set(e, -EINVAL, "decide: incarnation %llu, this migration is about %llu",
 			       (unsigned long long)incarnation, (unsigned long long)about);
-	if (!about)
+	if (!about && o == OUTCOME_COMMIT)
 		return err_set(e, -EPERM, "decide: no source has come yet, nothing is to be decided");
 	if (m->params.arbiter.ops == &disk_ops)
 		return err_set(e, -EPERM, "decide: the disk decides this migration");

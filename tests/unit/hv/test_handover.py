@@ -6,7 +6,10 @@ DROVER_HV names the program.
 import os
 import pathlib
 import signal
+import socket
+import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -136,3 +139,61 @@ def test_a_commit_before_grant_is_refused_and_an_abort_cancels(vmm, tmp_path):
     s.ok("decide", outcome="abort", incarnation=2)
     assert s.wait_phase("cancelled", "failed")["phase"] == "cancelled"
     assert s.state() == "running"
+
+
+# --- G5: strangers ---
+
+def crc32c(data, c=0):
+    c ^= 0xffffffff
+    for byte in data:
+        c ^= byte
+        for _ in range(8):
+            c = c >> 1 ^ (0x82f63b78 if c & 1 else 0)
+    return c ^ 0xffffffff
+
+
+def hello():
+    payload = b"DROVERMS" + struct.pack("<IHHII", 1, 0, 0, 1, 0) + bytes(16)
+    head = struct.pack("<HHII", 1, 0, 40, 0)
+    return head + struct.pack("<I", crc32c(head + payload)) + payload
+
+
+def drip(sock):
+    try:
+        for byte in hello()[:-1]:
+            sock.sendall(bytes([byte]))
+            time.sleep(0.9)
+    except OSError:
+        pass
+
+
+def test_strangers_neither_end_nor_delay_an_incoming_migration(vmm, tmp_path):
+    """A stray HELLO, one that drips, port scans and more idle connections than are listened to at once."""
+    d = incoming(vmm, "destination", "--no-arbiter")
+    host, port = d.listen[4:].rsplit(":", 1)
+    crowd = [socket.create_connection((host, int(port))) for _ in range(70)]
+    threading.Thread(target=drip, args=(crowd[0],), daemon=True).start()
+    crowd[1].sendall(hello())
+    crowd[2].sendall(hello())
+    crowd[2].close()
+    crowd[3].sendall(b"GET / HTTP/1.1\r\n\r\n")
+    time.sleep(0.3)
+    assert d.state() == "incoming"
+    s = vmm("source").connect()
+    crowd += [socket.create_connection((host, int(port))) for _ in range(70)]
+    begin = time.monotonic()
+    s.ok("migrate", to=d.listen, arbiter="none")
+    assert s.wait_phase("done", "failed")["phase"] == "done"
+    assert time.monotonic() - begin < 3
+    assert d.state() == "running"
+
+
+def test_a_source_that_does_not_fit_is_told_and_the_next_one_comes_through(vmm, tmp_path):
+    d = incoming(vmm, "destination", "--no-arbiter")
+    wrong = vmm("wrong", memory="16M").connect()
+    wrong.ok("migrate", to=d.listen, arbiter="none")
+    assert "memory: 16777216 there, 8388608 here" in wrong.wait_phase("failed")["error"]
+    assert wrong.state() == "running" and d.state() == "incoming"
+    s = vmm("source").connect()
+    s.ok("migrate", to=d.listen, arbiter="none")
+    assert s.wait_phase("done", "failed")["phase"] == "done"

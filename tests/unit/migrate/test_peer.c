@@ -160,10 +160,47 @@ static void a_surplus_piece_of_state_is_no_grant(void **state)
 	assert_non_null(strstr(m.err[1].text, "DEV_STATE"));
 }
 
+/* --- G5: strangers --- */
+
+/* Each begins like a source, and none of them is one. */
+static void who_begins_like_a_source_and_leaves_ends_nothing(void **state)
+{
+	static struct move m;
+	struct player strangers[5] = { 0 };
+	const char other[] = "{\"vcpus\":9}";
+	struct wire_caps c = { .page_size = GUEST_PAGE, .arbiter = 2, .incarnation = 5, .dead_ms = 20000 };
+	uint8_t buf[64];
+	struct writer w = writer_make(buf, sizeof(buf));
+	unsigned int i;
+
+	move_init(&m, 3, BY_CLUSTER);
+	for (i = 0; i < 5; i++) {
+		strangers[i].m = &m;
+		connect_as(&strangers[i], &strangers[i].control, i == 4 ? ROLE_DATA : ROLE_CONTROL);
+	}
+	channel_cut(&strangers[0].control);                 /* HELLO, and gone */
+	wire_put_caps(&w, &c);
+	put(&strangers[1].control, WIRE_CAPS, buf, (uint32_t)writer_len(&w));
+	put(&strangers[1].control, WIRE_DESCRIBE, other, sizeof(other) - 1);
+	w = writer_make(buf, sizeof(buf));
+	wire_put_mem_map(&w, m.guest[1].regions, m.guest[1].n_regions);
+	put(&strangers[1].control, WIRE_MEM_MAP, buf, (uint32_t)writer_len(&w));
+	put(&strangers[2].control, WIRE_READY, buf, 16);    /* not legal there */
+	move_run(&m);                                       /* 3 and 4 say no more */
+	assert_int_equal(m.rc[0], 0);
+	assert_int_equal(m.rc[1], 0);
+	move_check(&m);
+	hear(&strangers[1], WIRE_ABORT);                    /* the wrong domain is told so */
+	for (i = 0; i < 5; i++)
+		channel_destroy(&strangers[i].control);
+	move_free(&m);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		MOVE_TEST(a_surplus_piece_of_state_is_no_grant),
+		MOVE_TEST(who_begins_like_a_source_and_leaves_ends_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
