@@ -259,11 +259,15 @@ void virtq_kicks(struct virtq *q, struct gmem *m, bool wanted)
 	if (q->event_idx) {
 		size_t at = RING_HEADER + USED_ELEM * q->size;
 
-		/* "Kick me when you add the next one", or nothing: an index already behind us
-		 * asks for no kick. */
+		/*
+		 * "Kick me when you add the next one", or nothing.  The next one is counted from
+		 * what the driver has added, not from what we took: buffers that were put back as
+		 * too few would leave an index behind the driver's, which asks for no kick until
+		 * it has wrapped (VIRTIO 1.2 2.7.10).
+		 */
 		if (!wanted)
 			return;
-		store_u16_release(q->used_host + at, q->last_avail);
+		store_u16_release(q->used_host + at, load_u16_acquire(q->avail_host + 2));
 		gmem_dirty(m, q->used + at, EVENT_SIZE);
 	} else {
 		store_u16_release(q->used_host, wanted ? 0 : USED_F_NO_NOTIFY);

@@ -240,6 +240,19 @@ void drv_kick(struct drv *d, unsigned int q)
 	drv_write(d, 0x3000 + 4 * q, 2, q);
 }
 
+bool drv_kick_if_asked(struct drv *d, unsigned int q)
+{
+	struct drv_queue *dq = &d->q[q];
+	uint16_t added = (uint16_t)(dq->avail_idx - dq->kicked), event;
+
+	gmem_read(d->bed->mem, dq->used + 4 + 8ull * dq->size, &event, 2);
+	dq->kicked = dq->avail_idx;
+	if ((uint16_t)(dq->avail_idx - event - 1) >= added)
+		return false;
+	drv_kick(d, q);
+	return true;
+}
+
 bool drv_poll(struct drv *d, unsigned int q, uint16_t *head, uint32_t *len)
 {
 	struct drv_queue *dq = &d->q[q];

@@ -23,7 +23,7 @@ struct bed {
 };
 
 struct drv_queue {
-	uint16_t size, avail_idx, used_seen, next_desc;
+	uint16_t size, avail_idx, used_seen, next_desc, kicked;
 	uint64_t desc, avail, used;
 };
 
@@ -71,6 +71,11 @@ uint16_t drv_add(struct drv *d, unsigned int q, const struct drv_buf *bufs, unsi
 uint16_t drv_add_indirect(struct drv *d, unsigned int q, const struct drv_buf *bufs,
 			  unsigned int n);
 void drv_kick(struct drv *d, unsigned int q);
+/**
+ * drv_kick_if_asked() - as a driver with EVENT_IDX does: only if the device's avail_event lies among
+ * what was added since the last call (VIRTIO 1.2 2.7.10.1); whether it was so
+ */
+bool drv_kick_if_asked(struct drv *d, unsigned int q);
 /** drv_wait() - the next used element, within two seconds; false on time-out */
 bool drv_wait(struct drv *d, unsigned int q, uint16_t *head, uint32_t *len);
 /** drv_poll() - the same without waiting */
