@@ -22,9 +22,12 @@
 #define MAX_RESTART_DEFAULT 3
 #define MAX_RESTART_MAX 100
 
+enum raw_format { FORMAT_RAW = 1 };
+
 struct raw_disk {
 	char *path;
 	bool readonly, direct;
+	enum raw_format format;
 };
 
 struct raw_nic {
@@ -52,10 +55,16 @@ struct raw {
 #define TEXT(key, flags, type, member, min, max) \
 	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | (flags), type, member, min, max)
 
+static const cyaml_strval_t format_words[] = {
+	{ "raw", FORMAT_RAW },
+};
+
 static const cyaml_schema_field_t disk_fields[] = {
 	TEXT("path", 0, struct raw_disk, path, 1, PATH_LEN_MAX),
 	CYAML_FIELD_BOOL("readonly", OPTIONAL, struct raw_disk, readonly),
 	CYAML_FIELD_BOOL("direct", OPTIONAL, struct raw_disk, direct),
+	CYAML_FIELD_ENUM("format", OPTIONAL, struct raw_disk, format, format_words,
+			 sizeof(format_words) / sizeof(format_words[0])),
 	CYAML_FIELD_END
 };
 
@@ -212,7 +221,9 @@ static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 					 path->value, k);
 	d->path = strdup(b->raw->disks[i].path);
 	d->readonly = b->raw->disks[i].readonly;
-	d->direct = b->raw->disks[i].direct;
+	if (tree_get(n, "direct"))
+		d->direct = b->raw->disks[i].direct ? DIRECT_ON : DIRECT_OFF;
+	d->format_raw = tree_get(n, "format") != NULL;
 	b->c->n_disks = i + 1;
 	return d->path ? 0 : tree_nomem(b->t->file, b->e);
 }
@@ -370,9 +381,11 @@ static void print_lists(FILE *f, const struct domain_conf *c)
 		fputs("disks:\n", f);
 	for (size_t i = 0; i < c->n_disks; i++) {
 		print_text(f, "  - path: ", c->disks[i].path);
-		fprintf(f, "    readonly: %s\n    direct: %s\n",
-			c->disks[i].readonly ? "true" : "false",
-			c->disks[i].direct ? "true" : "false");
+		fprintf(f, "    readonly: %s\n", c->disks[i].readonly ? "true" : "false");
+		if (c->disks[i].direct != DIRECT_AUTO)
+			fprintf(f, "    direct: %s\n", c->disks[i].direct == DIRECT_ON ? "true" : "false");
+		if (c->disks[i].format_raw)
+			fputs("    format: raw\n", f);
 	}
 	if (c->n_nics)
 		fputs("nics:\n", f);

@@ -29,10 +29,17 @@ enum domain_backing {
 	BACKING_ANON,    /* anonymous, transparent huge pages on request */
 };
 
+enum domain_direct {
+	DIRECT_AUTO,     /* past the page cache where other hosts may have the disk too */
+	DIRECT_ON,       /* always (O_DIRECT) */
+	DIRECT_OFF,      /* never */
+};
+
 struct domain_disk {
 	char *path;      /* absolute path of a raw file or a block device */
 	bool readonly;
-	bool direct;     /* O_DIRECT: needed when hosts share the file (default false) */
+	enum domain_direct direct;
+	bool format_raw; /* `format: raw` was said: do not look for other formats */
 };
 
 struct domain_nic {

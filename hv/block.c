@@ -14,6 +14,7 @@
 #include <liburing.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -33,8 +34,10 @@ struct block {
 	struct io_uring ring;
 	uint64_t size;
 	uint32_t sector;
-	bool direct, readonly;
+	const char *path;        /* the caller's */
+	bool direct, readonly, has_ring;
 	unsigned int queued;
+	_Atomic int owed;        /* writes were lost and the guest has not been told: its next flush fails */
 };
 
 /* --- open --- */
@@ -72,56 +75,68 @@ static int block_learn(struct block *b, const char *path, struct err *e)
 	} else {
 		return err_set(e, -EINVAL, "disk %s: neither a file nor a block device", path);
 	}
-	b->size -= b->size % b->sector;
 	if (!b->size)
 		return err_set(e, -EINVAL, "disk %s: is empty", path);
+	/* A guest cannot be shown part of a sector, and must not lose it without a word. */
+	if (b->size % b->sector)
+		return err_set(e, -EINVAL, "disk %s: %llu bytes, expected a multiple of its sector of %u "
+			       "(truncate -s %%%u adds what is missing)", path,
+			       (unsigned long long)b->size, b->sector, b->sector);
 	return 0;
 }
 
-int block_open(const char *path, bool readonly, bool direct, unsigned int depth,
+/* O_NONBLOCK would make requests fail that have to wait (disk_lock.c). */
+static int block_flags(struct block *b, const char *path, struct err *e)
+{
+	int flags = fcntl(b->fd, F_GETFL), want;
+
+	if (flags < 0)
+		return err_errno(e, "disk %s", path);
+	want = (flags & ~(O_DIRECT | O_NONBLOCK)) | (b->direct ? O_DIRECT : 0);
+	if (want == flags || !fcntl(b->fd, F_SETFL, want))
+		return 0;
+	if (errno == EINVAL && b->direct)
+		return err_set(e, -EOPNOTSUPP, "disk %s: its file system cannot do without the page cache "
+			       "(O_DIRECT)", path);
+	return err_errno(e, "disk %s: flags", path);
+}
+
+static int ring_open(struct block *b, const char *path, unsigned int depth, struct err *e)
+{
+	int ret;
+
+	b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (b->event_fd < 0)
+		return err_errno(e, "disk %s: eventfd", path);
+	ret = io_uring_queue_init(depth, &b->ring, 0);
+	b->has_ring = !ret;
+	if (!ret)
+		ret = io_uring_register_eventfd(&b->ring, b->event_fd);
+	return ret ? err_set(e, ret, "disk %s: io_uring: %s", path, strerror(-ret)) : 0;
+}
+
+int block_open(int fd, const char *path, bool readonly, bool direct, unsigned int depth,
 	       struct block **out, struct err *e)
 {
 	struct block *b = calloc(1, sizeof(*b));
-	bool have_ring = false;
 	int ret;
 
 	if (!b)
 		return err_set(e, -ENOMEM, "disk %s: no memory", path);
+	b->fd = fd;
+	b->path = path;
 	b->direct = direct;
 	b->readonly = readonly;
 	b->event_fd = -1;
-	b->fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK |
-		     (direct ? O_DIRECT : 0));
-	if (b->fd < 0) {
-		ret = err_errno(e, "disk %s", path);
-		goto fail;
-	}
-	ret = block_learn(b, path, e);
-	if (ret)
-		goto fail;
-	b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (b->event_fd < 0) {
-		ret = err_errno(e, "disk %s: eventfd", path);
-		goto fail;
-	}
-	ret = io_uring_queue_init(depth, &b->ring, 0);
-	have_ring = !ret;
+	ret = block_flags(b, path, e);
 	if (!ret)
-		ret = io_uring_register_eventfd(&b->ring, b->event_fd);
-	if (ret) {
-		err_set(e, ret, "disk %s: io_uring: %s", path, strerror(-ret));
-		goto fail;
-	}
-	*out = b;
-	return 0;
-fail:
-	if (have_ring)
-		io_uring_queue_exit(&b->ring);
-	if (b->event_fd >= 0)
-		close(b->event_fd);
-	if (b->fd >= 0)
-		close(b->fd);
-	free(b);
+		ret = block_learn(b, path, e);
+	if (!ret)
+		ret = ring_open(b, path, depth, e);
+	if (ret)
+		block_close(b);
+	else
+		*out = b;
 	return ret;
 }
 
@@ -129,10 +144,32 @@ void block_close(struct block *b)
 {
 	if (!b)
 		return;
-	io_uring_queue_exit(&b->ring);
-	close(b->event_fd);
-	close(b->fd);
+	if (b->has_ring)
+		io_uring_queue_exit(&b->ring);
+	if (b->event_fd >= 0)
+		close(b->event_fd);
 	free(b);
+}
+
+int block_flush(struct block *b, struct err *e)
+{
+	int owed = atomic_load(&b->owed);
+
+	if (!owed && !b->readonly && fdatasync(b->fd)) {
+		owed = -errno;
+		atomic_store(&b->owed, owed);
+	}
+	return owed ? err_set(e, owed, "disk %s: flush: %s", b->path, strerror(-owed)) : 0;
+}
+
+int block_owed(const struct block *b)
+{
+	return atomic_load(&b->owed);
+}
+
+void block_owe(struct block *b, int error)
+{
+	atomic_store(&b->owed, error);
 }
 
 uint64_t block_size(const struct block *b)
@@ -341,8 +378,13 @@ static bool req_goes_on(struct block *b, struct block_req *r, int res)
 	return false;
 }
 
-static int req_result(const struct block_req *r, int res)
+static int req_result(struct block *b, const struct block_req *r, int res)
 {
+	if (r->op == BLOCK_FLUSH) {
+		int owed = atomic_exchange(&b->owed, 0);
+
+		return res < 0 ? res : owed;
+	}
 	if (res < 0)
 		return res == -EOPNOTSUPP && r->op == BLOCK_DISCARD ? 0 : res;
 	if (r->op == BLOCK_ZERO && !r->mode)
@@ -365,7 +407,7 @@ void block_reap(struct block *b)
 
 		io_uring_cqe_seen(&b->ring, c);
 		if (!req_goes_on(b, r, res))
-			req_done(r, req_result(r, res));
+			req_done(r, req_result(b, r, res));
 	}
 	block_kick(b);
 }

@@ -45,13 +45,27 @@ struct block_req {
 };
 
 /**
- * block_open() - open the disk for @depth requests at once
- * Return: 0; -ENOENT; -EINVAL when it is empty or neither a file nor a block device
+ * block_open() - make a disk of an open file, for @depth requests at once
+ * @fd: the disk, blocking; stays the caller's, who closes it after block_close().  O_DIRECT is set
+ *      on it, or cleared, as @direct says.
+ * @path: for errors; must outlive the block
+ * Return: 0; -EINVAL when it is empty, not a whole number of sectors, or neither a file nor a block
+ * device; -EOPNOTSUPP when it cannot do without a cache though @direct says so.
  */
-int block_open(const char *path, bool readonly, bool direct, unsigned int depth,
+int block_open(int fd, const char *path, bool readonly, bool direct, unsigned int depth,
 	       struct block **out, struct err *e);
-/** block_close() - nothing may be in flight; NULL is fine */
+/** block_close() - nothing may be in flight; what was not flushed may still be lost; NULL is fine */
 void block_close(struct block *b);
+
+/**
+ * block_flush() - wait until all that completed is on stable storage; any thread
+ * The kernel tells of lost writes once.  What is told here the guest has not heard: its next
+ * BLOCK_FLUSH fails, and so does each block_flush() until then.
+ */
+int block_flush(struct block *b, struct err *e);
+/** block_owed() - the error that the guest has yet to hear of, 0 = none; block_owe() - for its next block */
+int block_owed(const struct block *b);
+void block_owe(struct block *b, int error);
 
 uint64_t block_size(const struct block *b);       /* bytes */
 uint32_t block_sector_size(const struct block *b); /* offsets and lengths must be multiples */

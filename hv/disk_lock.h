@@ -7,21 +7,30 @@
  *   the lock     an OFD lock (fcntl(2), F_OFD_SETLK) on the whole disk file:
  *                exclusive for a writer, shared for readers.  It goes away with
  *                the process, also on kill -9.  QEMU respects it too.
- *   the record   {domain, uuid, host, pid, incarnation} in "<disk>.drover" for a
- *                file, in a run directory for a block device.  It stays when the
- *                process goes, and is only written by whoever holds the lock.
+ *   the record   {domain, uuid, host, pid, incarnation} (hv/disk_record.h).  It stays
+ *                when the process goes, and is only written by whoever holds the lock.
  *
- * Together they are the arbiter of a migration without a cluster.  The
- * destination takes the disk with incarnation + 1; the record is on stable
- * storage before disk_lock_take() returns, so before it can have written the
- * disk.  A source that wants the domain back after GRANT takes the lock again
- * with its old incarnation: -EBUSY says that the destination holds it now,
- * -EPERM says that it has held it since.  In both cases the source must never
- * run the domain again.
+ * The lock, the check of the record and the guest's I/O go through one open file
+ * description, disk_lock_fd().  So they are about one file whatever happens to its
+ * path, and a lock that a server took away (NFS 4 after a lost lease) is told to the
+ * I/O, which fails, instead of to nobody.
  *
- * That holds only where both hosts see the same file and its locks: a file on
- * one host, on NFS >= 4, on a cluster file system.  A block device has
- * neither its locks nor its record in common: disk_lock_arbitrates() is false.
+ * Taking a disk has two steps, so that who needs several takes all or none:
+ *
+ *   disk_lock_prepare()   open, lock, read the record, reserve room for the next one.
+ *                         Nobody can see it but by the lock; disk_lock_release() undoes it.
+ *   disk_lock_check()     may @me follow whom the record names?  Writes nothing.
+ *   disk_lock_commit()    write the record.  It is on stable storage on return, so
+ *                         before the new owner can have written the disk.
+ *
+ * Together they are the arbiter of a migration without a cluster.  The destination
+ * commits a higher incarnation than the source's.  A source that wants the domain
+ * back prepares again: -EBUSY says that the destination holds the disk now; a record
+ * above what the source wrote itself (disk_lock_check() with @after) that it has held
+ * it since.  In both cases the source must never run the domain again.
+ *
+ * That holds only where both hosts see the same file, its locks and its record:
+ * hv/disk_store.h says what can be known of that.
  *
  * Thread: any, one at a time per disk_lock.
  */
@@ -29,53 +38,81 @@
 #define DROVER_HV_DISK_LOCK_H
 
 #include "base/err.h"
+#include "hv/disk_record.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
-
-#define DISK_LOCK_RUN_DIR "/run/drover/disks"
-
-struct disk_holder {
-	char domain[64];
-	uint8_t uuid[16];
-	char host[65];
-	pid_t pid;
-	uint64_t incarnation;
-};
 
 struct disk_lock;
 
 /**
- * disk_lock_take() - become the one writer (or one of the readers) of a disk
+ * disk_lock_prepare() - become the one writer (or one of the readers) of a disk
  * @path: the disk, a regular file or a block device
  * @readonly: take a shared lock and leave the record alone
- * @me: who asks; me->incarnation is what will be recorded
- * @run_dir: where records of block devices are kept, NULL for DISK_LOCK_RUN_DIR
+ * @run_dir: where records of block devices are kept, NULL for DISK_RUN_DIR
  * @out: release with disk_lock_release()
  *
- * Never waits.  A record of another domain (other uuid) is replaced: whoever
- * holds the lock decides, and incarnations of two domains do not compare.
+ * Never waits for another holder.
  *
- * Return: 0; -EBUSY "disk /x is open by domain web (host n1, pid 123)"; -EPERM
- * when the record holds a higher incarnation of the same domain; -ENOENT;
- * -EINVAL when the record cannot be understood (it is never overwritten blindly).
+ * Return: 0; -EBUSY "disk /x is open by domain web (host n1, pid 123)"; -ENOENT; -EROFS, -ENOSPC
+ * or -EACCES when the record could not be written; -EINVAL when the present one cannot be
+ * understood (it is never overwritten blindly).
  */
+int disk_lock_prepare(const char *path, bool readonly, const char *run_dir, struct disk_lock **out,
+		      struct err *e);
+
+/** disk_lock_last() - whom the record named at disk_lock_prepare(); NULL: nobody, or a reader's lock */
+const struct disk_holder *disk_lock_last(const struct disk_lock *l);
+
+/**
+ * disk_lock_check() - may @me follow whom the record names?
+ * @after: the highest incarnation it may hold: me->incarnation for who was told to run it; what
+ *         it wrote itself for a source that takes its disk back under a new number
+ * @adopt: an operator says that the disk's present owner is no more: any record will do
+ *
+ * A record of another domain (other uuid) is no obstacle: whoever holds the lock decides, and
+ * incarnations of two domains do not compare.  Those of two clusters do not either: a disk that
+ * belongs to a cluster's domain is given to nobody else, whatever the numbers, without @adopt.
+ *
+ * Return: 0, or -EPERM with the reason and the way out.
+ */
+int disk_lock_check(const struct disk_lock *l, const struct disk_holder *me, uint64_t after,
+		    bool adopt, struct err *e);
+
+/**
+ * disk_lock_commit() - record @me as the holder; nothing to do for a reader
+ * May be called again while the lock is held, to record something else.
+ */
+int disk_lock_commit(struct disk_lock *l, const struct disk_holder *me, struct err *e);
+/** disk_lock_undo() - put the record back as disk_lock_prepare() found it */
+int disk_lock_undo(struct disk_lock *l, struct err *e);
+
+/** disk_lock_fd() - the one open file of this disk, blocking, without O_DIRECT; stays @l's */
+int disk_lock_fd(const struct disk_lock *l);
+
+/** disk_lock_release() - let others have the disk; a record that was written stays; NULL is fine */
+void disk_lock_release(struct disk_lock *l);
+
+/** disk_lock_take() - prepare, check and commit in one, for a single disk */
 int disk_lock_take(const char *path, bool readonly, const struct disk_holder *me,
 		   const char *run_dir, struct disk_lock **out, struct err *e);
-
-/** disk_lock_release() - let others have the disk; the record stays; NULL is fine */
-void disk_lock_release(struct disk_lock *l);
 
 /**
  * disk_lock_record() - who held the disk last, without taking it
  * Return: 0; -ENOENT when nobody ever did; -EINVAL when it cannot be understood.
- * It may be older than the answer's arrival: only disk_lock_take() decides.
+ * It may be older than the answer's arrival: only disk_lock_prepare() decides.
  */
 int disk_lock_record(const char *path, const char *run_dir, struct disk_holder *out,
 		     struct err *e);
 
-/** disk_lock_arbitrates() - whether lock and record are shared by all hosts that share the disk */
+/**
+ * disk_lock_probe() - all of disk_lock_prepare() but the lock, leaving nothing behind
+ * @fd: an open file of the disk to look at further; the caller closes it
+ * Somebody else may hold the disk meanwhile: that is no error.
+ */
+int disk_lock_probe(const char *path, bool readonly, const char *run_dir, int *fd, struct err *e);
+
+/** disk_lock_arbitrates() - can lock and record decide between hosts, as far as can be known here? */
 bool disk_lock_arbitrates(const char *path);
 
 #endif

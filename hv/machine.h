@@ -54,6 +54,9 @@ struct machine_options {
 	uint64_t incarnation;
 	/* Rule G, asked by disks before each write; any thread, must not block. */
 	bool (*may_submit)(void *arg);
+	bool leased;                      /* there is such a gate */
+	const char *cluster;              /* id of the cluster that counts incarnations, NULL: none */
+	bool adopt_disks;                 /* an operator says that the disks' owner is no more */
 	/* From a vCPU thread that has stopped itself; @text lives only during the call. */
 	void (*event)(void *arg, enum machine_event what, const char *text);
 	void *arg;
@@ -74,10 +77,53 @@ void machine_destroy(struct machine *m);
  */
 int machine_boot(struct machine *m, struct err *e);
 
-/** machine_disks_open() - take all disks for @incarnation (hv/disk_lock.h); all or none */
+/*
+ * The disks (rule H).  To take them is to lock and open all (prepare), then to write into all
+ * their records who owns them now (commit).  Any thread.
+ */
+
+/**
+ * machine_disks_prepare() - lock and open all disks, or none; writes no record
+ * machine_disks_abandon() undoes it.  Nothing to do for those that are prepared already.
+ * Return: 0; -EBUSY when somebody holds one; or whatever makes one of them useless here.
+ */
+int machine_disks_prepare(struct machine *m, struct err *e);
+/**
+ * machine_disks_commit() - own what was prepared, as @incarnation; all or none
+ * @after: the highest incarnation that the records may hold: @incarnation for who was told to run
+ *         the domain, what this process last wrote for a source that takes its disks back
+ * On error the disks stay prepared, their records as they were.
+ * Return: 0; -EPERM when a record says that ownership has moved on (hv/disk_lock.h).
+ */
+int machine_disks_commit(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e);
+/** machine_disks_open() - prepare and commit; on error nothing is held */
 int machine_disks_open(struct machine *m, uint64_t incarnation, struct err *e);
-/** machine_disks_close() - let others have them; only while held */
-void machine_disks_close(struct machine *m);
+/** machine_disks_last() - highest incarnation of this domain in the prepared disks' records, 0 = none */
+uint64_t machine_disks_last(struct machine *m);
+/**
+ * machine_disks_mark() - write @nonce (32 hex digits, "" for none) into the records of owned disks
+ * For another host to find there with disk_lock_record(): then it sees the same record.
+ * @incarnation: what the records hold already, or a higher one
+ */
+int machine_disks_mark(struct machine *m, uint64_t incarnation, const char *nonce, struct err *e);
+
+/** machine_disks_flush() - what disks have answered is on stable storage; also while it runs */
+int machine_disks_flush(struct machine *m, struct err *e);
+/**
+ * machine_disks_close() - flush, then let others have them; only while held
+ * Return: 0, or why something was lost: then the disks are still ours.
+ */
+int machine_disks_close(struct machine *m, struct err *e);
+/** machine_disks_abandon() - let go of them at once, whatever becomes of unflushed writes; only while held */
+void machine_disks_abandon(struct machine *m);
+
+/**
+ * machine_disks_probe() - could this host take them?  Locks nothing, leaves nothing behind
+ * @fresh: for a start; else for a domain that arrives: its disks may be in use, and a guest has
+ *         written them, so that their contents say nothing about their format
+ * Return: 0, or what is wrong with the first that could not be taken.
+ */
+int machine_disks_probe(struct machine *m, bool fresh, struct err *e);
 
 /**
  * machine_hold() - stop for @who; 0 when everything stands still

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define DESCRIBE_VERSION 1
 
@@ -33,7 +32,8 @@ static void device_add(struct machine *m, struct virtio_dev *v)
 static int disk_create(struct machine *m, size_t i, struct err *e)
 {
 	const struct domain_disk *d = &m->conf->disks[i];
-	struct virtio_blk_conf c = { .path = d->path, .readonly = d->readonly, .direct = d->direct };
+	struct virtio_blk_conf c = { .path = d->path, .readonly = d->readonly, .direct = d->direct,
+				     .format_raw = d->format_raw };
 	int ret;
 
 	ret = virtio_blk_create(&m->env, (unsigned int)i, &c, &m->disks[i], e);
@@ -48,7 +48,7 @@ int machine_devices_create(struct machine *m, struct err *e)
 	int ret = 0;
 
 	m->env = (struct virtio_env){ .mem = m->mem, .irq = m->irq, .pci = m->pci,
-				      .may_submit = may_submit, .arg = m };
+				      .may_submit = may_submit, .leased = m->opt.leased, .arg = m };
 	for (size_t i = 0; i < m->conf->n_disks && !ret; i++)
 		ret = disk_create(m, i, e);
 	for (size_t i = 0; i < m->conf->n_nics && !ret; i++)
@@ -98,49 +98,6 @@ int machine_devices_start(struct machine *m, struct err *e)
 		}
 	}
 	return 0;
-}
-
-/* --- disks --- */
-
-static void holder_fill(struct machine *m, uint64_t incarnation, struct disk_holder *h)
-{
-	memset(h, 0, sizeof(*h));
-	snprintf(h->domain, sizeof(h->domain), "%s", m->conf->name);
-	memcpy(h->uuid, m->conf->uuid, sizeof(h->uuid));
-	gethostname(h->host, sizeof(h->host) - 1);
-	h->pid = getpid();
-	h->incarnation = incarnation;
-}
-
-static void disks_close(struct machine *m)
-{
-	while (m->n_disks_open)
-		virtio_blk_release(m->disks[--m->n_disks_open]);
-}
-
-int machine_disks_open(struct machine *m, uint64_t incarnation, struct err *e)
-{
-	struct disk_holder me;
-	int ret = 0;
-
-	holder_fill(m, incarnation, &me);
-	pthread_mutex_lock(&m->lock);
-	while (m->n_disks_open < m->conf->n_disks && !ret) {
-		ret = virtio_blk_open(m->disks[m->n_disks_open], &me, e);
-		if (!ret)
-			m->n_disks_open++;
-	}
-	if (ret)
-		disks_close(m);
-	pthread_mutex_unlock(&m->lock);
-	return ret;
-}
-
-void machine_disks_close(struct machine *m)
-{
-	pthread_mutex_lock(&m->lock);
-	disks_close(m);
-	pthread_mutex_unlock(&m->lock);
 }
 
 /* --- description: what two ends of a migration must have in common --- */

@@ -46,7 +46,9 @@ struct machine {
 	size_t n_devices;
 	struct virtio_dev *disks[DOMAIN_DISKS_MAX];
 	struct virtio_dev *nics[DOMAIN_NICS_MAX];
-	size_t n_disks_open;
+	size_t n_disks_open;     /* prepared; the first so many */
+	bool disks_owned;        /* committed */
+	char disks_nonce[DISK_NONCE_TEXT];
 
 	struct vm_state vm_state;
 	struct cpuid_state cpuid_state;

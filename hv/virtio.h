@@ -51,6 +51,8 @@ struct virtio_env {
 	/* Rule G: may the domain submit writes to its disks now?  Any thread, must not
 	 * block.  Required: a machine without a gate gives one that says true. */
 	bool (*may_submit)(void *arg);
+	/* There is a gate: another host may take the disks without asking this one. */
+	bool leased;
 	void *arg;
 };
 
@@ -90,22 +92,47 @@ json_t *virtio_dev_stats(struct virtio_dev *v);
 struct virtio_blk_conf {
 	const char *path;        /* kept as a copy */
 	bool readonly;
-	bool direct;             /* O_DIRECT */
+	enum domain_direct direct;
+	bool format_raw;         /* the operator said that it is raw: do not look (hv/disk_format.h) */
 	const char *serial;      /* <= 20 bytes, NULL: "drover-diskN" */
 };
 
 int virtio_blk_create(struct virtio_env *env, unsigned int index, const struct virtio_blk_conf *c,
 		      struct virtio_dev **out, struct err *e);
 
-/**
- * virtio_blk_open() - lock the disk as @me (disk_lock.h), open it, learn its size
- * Quiet devices only; once until virtio_blk_release().  After a migration's load the disk must
- * be as large as the guest was told, -EINVAL if not.
+/*
+ * Taking a disk: prepare, then check and commit, for quiet devices only.  Nothing of a domain's
+ * disks is committed before all of them are prepared and checked (machine_disks_commit()).
  */
+
+/**
+ * virtio_blk_prepare() - lock the disk, open it, learn its size; virtio_blk_release() undoes it
+ * After a migration's load it must be at least as large as the guest was told, -EINVAL if not.
+ */
+int virtio_blk_prepare(struct virtio_dev *v, struct err *e);
+/** virtio_blk_last() - whom its record named when it was prepared; NULL: nobody, or only read here */
+const struct disk_holder *virtio_blk_last(const struct virtio_dev *v);
+/** virtio_blk_check() - disk_lock_check() */
+int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after, bool adopt,
+		     struct err *e);
+/** virtio_blk_commit() - record @me, and the guest may use it */
+int virtio_blk_commit(struct virtio_dev *v, const struct disk_holder *me, struct err *e);
+/** virtio_blk_undo() - commit did not happen: the record is as it was */
+int virtio_blk_undo(struct virtio_dev *v, struct err *e);
+
+/** virtio_blk_open() - all three, for one disk alone */
 int virtio_blk_open(struct virtio_dev *v, const struct disk_holder *me, struct err *e);
 
-/** virtio_blk_release() - close and unlock it; quiet devices only */
+/** virtio_blk_flush() - what the guest was told is written is on stable storage; any time, any thread */
+int virtio_blk_flush(struct virtio_dev *v, struct err *e);
+/** virtio_blk_release() - close and unlock it, flushed or not; quiet devices only */
 void virtio_blk_release(struct virtio_dev *v);
+
+/**
+ * virtio_blk_probe() - try all that virtio_blk_prepare() needs but the lock, and leave no trace
+ * @fresh: for a domain that starts; else for one that arrives running, whose disk may be in use
+ */
+int virtio_blk_probe(struct virtio_dev *v, bool fresh, struct err *e);
 
 /* --- net --- */
 

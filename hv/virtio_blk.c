@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * virtio_blk - the block device (VIRTIO 1.2 5.2): one queue, one disk.  Its
- * requests are in virtio_blk_request.c.
- *
- * The disk itself is opened late (virtio_blk_open), by whoever may write it, and closed
- * before another host opens it: what a network file system promises (close to open) is
- * enough, and no host reads what it cached before the other one wrote.  Its size is device
- * state: the guest must find the same disk after a migration.
+ * requests are in virtio_blk_request.c, its disk is taken and given back in
+ * virtio_blk_disk.c.
  */
 #include "hv/virtio_blk_int.h"
+
+#include "base/log.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -43,7 +41,7 @@ struct blk_config {
 	uint8_t write_zeroes_may_unmap, unused1[3];
 } __attribute__((packed));
 
-static void blk_publish(struct virtio_blk *d)
+void virtio_blk_publish(struct virtio_blk *d)
 {
 	struct blk_config c = {
 		.capacity = htole64(d->capacity / BLK_SECTOR),
@@ -60,12 +58,6 @@ static void blk_publish(struct virtio_blk *d)
 
 	memcpy(d->v.config, &c, sizeof(c));
 	d->v.config_len = sizeof(c);
-}
-
-static void blk_learn(struct virtio_blk *d)
-{
-	d->capacity = block_size(d->block);
-	d->sector_size = block_sector_size(d->block);
 }
 
 static void blk_ready(struct virtio_dev *v)
@@ -103,10 +95,11 @@ static json_t *blk_stats(struct virtio_dev *v)
 static void blk_free(struct virtio_dev *v)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
+	struct err e;
 
-	/* io_uring_queue_exit() waits for what is in flight: nothing touches guest memory later. */
-	block_close(d->block);
-	disk_lock_release(d->lock);
+	if (d->owned && block_flush(d->block, &e))
+		log_error("%s", e.text);
+	virtio_blk_drop(d);
 	free(d->requests);
 	free(d->path);
 	free(d);
@@ -114,17 +107,6 @@ static void blk_free(struct virtio_dev *v)
 
 static int blk_pre_save(void *dev, struct err *e)
 {
-	return 0;
-}
-
-static int blk_fits(const struct virtio_blk *d, struct err *e)
-{
-	if (block_size(d->block) != d->capacity || block_sector_size(d->block) > d->sector_size)
-		return err_set(e, -EINVAL, "disk %s: %llu bytes in sectors of %u, but the guest knows "
-			       "%llu bytes in sectors of %u", d->path,
-			       (unsigned long long)block_size(d->block),
-			       block_sector_size(d->block), (unsigned long long)d->capacity,
-			       d->sector_size);
 	return 0;
 }
 
@@ -137,12 +119,14 @@ static int blk_post_load(void *dev, struct err *e)
 		return err_set(e, -EINVAL, "capacity: %llu bytes in sectors of %u",
 			       (unsigned long long)d->capacity, d->sector_size);
 	/* 0: saved before the disk was opened, as by a machine that resets to its first state. */
-	if (d->capacity && d->block && blk_fits(d, e))
+	if (d->capacity && d->block && virtio_blk_fits(d, d->block, e))
 		return -EINVAL;
 	pthread_mutex_lock(&d->v.lock);
-	if (!d->capacity && d->block)
-		blk_learn(d);
-	blk_publish(d);
+	if (d->capacity)
+		d->ran = true;
+	else if (d->block)
+		virtio_blk_learn(d);
+	virtio_blk_publish(d);
 	pthread_mutex_unlock(&d->v.lock);
 	return 0;
 }
@@ -184,6 +168,7 @@ int virtio_blk_create(struct virtio_env *env, unsigned int index, const struct v
 	}
 	d->readonly = c->readonly;
 	d->direct = c->direct;
+	d->format_raw = c->format_raw;
 	d->sector_size = BLK_SECTOR;
 	if (c->serial)
 		snprintf(d->serial, sizeof(d->serial), "%s", c->serial);
@@ -194,7 +179,7 @@ int virtio_blk_create(struct virtio_env *env, unsigned int index, const struct v
 		d->requests[i].next = d->free;
 		d->free = &d->requests[i];
 	}
-	blk_publish(d);
+	virtio_blk_publish(d);
 	features |= d->readonly ? BLK_F_RO : BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
 	ret = virtio_dev_init(&d->v, env, &blk_ops, index, features, 1, BLK_QUEUE_SIZE, e);
 	if (ret)
@@ -208,53 +193,4 @@ fail:
 	}
 	free(d);
 	return ret;
-}
-
-int virtio_blk_open(struct virtio_dev *v, const struct disk_holder *me, struct err *e)
-{
-	struct virtio_blk *d = virtio_blk_of(v);
-	int ret;
-
-	ret = disk_lock_take(d->path, d->readonly, me, NULL, &d->lock, e);
-	if (ret)
-		return ret;
-	ret = block_open(d->path, d->readonly, d->direct, BLK_QUEUE_SIZE, &d->block, e);
-	if (ret)
-		goto fail;
-	if (d->capacity) {
-		ret = blk_fits(d, e);
-		if (ret)
-			goto fail;
-	}
-	pthread_mutex_lock(&v->lock);
-	if (!d->capacity) {
-		blk_learn(d);
-		blk_publish(d);
-	}
-	ret = virtio_dev_watch(v, 0, block_event_fd(d->block), EPOLLIN);
-	pthread_mutex_unlock(&v->lock);
-	if (!ret)
-		return 0;
-	err_set(e, ret, "disk %s: epoll: %s", d->path, strerror(-ret));
-fail:
-	block_close(d->block);
-	d->block = NULL;
-	disk_lock_release(d->lock);
-	d->lock = NULL;
-	return ret;
-}
-
-void virtio_blk_release(struct virtio_dev *v)
-{
-	struct virtio_blk *d = virtio_blk_of(v);
-
-	pthread_mutex_lock(&v->lock);
-	if (d->block) {
-		virtio_dev_watch(v, 0, block_event_fd(d->block), 0);
-		block_close(d->block);
-		d->block = NULL;
-	}
-	pthread_mutex_unlock(&v->lock);
-	disk_lock_release(d->lock);
-	d->lock = NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio_blk_int - what virtio_blk.c (the device) and virtio_blk_request.c (its requests) share. */
+/* virtio_blk_int - what virtio_blk.c (the device), _request.c (its requests) and _disk.c (its disk) share. */
 #ifndef DROVER_HV_VIRTIO_BLK_INT_H
 #define DROVER_HV_VIRTIO_BLK_INT_H
 
@@ -27,10 +27,14 @@ struct blk_request {
 struct virtio_blk {
 	struct virtio_dev v;         /* first: state tables point here */
 	char *path;
-	bool readonly, direct;
+	bool readonly, format_raw;
+	enum domain_direct direct;
 	char serial[BLK_ID_LEN + 1];
-	struct block *block;         /* NULL until open */
-	struct disk_lock *lock;
+	struct disk_lock *lock;      /* NULL: not prepared */
+	struct block *block;         /* the same open file; NULL: not prepared */
+	bool owned;                  /* committed: the guest may use it */
+	int owed;                    /* of the disk that was closed last, block_owed() */
+	bool ran;                    /* a guest has had it as raw: its contents say nothing about its format */
 	uint64_t capacity;           /* bytes, as the guest knows it; 0 = not opened yet */
 	uint32_t sector_size;
 	struct blk_request *requests, *free;
@@ -47,5 +51,16 @@ static inline struct virtio_blk *virtio_blk_of(struct virtio_dev *v)
 /* virtio_blk_request.c: the hooks of struct virtio_ops that deal with requests */
 void virtio_blk_kick(struct virtio_dev *v, unsigned int q);
 void virtio_blk_event(struct virtio_dev *v, unsigned int s, uint32_t events);
+
+/* virtio_blk.c: write the configuration space anew */
+void virtio_blk_publish(struct virtio_blk *d);
+
+/* virtio_blk_disk.c */
+/** virtio_blk_drop() - close and unlock the disk; without its thread, or with its lock */
+void virtio_blk_drop(struct virtio_blk *d);
+/** virtio_blk_learn() - the guest gets to see the disk that is open */
+void virtio_blk_learn(struct virtio_blk *d);
+/** virtio_blk_fits() - -EINVAL when @b cannot be what the guest knows: it may have grown, no more */
+int virtio_blk_fits(const struct virtio_blk *d, const struct block *b, struct err *e);
 
 #endif

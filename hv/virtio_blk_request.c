@@ -122,6 +122,18 @@ static void blk_get_id(struct virtio_blk *d, struct blk_request *r)
 	blk_finish(d, r, S_OK);
 }
 
+/* 5.2.6.2: a driver that cannot flush must find its writes durable when they complete. */
+static bool must_be_durable(const struct virtio_blk *d)
+{
+	return !(d->v.features & BLK_F_FLUSH);
+}
+
+/* The disk may be larger than what the guest knows of it. */
+static bool inside(const struct virtio_blk *d, uint64_t sector, uint64_t len)
+{
+	return sector <= d->capacity / BLK_SECTOR && len <= d->capacity - sector * BLK_SECTOR;
+}
+
 /* DISCARD and WRITE_ZEROES carry {sector, num_sectors, flags} (5.2.6); we allow one such range. */
 static int range_request(struct virtio_blk *d, struct blk_request *r)
 {
@@ -137,24 +149,24 @@ static int range_request(struct virtio_blk *d, struct blk_request *r)
 	if ((le32toh(range.flags) & ~ZEROES_F_UNMAP) ||
 	    (r->type == T_DISCARD && range.flags))
 		return -EOPNOTSUPP;
-	if (n > BLK_DISCARD_MAX || sector > d->capacity / BLK_SECTOR)
+	if (n > BLK_DISCARD_MAX || !inside(d, sector, n * BLK_SECTOR))
 		return -EINVAL;
 	r->io.op = r->type == T_DISCARD ? BLOCK_DISCARD : BLOCK_ZERO;
 	r->io.offset = sector * BLK_SECTOR;
 	r->io.len = n * BLK_SECTOR;
 	r->io.unmap = le32toh(range.flags) & ZEROES_F_UNMAP;
+	r->io.durable = r->type == T_WRITE_ZEROES && must_be_durable(d);
 	return 0;
 }
 
 static int data_request(struct virtio_blk *d, struct blk_request *r, uint64_t sector)
 {
-	if (sector > d->capacity / BLK_SECTOR)
+	if (!inside(d, sector, r->data_len))
 		return -EINVAL;
 	r->io.op = r->type == T_IN ? BLOCK_READ : BLOCK_WRITE;
 	r->io.offset = sector * BLK_SECTOR;
 	r->io.len = r->data_len;
-	/* 5.2.6.2: a driver that cannot flush must find its writes durable when they complete. */
-	r->io.durable = !(d->v.features & BLK_F_FLUSH);
+	r->io.durable = must_be_durable(d);
 	data_iov(r, r->type == T_OUT);
 	return 0;
 }
@@ -175,7 +187,7 @@ static void blk_start(struct virtio_blk *d, struct blk_request *r, uint64_t sect
 		blk_get_id(d, r);
 		return;
 	}
-	if (!d->block) {
+	if (!d->owned) {
 		ret = -EIO;
 	} else if (d->readonly && type_writes(r->type) && r->type != T_FLUSH) {
 		ret = -EROFS;
@@ -256,6 +268,9 @@ void virtio_blk_event(struct virtio_dev *v, unsigned int s, uint32_t events)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
 
+	/* epoll had told of it before the disk was released; then all had been reaped. */
+	if (!d->block)
+		return;
 	block_reap(d->block);
 	virtio_dev_interrupt(v, 0);
 	if (d->starved)

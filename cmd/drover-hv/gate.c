@@ -89,7 +89,11 @@ static void release_disks(struct gate *g)
 		return;
 	if (machine_hold(v->machine, HOLD_GATE, &e)) /* something is still on its way to a disk */
 		return;
-	machine_disks_close(v->machine);
+	if (machine_disks_close(v->machine, &e)) {
+		/* The cluster waits for them; the guest hears of it with its next flush, if it ever runs again. */
+		log_error("%s", e.text);
+		machine_disks_abandon(v->machine);
+	}
 	g->disks_released = true;
 	log_info("gated for long: the disks are free for another host");
 }

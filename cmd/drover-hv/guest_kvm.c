@@ -171,9 +171,10 @@ static int gk_release(void *self, struct err *e)
 {
 	struct migration *m = self;
 
-	machine_disks_close(m->v->machine);
-	m->disks_open = false;
-	return 0;
+	int rc = machine_disks_close(m->v->machine, e);
+
+	m->disks_open = rc != 0;
+	return rc;
 }
 
 static void gk_gone(void *self)

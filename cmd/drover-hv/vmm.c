@@ -378,7 +378,8 @@ int vmm_init(struct vmm *v, struct err *e)
 	if (ret)
 		return ret;
 	mo = (struct machine_options){ .conf = v->conf, .incarnation = v->incarnation,
-				       .may_submit = may_submit, .event = machine_event, .arg = v };
+				       .may_submit = may_submit, .leased = v->opt.lease != NULL,
+				       .event = machine_event, .arg = v };
 	ret = machine_create(&v->machine, &mo, e);
 	if (!ret)
 		ret = open_console(v, e);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * machine_disks - taking the disks of a domain, all or none, and giving them back.
+ *
+ *     prepare   every disk is locked, opened and found usable; nothing is written
+ *     commit    every record is checked; then each is written; then the guest may use them
+ *     close     flush; then let go
+ *
+ * What can fail, fails before the first record is written: a record that names a new
+ * owner bars the old one from its disks (rule H).
+ */
+#include "hv/machine_int.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void holder_fill(struct machine *m, uint64_t incarnation, struct disk_holder *h)
+{
+	memset(h, 0, sizeof(*h));
+	snprintf(h->domain, sizeof(h->domain), "%s", m->conf->name);
+	memcpy(h->uuid, m->conf->uuid, sizeof(h->uuid));
+	gethostname(h->host, sizeof(h->host) - 1);
+	snprintf(h->cluster, sizeof(h->cluster), "%s", m->opt.cluster ? m->opt.cluster : "");
+	snprintf(h->nonce, sizeof(h->nonce), "%s", m->disks_nonce);
+	h->pid = getpid();
+	h->incarnation = incarnation;
+}
+
+/* --- take --- */
+
+static void disks_release(struct machine *m)
+{
+	while (m->n_disks_open)
+		virtio_blk_release(m->disks[--m->n_disks_open]);
+	m->disks_owned = false;
+}
+
+static int disks_prepare(struct machine *m, struct err *e)
+{
+	int ret = 0;
+
+	while (m->n_disks_open < m->conf->n_disks && !ret) {
+		ret = virtio_blk_prepare(m->disks[m->n_disks_open], e);
+		if (!ret)
+			m->n_disks_open++;
+	}
+	if (ret)
+		disks_release(m);
+	return ret;
+}
+
+/* All or none: those that were written before the one that failed are put back. */
+static int disks_write(struct machine *m, const struct disk_holder *me, struct err *e)
+{
+	struct err why;
+	int ret = 0;
+	size_t i;
+
+	for (i = 0; i < m->n_disks_open && !ret; i++)
+		ret = virtio_blk_commit(m->disks[i], me, e);
+	if (!ret)
+		return 0;
+	/* The one that failed too: its record may have been replaced, and only a later step failed. */
+	while (i--)
+		if (virtio_blk_undo(m->disks[i], &why))
+			log_error("%s; and the record cannot be put back: %s", e ? e->text : "disks", why.text);
+	return ret;
+}
+
+static int disks_commit(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e)
+{
+	struct disk_holder me;
+	int ret = 0;
+
+	if (m->n_disks_open != m->conf->n_disks)
+		return err_set(e, -EINVAL, "disks: not prepared");
+	holder_fill(m, incarnation, &me);
+	for (size_t i = 0; i < m->n_disks_open && !ret && !m->disks_owned; i++)
+		ret = virtio_blk_check(m->disks[i], &me, after, m->opt.adopt_disks, e);
+	if (!ret)
+		ret = disks_write(m, &me, e);
+	if (!ret)
+		m->disks_owned = true;
+	return ret;
+}
+
+int machine_disks_prepare(struct machine *m, struct err *e)
+{
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	ret = disks_prepare(m, e);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+int machine_disks_commit(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e)
+{
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	ret = disks_commit(m, after, incarnation, e);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+int machine_disks_open(struct machine *m, uint64_t incarnation, struct err *e)
+{
+	int ret;
+
+	pthread_mutex_lock(&m->lock);
+	ret = disks_prepare(m, e);
+	if (!ret)
+		ret = disks_commit(m, incarnation, incarnation, e);
+	if (ret)
+		disks_release(m);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+uint64_t machine_disks_last(struct machine *m)
+{
+	const struct disk_holder *h;
+	uint64_t last = 0;
+
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_disks_open; i++) {
+		h = virtio_blk_last(m->disks[i]);
+		if (h && !memcmp(h->uuid, m->conf->uuid, sizeof(h->uuid)) && h->incarnation > last)
+			last = h->incarnation;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return last;
+}
+
+int machine_disks_mark(struct machine *m, uint64_t incarnation, const char *nonce, struct err *e)
+{
+	struct disk_holder me;
+	int ret = 0;
+
+	pthread_mutex_lock(&m->lock);
+	snprintf(m->disks_nonce, sizeof(m->disks_nonce), "%s", nonce);
+	holder_fill(m, incarnation, &me);
+	for (size_t i = 0; i < m->n_disks_open && m->disks_owned && !ret; i++)
+		ret = virtio_blk_commit(m->disks[i], &me, e);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+/* --- give back --- */
+
+/* Without m->lock: it may take long, and the disks are not closed by anybody else meanwhile. */
+int machine_disks_flush(struct machine *m, struct err *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < m->n_disks_open && !ret; i++)
+		ret = virtio_blk_flush(m->disks[i], e);
+	return ret;
+}
+
+int machine_disks_close(struct machine *m, struct err *e)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->disks_owned)
+		ret = machine_disks_flush(m, e);
+	if (!ret)
+		disks_release(m);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+void machine_disks_abandon(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	disks_release(m);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* --- try --- */
+
+int machine_disks_probe(struct machine *m, bool fresh, struct err *e)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < m->conf->n_disks && !ret; i++)
+		ret = virtio_blk_probe(m->disks[i], fresh, e);
+	return ret;
+}
