@@ -24,4 +24,7 @@ int number_digits(const char **text, uint64_t *out);
  */
 bool number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
+/** number_hex_digit() - value of a hexadecimal digit, -1 when it is none */
+int number_hex_digit(char c);
+
 #endif

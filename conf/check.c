@@ -2,6 +2,7 @@
 /* check - see check.h. */
 #include "conf/check.h"
 
+#include "base/number.h"
 #include "conf/units.h"
 
 #include <arpa/inet.h>
@@ -122,14 +123,6 @@ int check_ms(const struct tree *t, const struct tree_node *n, uint64_t min, uint
 	return 0;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Read @n bytes of two digits; @breaks has bit i set when @mark stands before byte i. */
 static bool parse_hex(const char *s, uint8_t *out, size_t n, uint32_t breaks, char mark)
 {
@@ -138,8 +131,8 @@ static bool parse_hex(const char *s, uint8_t *out, size_t n, uint32_t breaks, ch
 
 		if ((breaks >> i & 1) && *s++ != mark)
 			return false;
-		hi = hex_digit(s[0]);
-		lo = hi < 0 ? -1 : hex_digit(s[1]);
+		hi = number_hex_digit(s[0]);
+		lo = hi < 0 ? -1 : number_hex_digit(s[1]);
 		if (lo < 0)
 			return false;
 		out[i] = (uint8_t)(hi << 4 | lo);
@@ -174,6 +167,22 @@ int check_uuid(const struct tree *t, const struct tree_node *n, uint8_t uuid[16]
 		return 0;
 	return tree_fail(t, n, e, "got '%.60s', expected a UUID such as "
 			 "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b", n->value);
+}
+
+void path_plain(const char *path, char out[CHECK_PATH_MAX + 1])
+{
+	size_t used = 0, len;
+
+	for (; *path; path += len) {
+		path += strspn(path, "/");
+		len = strcspn(path, "/");
+		if (!len || (len == 1 && *path == '.') || used + 1 + len > CHECK_PATH_MAX)
+			continue;
+		out[used++] = '/';
+		memcpy(out + used, path, len);
+		used += len;
+	}
+	out[used] = '\0';
 }
 
 void print_quoted(FILE *f, const char *s)

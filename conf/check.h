@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #define CHECK_NAME_MAX 63
+#define CHECK_PATH_MAX 4095
 
 /** check_name() - letters, digits, '-', '_', '.'; starts with a letter or digit */
 int check_name(const struct tree *t, const struct tree_node *n, struct err *e);
@@ -36,6 +37,12 @@ int check_mac(const struct tree *t, const struct tree_node *n, uint8_t mac[6], s
 /** check_uuid() - 8-4-4-4-12 hexadecimal digits, not all zero */
 int check_uuid(const struct tree *t, const struct tree_node *n, uint8_t uuid[16],
 	       struct err *e);
+
+/**
+ * path_plain() - @path without what does not change where it leads: "/a//./b/" is "/a/b"
+ * ".." stays: where it leads is for the file system to say.
+ */
+void path_plain(const char *path, char out[CHECK_PATH_MAX + 1]);
 
 /** print_quoted() - write @s as a double-quoted YAML scalar */
 void print_quoted(FILE *f, const char *s);

@@ -18,7 +18,7 @@
 
 #define MEMORY_ALIGN (2ull << 20)
 #define CMDLINE_MAX 2047           /* what an x86 kernel takes (boot protocol: cmdline_size) */
-#define PATH_LEN_MAX 4095
+#define PATH_LEN_MAX CHECK_PATH_MAX
 #define MAX_RESTART_DEFAULT 3
 #define MAX_RESTART_MAX 100
 
@@ -208,6 +208,15 @@ static int build_boot(struct build *b)
 	return n ? check_line(b->t, n, b->e) : 0;
 }
 
+static bool same_path(const char *a, const char *b)
+{
+	char plain_a[CHECK_PATH_MAX + 1], plain_b[CHECK_PATH_MAX + 1];
+
+	path_plain(a, plain_a);
+	path_plain(b, plain_b);
+	return strcmp(plain_a, plain_b) == 0;
+}
+
 static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 {
 	struct domain_disk *d = &b->c->disks[i];
@@ -216,7 +225,7 @@ static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 	if (check_path(b->t, path, b->e))
 		return -EINVAL;
 	for (size_t k = 0; k < i; k++)
-		if (!strcmp(b->c->disks[k].path, path->value))
+		if (same_path(b->c->disks[k].path, path->value))
 			return tree_fail(b->t, path, b->e, "'%.100s' is disks[%zu] already",
 					 path->value, k);
 	d->path = strdup(b->raw->disks[i].path);

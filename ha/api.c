@@ -9,6 +9,7 @@
  */
 #include "ha/api.h"
 #include "ha/api_call.h"
+#include "ha/api_room.h"
 #include "ha/api_view.h"
 
 #include "base/log.h"
@@ -25,8 +26,9 @@
 #include <unistd.h>
 
 #define COMMAND_TIMEOUT_MS 30000
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX (2 * API_ROOM_PLACES) /* the second half: those that were sent away and are not gone yet */
 #define IDLE_TIMEOUT_S 60
+#define API_TARGET_MAX (2 * API_PATH_MAX)
 
 struct exchange;
 
@@ -35,6 +37,7 @@ struct api {
 	qb_loop_t *loop;
 	struct shell *shell;
 	struct MHD_Daemon *http;
+	struct api_room *room;
 	char path[108];
 	int epfd;
 	qb_loop_timer_handle timer;
@@ -46,6 +49,8 @@ struct exchange {
 	struct exchange *next;          /* among api->waiting */
 	struct api *api;
 	struct MHD_Connection *connection;
+	bool begun;
+	char target[API_TARGET_MAX];    /* path and query as they came: decoded here, once (ha/api_url.h) */
 	char *body;
 	size_t body_len;
 	bool too_long;
@@ -185,6 +190,13 @@ static void on_deadline(void *data)
 	on_reply(x, HA_TIMEOUT, "the cluster did not decide in time; it may still do so");
 }
 
+static struct api_guest *guest_of(struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return i ? i->socket_context : NULL;
+}
+
 static uint32_t node_id(void *arg, const char *name)
 {
 	return shell_node_id(arg, name);
@@ -197,6 +209,9 @@ static enum MHD_Result run_command(struct exchange *x, struct api_call *call)
 
 	if (api_call_resolve(call, node_id, a->shell, &e) < 0)
 		return answer_code(x->connection, MHD_HTTP_NOT_FOUND, HA_NOT_FOUND, e.text);
+	if (!api_room_wait(a->room, guest_of(x->connection)))
+		return answer_code(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, HA_ERROR,
+				   "too many commands at once; try again");
 	x->request = shell_command(a->shell, &call->cmd, on_reply, x);
 	if (x->answered)
 		return answer_code(x->connection, http_status(x->code), x->code, x->text);
@@ -238,9 +253,9 @@ static json_t *view(struct shell *s, const struct api_call *call)
 }
 
 /* The whole request is there. */
-static enum MHD_Result serve(struct exchange *x, const char *method, const char *url,
-			     const char *query)
+static enum MHD_Result serve(struct exchange *x, const char *method)
 {
+	char *query = strchr(x->target, '?');
 	struct api_call call;
 	struct err e = { 0 };
 	char text[HA_NAME_MAX + 32];
@@ -249,8 +264,10 @@ static enum MHD_Result serve(struct exchange *x, const char *method, const char 
 
 	if (x->too_long)
 		return answer_code(x->connection, MHD_HTTP_CONTENT_TOO_LARGE, HA_USAGE,
-				   "body too long");
-	rc = api_call_parse(method, url, query, x->body, x->body_len, &call, &e);
+				   "URL or body too long");
+	if (query)
+		*query++ = '\0';
+	rc = api_call_parse(method, x->target, query, x->body, x->body_len, &call, &e);
 	if (rc == -EOPNOTSUPP)
 		return answer_code(x->connection, MHD_HTTP_METHOD_NOT_ALLOWED, HA_USAGE, e.text);
 	if (rc == -ENOENT)
@@ -285,13 +302,18 @@ static void take_body(struct exchange *x, const char *data, size_t len)
 	x->body_len += len;
 }
 
-static enum MHD_Result first_query(void *cls, enum MHD_ValueKind kind, const char *key,
-				   const char *value)
+/* The first that is heard of a request: its target, before anything in it is decoded. */
+static void *on_target(void *cls, const char *uri, struct MHD_Connection *c)
 {
-	char *out = cls;
+	struct exchange *x = calloc(1, sizeof(*x));
 
-	snprintf(out, 128, "%.60s=%.60s", key, value ? value : "");
-	return MHD_NO;
+	if (!x)
+		return NULL;
+	x->api = cls;
+	x->connection = c;
+	x->too_long = strlen(uri) >= sizeof(x->target);
+	snprintf(x->target, sizeof(x->target), "%s", uri);
+	return x;
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url,
@@ -299,15 +321,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 				  size_t *upload_len, void **ctx)
 {
 	struct exchange *x = *ctx;
-	char query[128] = "";
 
-	if (!x) {
-		x = calloc(1, sizeof(*x));
-		if (!x)
-			return MHD_NO;
-		x->api = cls;
-		x->connection = c;
-		*ctx = x;
+	if (!x)
+		return MHD_NO;
+	if (!x->begun) {
+		x->begun = true;
 		return MHD_YES;
 	}
 	if (*upload_len > 0) {
@@ -317,8 +335,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 	}
 	if (x->answered)
 		return answer_code(c, http_status(x->code), x->code, x->text);
-	MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, first_query, query);
-	return serve(x, method, url, query);
+	return serve(x, method);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *c, void **ctx,
@@ -328,6 +345,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **ctx,
 
 	if (!x)
 		return;
+	api_room_served(x->api->room, guest_of(c));
 	if (x->deadline_armed)
 		qb_loop_timer_del(x->api->loop, x->deadline);
 	if (x->request && !x->answered)
@@ -337,6 +355,20 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **ctx,
 	free(x->body);
 	free(x);
 	*ctx = NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *c, void **guest,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct api *a = cls;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		*guest = api_room_enter(a->room,
+					MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
+	} else {
+		api_room_leave(a->room, *guest);
+		*guest = NULL;
+	}
 }
 
 /* ------------------------------------------------------------------ socket */
@@ -391,14 +423,18 @@ int api_open(qb_loop_t *loop, struct shell *shell, const char *path, struct api 
 		return err_set(e, -ENOMEM, "out of memory");
 	a->loop = loop;
 	a->shell = shell;
-	rc = make_socket(path, &fd, e);
+	a->room = api_room_open();
+	rc = a->room ? make_socket(path, &fd, e) : err_set(e, -ENOMEM, "out of memory");
 	if (rc < 0) {
+		api_room_close(a->room);
 		free(a);
 		return rc;
 	}
 	snprintf(a->path, sizeof(a->path), "%s", path);
 	a->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 				   on_request, a, MHD_OPTION_LISTEN_SOCKET, fd,
+				   MHD_OPTION_NOTIFY_CONNECTION, on_connection, a,
+				   MHD_OPTION_URI_LOG_CALLBACK, on_target, a,
 				   MHD_OPTION_NOTIFY_COMPLETED, on_completed, a,
 				   MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
 				   MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_END);
@@ -442,6 +478,7 @@ void api_close(struct api *a)
 		MHD_run(a->http);
 		MHD_stop_daemon(a->http);
 	}
+	api_room_close(a->room);
 	unlink(a->path);
 	free(a);
 }

@@ -2,7 +2,7 @@
 /*
  * api_call - see api_call.h.
  *
- * A path is split at '/' into at most four words behind /v1; one table gives
+ * A path is split at '/' into at most four words behind /v1 (api_url.h); one table gives
  * every route: method, words ("*" is a name), and what to do with the body.
  * Everything is hostile (rule S): lengths first, then characters, then meaning.
  */
@@ -10,6 +10,8 @@
 
 #include "base/number.h"
 #include "conf/domain.h"
+#include "ha/api_url.h"
+#include "ha/claims.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -30,6 +32,14 @@ struct route {
 	enum api_what what;
 	enum ha_op op;
 	body_fn body;
+	unsigned int takes;     /* TAKES_...: keys of the body; anything else is refused, never ignored */
+};
+
+enum { TAKES_NODE = 1, TAKES_FORCE = 2, TAKES_ON = 4, TAKES_GROUP = 8, TAKES_MAX_RESTART = 16 };
+
+static const struct { const char *key; unsigned int bit; } option_keys[] = {
+	{ "node", TAKES_NODE }, { "force", TAKES_FORCE }, { "on", TAKES_ON }, { "group", TAKES_GROUP },
+	{ "max_restart", TAKES_MAX_RESTART },
 };
 
 static int name_check(const char *name, const char *what, struct err *e)
@@ -118,21 +128,27 @@ static int load_object(const char *body, size_t len, json_t **out, struct err *e
 	return err_set(e, -EINVAL, "body: expected a JSON object");
 }
 
-static int body_none(const struct route *r, const char *body, size_t len, struct api_call *c,
-		     struct err *e)
+/* The keys that this route takes, NULL at the end. */
+static void known_keys(const struct route *r, const char *known[])
 {
-	return 0;
+	size_t i, n = 0;
+
+	for (i = 0; i < sizeof(option_keys) / sizeof(option_keys[0]); i++)
+		if (r->takes & option_keys[i].bit)
+			known[n++] = option_keys[i].key;
+	known[n] = NULL;
 }
 
 static int body_options(const struct route *r, const char *body, size_t len, struct api_call *c,
 			struct err *e)
 {
-	static const char *const known[] = { "node", "force", "on", "group", "max_restart", NULL };
+	const char *known[sizeof(option_keys) / sizeof(option_keys[0]) + 1];
 	json_t *o;
 	int rc = load_object(body, len, &o, e);
 
 	if (rc < 0)
 		return rc;
+	known_keys(r, known);
 	rc = check_keys(o, known, e);
 	if (rc == 0)
 		rc = take_name(o, "node", c->node, e);
@@ -140,6 +156,8 @@ static int body_options(const struct route *r, const char *body, size_t len, str
 		rc = take_name(o, "group", c->group, e);
 	if (rc == 0)
 		rc = take_bool(o, "force", &c->cmd.force, e);
+	if (rc == 0 && (r->takes & TAKES_ON) && !json_object_get(o, "on"))
+		rc = err_set(e, -EINVAL, "on: expected true or false");
 	if (rc == 0)
 		rc = take_bool(o, "on", &c->cmd.on, e);
 	c->cmd.max_restart = MAX_RESTART_DEFAULT;
@@ -171,6 +189,8 @@ static int body_conf(const struct route *r, const char *body, size_t len, struct
 	c->cmd.conf_len = len;
 	c->cmd.ha = conf->ha.present;
 	c->cmd.max_restart = conf->ha.present ? (uint32_t)conf->ha.max_restart : MAX_RESTART_DEFAULT;
+	c->cmd.claims = c->claims;
+	c->cmd.n_claims = claims_of(conf, c->claims);
 	if (conf->ha.group) {
 		rc = name_check(conf->ha.group, "ha.group", e);
 		snprintf(c->group, sizeof(c->group), "%.*s", HA_NAME_MAX, conf->ha.group);
@@ -240,41 +260,28 @@ static const struct route routes[] = {
 	{ "GET", { "history" }, API_HISTORY },
 	{ "GET", { "nodes" }, API_NODES },
 	{ "GET", { "nodes", "*" }, API_NODE },
-	{ "POST", { "nodes", "*", "fence" }, API_COMMAND, HA_OP_FENCE, body_none },
-	{ "POST", { "nodes", "*", "confirm" }, API_COMMAND, HA_OP_CONFIRM, body_none },
-	{ "POST", { "nodes", "*", "maintenance" }, API_COMMAND, HA_OP_MAINTENANCE, body_options },
+	{ "POST", { "nodes", "*", "fence" }, API_COMMAND, HA_OP_FENCE, body_options },
+	{ "POST", { "nodes", "*", "confirm" }, API_COMMAND, HA_OP_CONFIRM, body_options },
+	{ "POST", { "nodes", "*", "maintenance" }, API_COMMAND, HA_OP_MAINTENANCE, body_options,
+	  TAKES_ON },
 	{ "GET", { "domains" }, API_DOMAINS },
 	{ "POST", { "domains" }, API_COMMAND, HA_OP_ADD, body_conf },
 	{ "GET", { "domains", "*" }, API_DOMAIN },
 	{ "GET", { "domains", "*", "conf" }, API_DOMAIN_CONF },
-	{ "DELETE", { "domains", "*" }, API_COMMAND, HA_OP_REMOVE, body_none },
-	{ "POST", { "domains", "*", "start" }, API_COMMAND, HA_OP_START, body_options },
-	{ "POST", { "domains", "*", "stop" }, API_COMMAND, HA_OP_STOP, body_options },
-	{ "POST", { "domains", "*", "migrate" }, API_COMMAND, HA_OP_MIGRATE, body_options },
-	{ "POST", { "domains", "*", "cancel" }, API_COMMAND, HA_OP_CANCEL, body_none },
-	{ "POST", { "domains", "*", "clear" }, API_COMMAND, HA_OP_CLEAR, body_none },
+	{ "DELETE", { "domains", "*" }, API_COMMAND, HA_OP_REMOVE, body_options },
+	{ "POST", { "domains", "*", "start" }, API_COMMAND, HA_OP_START, body_options, TAKES_NODE },
+	{ "POST", { "domains", "*", "stop" }, API_COMMAND, HA_OP_STOP, body_options, TAKES_FORCE },
+	{ "POST", { "domains", "*", "migrate" }, API_COMMAND, HA_OP_MIGRATE, body_options,
+	  TAKES_NODE },
+	{ "POST", { "domains", "*", "cancel" }, API_COMMAND, HA_OP_CANCEL, body_options },
+	{ "POST", { "domains", "*", "clear" }, API_COMMAND, HA_OP_CLEAR, body_options },
 	{ "GET", { "ha", "groups" }, API_GROUPS },
 	{ "POST", { "ha", "groups", "*" }, API_COMMAND, HA_OP_GROUP_SET, body_group },
-	{ "DELETE", { "ha", "groups", "*" }, API_COMMAND, HA_OP_GROUP_REMOVE, body_none },
-	{ "POST", { "ha", "domains", "*" }, API_COMMAND, HA_OP_HA_ON, body_options },
-	{ "DELETE", { "ha", "domains", "*" }, API_COMMAND, HA_OP_HA_OFF, body_none },
+	{ "DELETE", { "ha", "groups", "*" }, API_COMMAND, HA_OP_GROUP_REMOVE, body_options },
+	{ "POST", { "ha", "domains", "*" }, API_COMMAND, HA_OP_HA_ON, body_options,
+	  TAKES_GROUP | TAKES_MAX_RESTART },
+	{ "DELETE", { "ha", "domains", "*" }, API_COMMAND, HA_OP_HA_OFF, body_options },
 };
-
-/* Split in place. Return: number of words behind /v1, or -1. */
-static int split(char *path, char *words[WORDS_MAX])
-{
-	int n = 0;
-	char *save, *w;
-
-	if (strncmp(path, "/v1/", 4) != 0)
-		return -1;
-	for (w = strtok_r(path + 4, "/", &save); w; w = strtok_r(NULL, "/", &save)) {
-		if (n == WORDS_MAX)
-			return -1;
-		words[n++] = w;
-	}
-	return n;
-}
 
 /* Return: the place of the name among the words, -1 when there is none, -2 when they differ. */
 static int match(const struct route *r, char *const words[], int n)
@@ -309,19 +316,51 @@ static const struct route *find_route(const char *method, char *const words[], i
 	return NULL;
 }
 
-/* "start=true", "after=12": the only two there are. */
-static int parse_query(const char *query, struct api_call *c, struct err *e)
+static int query_word(const char *word, struct api_call *c, struct err *e)
 {
-	if (!query || !*query)
+	int rc;
+
+	if (c->what == API_HISTORY && strncmp(word, "after=", 6) == 0 &&
+	    number_parse(word + 6, 0, UINT64_MAX, &c->after))
 		return 0;
-	if (c->what == API_HISTORY && strncmp(query, "after=", 6) == 0 &&
-	    number_parse(query + 6, 0, UINT64_MAX, &c->after))
-		return 0;
-	if (c->what == API_COMMAND && c->cmd.op == HA_OP_ADD && strcmp(query, "start=true") == 0) {
+	if (c->what == API_COMMAND && c->cmd.op == HA_OP_ADD && strcmp(word, "start=true") == 0) {
 		c->cmd.started = true;
 		return 0;
 	}
-	return err_set(e, -EINVAL, "query: '%.40s' means nothing here", query);
+	if (c->what == API_COMMAND && c->cmd.op == HA_OP_ADD && strncmp(word, "node=", 5) == 0) {
+		rc = name_check(word + 5, "node", e);
+		if (rc == 0)
+			snprintf(c->node, sizeof(c->node), "%s", word + 5);
+		return rc;
+	}
+	return err_set(e, -EINVAL, "query: '%.40s' means nothing here", word);
+}
+
+/* "after=12", "start=true", "start=true&node=n2": all there are, each once. */
+static int parse_query(const char *query, struct api_call *c, struct err *e)
+{
+	char copy[API_PATH_MAX], *rest = copy, *word, *seen[4];
+	int rc, n = 0, i;
+
+	if (!query || !*query)
+		return 0;
+	if (strlen(query) >= sizeof(copy))
+		return err_set(e, -EINVAL, "query longer than %zu bytes", sizeof(copy) - 1);
+	strcpy(copy, query);
+	while ((word = strsep(&rest, "&")) != NULL) {
+		for (i = 0; i < n; i++)
+			if (strncmp(seen[i], word, strcspn(word, "=") + 1) == 0)
+				return err_set(e, -EINVAL, "query: '%.40s' comes a second time", word);
+		rc = api_url_decode(word, e);
+		if (rc == 0)
+			rc = query_word(word, c, e);
+		if (rc < 0)
+			return rc;
+		seen[n++] = word; /* two different ones are all that get here */
+	}
+	if (c->node[0] && !c->cmd.started)
+		return err_set(e, -EINVAL, "query: node needs start=true");
+	return 0;
 }
 
 /* What the name in the path stands for. */
@@ -359,7 +398,9 @@ int api_call_parse(const char *method, const char *path, const char *query, cons
 	if (strlen(path) >= sizeof(copy))
 		return err_set(e, -EINVAL, "path longer than %zu bytes", sizeof(copy) - 1);
 	strcpy(copy, path);
-	n = split(copy, words);
+	n = api_url_split(copy, words, WORDS_MAX, e);
+	if (n == -EINVAL)
+		return n;
 	r = n > 0 ? find_route(method, words, n, &name, &other_method) : NULL;
 	if (!r && n > 0 && other_method)
 		return err_set(e, -EOPNOTSUPP, "%s is not possible here", method);

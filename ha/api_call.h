@@ -39,6 +39,7 @@ struct api_call {
 	size_t n_hosts;
 	char hosts[HA_NODES_MAX][HA_NAME_MAX + 1];
 	struct ha_group_host group_hosts[HA_NODES_MAX];
+	struct ha_claim claims[HA_CLAIMS_MAX];
 };
 
 /**

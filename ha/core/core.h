@@ -82,7 +82,8 @@ struct ha_blob {
 };
 
 enum ha_op {
-	HA_OP_ADD,         /* domain, conf, group, ha, max_restart; started: also start it */
+	HA_OP_ADD,         /* domain, conf, claims, group, ha, max_restart; started: also start it, node: there;
+			    * refused as a whole when it could not be */
 	HA_OP_REMOVE,      /* domain; refused unless it is stopped */
 	HA_OP_START,       /* domain; node: on this host (0 = the core chooses) */
 	HA_OP_STOP,        /* domain; force */
@@ -108,8 +109,10 @@ struct ha_command {
 	size_t conf_len;                /* 1..HA_CONF_MAX */
 	bool ha, started, force, restricted, on;
 	uint32_t max_restart;
-	const struct ha_group_host *hosts; /* OP_GROUP_SET */
+	const struct ha_group_host *hosts; /* OP_GROUP_SET: each host once */
 	size_t n_hosts;
+	const struct ha_claim *claims;  /* OP_ADD: what no other domain may have */
+	size_t n_claims;                /* 0..HA_CLAIMS_MAX */
 };
 
 struct ha_event {

@@ -152,6 +152,7 @@ struct ha_pending {
 	struct ha_command cmd;
 	char domain[HA_NAME_MAX + 1], group[HA_NAME_MAX + 1];
 	struct ha_group_host hosts[HA_NODES_MAX];
+	struct ha_claim claims[HA_CLAIMS_MAX];
 	char conf[HA_CONF_MAX];
 };
 

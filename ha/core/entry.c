@@ -91,6 +91,37 @@ static void walk_report(struct walk *k, struct ha_entry *e)
 	}
 }
 
+void ha_claim_put(struct ha_writer *w, const struct ha_claim *a)
+{
+	ha_put_u8(w, (uint8_t)a->kind);
+	ha_put_u8(w, a->shared);
+	ha_put_u64(w, a->key);
+}
+
+void ha_claim_get(struct ha_reader *r, struct ha_claim *a)
+{
+	uint8_t kind = ha_get_u8(r);
+
+	if (kind >= HA_CLAIM_KINDS) {
+		r->bad = true;
+		kind = 0;
+	}
+	a->kind = (enum ha_claim_kind)kind;
+	a->shared = ha_get_bool(r);
+	a->key = ha_get_u64(r);
+}
+
+static void walk_claims(struct walk *k, struct ha_entry *e)
+{
+	f_count(k, &e->n_claims, HA_CLAIMS_MAX);
+	for (uint32_t i = 0; i < e->n_claims; i++) {
+		if (k->w)
+			ha_claim_put(k->w, &e->claims[i]);
+		else
+			ha_claim_get(k->r, &e->claims[i]);
+	}
+}
+
 static void walk_op(struct walk *k, struct ha_entry *e)
 {
 	uint32_t op = e->op, prio;
@@ -121,6 +152,7 @@ static void walk_op(struct walk *k, struct ha_entry *e)
 		f_u32(k, &prio);
 		e->hosts[i].priority = (int32_t)prio;
 	}
+	walk_claims(k, e);
 	if (k->r && ((e->domain[0] && !ha_name_valid(e->domain)) ||
 		     (e->group[0] && !ha_name_valid(e->group))))
 		k->r->bad = true;

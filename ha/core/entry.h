@@ -10,6 +10,7 @@
 #ifndef DROVER_HA_CORE_ENTRY_H
 #define DROVER_HA_CORE_ENTRY_H
 
+#include "ha/core/codec.h"
 #include "ha/core/core.h"
 
 enum ha_entry_kind {
@@ -60,11 +61,16 @@ struct ha_entry {
 	uint32_t max_restart;
 	const uint8_t *conf;          /* points into the bytes it was decoded from */
 	size_t conf_len;
-	uint32_t n_hosts;
+	uint32_t n_hosts, n_claims;
 	struct ha_group_host hosts[HA_NODES_MAX];
+	struct ha_claim claims[HA_CLAIMS_MAX];
 };
 
 #define HA_ENTRY_MAX (HA_DOMAINS_MAX * (HA_NAME_MAX + 16) + 1024) /* > HA_CONF_MAX + 1024 */
+
+/* One claim, as it stands in entries and in snapshots. */
+void ha_claim_put(struct ha_writer *w, const struct ha_claim *a);
+void ha_claim_get(struct ha_reader *r, struct ha_claim *a);
 
 /** ha_entry_encode() - Return: length, or 0 if it does not fit */
 size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size);

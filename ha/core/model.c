@@ -59,6 +59,36 @@ static uint64_t hash_str(uint64_t h, const char *s)
 	return ha_hash(h, s, strlen(s));
 }
 
+const char *ha_claim_kind_str(enum ha_claim_kind k)
+{
+	switch (k) {
+	case HA_CLAIM_UUID: return "uuid";
+	case HA_CLAIM_MAC: return "MAC address";
+	case HA_CLAIM_DISK: return "disk";
+	case HA_CLAIM_KINDS: break;
+	}
+	return "?";
+}
+
+static bool clashes(const struct ha_domain *d, const struct ha_claim *a)
+{
+	for (uint32_t i = 0; i < d->n_claims; i++)
+		if (d->claims[i].kind == a->kind && d->claims[i].key == a->key &&
+		    !(d->claims[i].shared && a->shared))
+			return true;
+	return false;
+}
+
+int ha_record_claimed(const struct ha_record *r, const struct ha_claim *claims, uint32_t n,
+		      uint32_t *which)
+{
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		for (*which = 0; r->domains[i].used && *which < n; ++*which)
+			if (clashes(&r->domains[i], &claims[*which]))
+				return (int)i;
+	return -1;
+}
+
 static uint64_t hash_domain(uint64_t h, const struct ha_domain *d)
 {
 	uint64_t v[] = {
@@ -82,6 +112,9 @@ static uint64_t hash_domain(uint64_t h, const struct ha_domain *d)
 		d->conf_len,
 	};
 
+	for (uint32_t i = 0; i < d->n_claims; i++)
+		h = ha_hash_u64(ha_hash_u64(h, d->claims[i].key),
+				(uint64_t)d->claims[i].kind << 1 | d->claims[i].shared);
 	h = hash_str(h, d->name);
 	h = hash_str(h, d->group);
 	h = hash_str(h, d->addr);

@@ -23,6 +23,7 @@
 #define HA_ADDR_MAX 127        /* "tcp:10.0.0.1:49152" */
 #define HA_TEXT_MAX 159        /* reasons */
 #define HA_CONF_MAX 8192       /* a domain's text (YAML) */
+#define HA_CLAIMS_MAX 32       /* what one domain has for itself: uuid, MACs, disks */
 
 /*
  * Phases of a domain.  Who may run it follows from owner and incarnation alone:
@@ -48,6 +49,18 @@ enum ha_move {
 	HA_MOVE_READY,  /* the target listens at addr; the owner shall send */
 };
 
+/*
+ * What no two domains may have.  The record does not read a domain's text, so whoever
+ * takes a domain in says what it claims; a value is a hash, made by one rule for all (ha/claims.h).
+ */
+enum ha_claim_kind { HA_CLAIM_UUID, HA_CLAIM_MAC, HA_CLAIM_DISK, HA_CLAIM_KINDS };
+
+struct ha_claim {
+	enum ha_claim_kind kind;
+	bool shared;                  /* others may have it too, if they all share it (read-only disks) */
+	uint64_t key;
+};
+
 struct ha_domain {
 	bool used;
 	char name[HA_NAME_MAX + 1];
@@ -70,6 +83,8 @@ struct ha_domain {
 	uint32_t avoid;               /* node it failed on last: any other is preferred, 0 = none */
 	uint32_t moves;               /* times ownership moved, for history */
 	char reason[HA_TEXT_MAX + 1]; /* why it is in this phase */
+	uint32_t n_claims;
+	struct ha_claim claims[HA_CLAIMS_MAX];
 	uint64_t conf_hash;
 	uint32_t conf_len;            /* text is in ha_record.conf[] at the same index */
 };
@@ -120,6 +135,15 @@ int ha_record_find_group(const struct ha_record *r, const char *name);
 
 /** ha_record_slot() - bit number of node @id in the record's sets, or -1 */
 int ha_record_slot(const struct ha_record *r, uint32_t id);
+
+const char *ha_claim_kind_str(enum ha_claim_kind k);
+
+/**
+ * ha_record_claimed() - does a domain of the record have what @claims ask for?
+ * Return: index of the first such domain, and which of the claims in *@which; -1 when there is none.
+ */
+int ha_record_claimed(const struct ha_record *r, const struct ha_claim *claims, uint32_t n,
+		      uint32_t *which);
 
 /** ha_record_hash() - digest of everything in the record, equal on equal replicas */
 uint64_t ha_record_hash(const struct ha_record *r);

@@ -35,25 +35,17 @@ static enum ha_code say(struct verdict *v, enum ha_code code, const char *fmt, .
 	return code;
 }
 
-static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct verdict *v)
+/*
+ * Why @d, not in the record yet, cannot start on the host an operator named; NULL when it can.
+ * Judged before anything is changed: a file is taken in and started, or not taken in at all.
+ */
+static const char *add_why_not(struct ha_core *c, const struct ha_domain *d, const struct ha_entry *e)
 {
-	struct ha_record *r = &c->rec;
-	struct ha_domain *d;
-	uint32_t i;
+	return e->started && e->node ? ha_place_why_not(&c->rec, d, e->node) : NULL;
+}
 
-	if (!e->domain[0] || !e->conf_len)
-		return say(v, HA_USAGE, "a domain needs a name and a text");
-	if (ha_record_find(r, e->domain) >= 0)
-		return say(v, HA_REFUSED, "%s is already defined", e->domain);
-	if (e->group[0] && ha_record_find_group(r, e->group) < 0)
-		return say(v, HA_NOT_FOUND, "no group called %s", e->group);
-	for (i = 0; i < r->n_domains && r->domains[i].used; i++)
-		;
-	if (i == HA_DOMAINS_MAX)
-		return say(v, HA_REFUSED, "the cluster holds at most %d domains", HA_DOMAINS_MAX);
-	if (i == r->n_domains)
-		r->n_domains++;
-	d = &r->domains[i];
+static void add_fill(const struct ha_record *r, struct ha_domain *d, const struct ha_entry *e)
+{
 	memset(d, 0, sizeof(*d));
 	d->used = true;
 	ha_copy(d->name, sizeof(d->name), e->domain);
@@ -61,14 +53,50 @@ static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct v
 	d->ha = e->ha;
 	d->max_restart = e->max_restart;
 	d->last_incarnation = r->incarnation_floor;
+	d->n_claims = e->n_claims;
+	memcpy(d->claims, e->claims, e->n_claims * sizeof(e->claims[0]));
 	d->conf_len = (uint32_t)e->conf_len;
 	d->conf_hash = ha_hash(0, e->conf, e->conf_len);
+}
+
+static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct verdict *v)
+{
+	struct ha_record *r = &c->rec;
+	struct ha_domain d;
+	const char *no;
+	uint32_t i, which;
+	int other;
+
+	if (!e->domain[0] || !e->conf_len)
+		return say(v, HA_USAGE, "a domain needs a name and a text");
+	if (ha_record_find(r, e->domain) >= 0)
+		return say(v, HA_REFUSED, "%s is already defined", e->domain);
+	other = ha_record_claimed(r, e->claims, e->n_claims, &which);
+	if (other >= 0)
+		return say(v, HA_REFUSED, "%s cannot be defined: %s has the same %s", e->domain,
+			   r->domains[other].name, ha_claim_kind_str(e->claims[which].kind));
+	if (e->group[0] && ha_record_find_group(r, e->group) < 0)
+		return say(v, HA_NOT_FOUND, "no group called %s", e->group);
+	for (i = 0; i < r->n_domains && r->domains[i].used; i++)
+		;
+	if (i == HA_DOMAINS_MAX)
+		return say(v, HA_REFUSED, "the cluster holds at most %d domains", HA_DOMAINS_MAX);
+	add_fill(r, &d, e);
+	no = add_why_not(c, &d, e);
+	if (no)
+		return say(v, HA_REFUSED, "%s is not defined, for it cannot start on %s: it %s", d.name,
+			   ha_core_node_name(c, e->node), no);
+	if (i == r->n_domains)
+		r->n_domains++;
+	r->domains[i] = d;
 	memcpy(r->conf[i], e->conf, e->conf_len);
-	if (e->started) {
-		d->wanted = true;
-		d->phase = HA_WAITING;
-	}
-	return say(v, HA_OK, "%s is defined", d->name);
+	if (!e->started)
+		return say(v, HA_OK, "%s is defined", d.name);
+	r->domains[i].wanted = true;
+	r->domains[i].phase = HA_WAITING;
+	if (e->node)
+		ha_place_start(&r->domains[i], e->node);
+	return say(v, HA_OK, "%s is defined and starts", d.name);
 }
 
 static enum ha_code op_remove(struct ha_core *c, struct ha_domain *d, struct verdict *v)
@@ -109,7 +137,7 @@ static enum ha_code op_start(struct ha_core *c, struct ha_domain *d, const struc
 	}
 	no = node ? ha_place_why_not(&c->rec, d, node) : NULL;
 	if (no)
-		return say(v, HA_REFUSED, "%s cannot start on %s: %s", d->name,
+		return say(v, HA_REFUSED, "%s cannot start on %s: it %s", d->name,
 			   ha_core_node_name(c, node), no);
 	if (!node && !d->ha)
 		return say(v, HA_REFUSED, "no host can run %s now", d->name);
@@ -176,7 +204,7 @@ static enum ha_code op_migrate(struct ha_core *c, struct ha_domain *d, const str
 			   ha_core_node_name(c, node));
 	no = ha_place_why_not(&c->rec, d, node);
 	if (no)
-		return say(v, HA_REFUSED, "%s cannot move to %s: %s", d->name,
+		return say(v, HA_REFUSED, "%s cannot move to %s: it %s", d->name,
 			   ha_core_node_name(c, node), no);
 	ha_move_intent(d, node);
 	return say(v, HA_OK, "%s moves to %s", d->name, ha_core_node_name(c, node));
@@ -351,6 +379,13 @@ static const char *malformed(const struct ha_command *cmd)
 		return "a domain needs a name and a text of at most 8192 bytes";
 	if (cmd->n_hosts > HA_NODES_MAX)
 		return "too many hosts";
+	if (cmd->n_claims > HA_CLAIMS_MAX)
+		return "a domain with too many devices";
+	/* Here, where hosts are numbers: a name and a number may mean the same one. */
+	for (size_t i = 1; i < cmd->n_hosts; i++)
+		for (size_t j = 0; j < i; j++)
+			if (cmd->hosts[i].node == cmd->hosts[j].node)
+				return "a host is in the list twice";
 	return NULL;
 }
 
@@ -393,6 +428,8 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 		memcpy(p->conf, cmd->conf, cmd->conf_len);
 	if (cmd->n_hosts)
 		memcpy(p->hosts, cmd->hosts, cmd->n_hosts * sizeof(p->hosts[0]));
+	if (cmd->n_claims)
+		memcpy(p->claims, cmd->claims, cmd->n_claims * sizeof(p->claims[0]));
 }
 
 static bool send_op(struct ha_core *c, struct ha_pending *p)
@@ -413,6 +450,8 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 	e->conf_len = p->cmd.op == HA_OP_ADD ? p->cmd.conf_len : 0;
 	e->n_hosts = p->cmd.op == HA_OP_GROUP_SET ? (uint32_t)p->cmd.n_hosts : 0;
 	memcpy(e->hosts, p->hosts, e->n_hosts * sizeof(e->hosts[0]));
+	e->n_claims = p->cmd.op == HA_OP_ADD ? (uint32_t)p->cmd.n_claims : 0;
+	memcpy(e->claims, p->claims, e->n_claims * sizeof(e->claims[0]));
 	if (!ha_log_propose(c, e))
 		return false;
 	p->sent = true;

@@ -47,15 +47,15 @@ const char *ha_place_why_not(const struct ha_record *r, const struct ha_domain *
 	int64_t priority;
 
 	if (slot < 0 || !(r->members >> slot & 1))
-		return "not a member of the cluster view";
+		return "is not a member of the cluster view";
 	if (r->nodes[slot].debt)
-		return "not proved dead";
+		return "is lost and not proved dead";
 	if (r->nodes[slot].report_due)
 		return "has not yet told what it runs";
 	if (r->nodes[slot].maintenance)
-		return "in maintenance";
+		return "is in maintenance";
 	if (!in_group(r, d, id, &priority))
-		return "not in the domain's group";
+		return "is not in the domain's group";
 	return NULL;
 }
 

@@ -49,6 +49,9 @@ static void put_domain(struct ha_writer *w, const struct ha_domain *d, const cha
 	ha_put_u32(w, d->avoid);
 	ha_put_u32(w, d->moves);
 	ha_put_str(w, d->reason);
+	ha_put_u32(w, d->n_claims);
+	for (uint32_t i = 0; i < d->n_claims; i++)
+		ha_claim_put(w, &d->claims[i]);
 	ha_put_bytes(w, conf, d->conf_len);
 }
 
@@ -82,6 +85,13 @@ static void get_domain(struct ha_reader *r, struct ha_record *rec, uint32_t i)
 	d->avoid = ha_get_u32(r);
 	d->moves = ha_get_u32(r);
 	ha_get_str(r, d->reason, sizeof(d->reason));
+	d->n_claims = ha_get_u32(r);
+	if (d->n_claims > HA_CLAIMS_MAX) {
+		r->bad = true;
+		d->n_claims = 0;
+	}
+	for (uint32_t k = 0; k < d->n_claims; k++)
+		ha_claim_get(r, &d->claims[k]);
 	conf = ha_get_bytes(r, HA_CONF_MAX, &len);
 	if (phase > HA_BACKOFF || move > HA_MOVE_READY || !ha_name_valid(d->name))
 		r->bad = true;

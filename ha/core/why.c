@@ -37,13 +37,15 @@ void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf
 /* Why no host fits: the first reason of each, shortened to what a line holds. */
 static void why_waiting(const struct ha_core *c, const struct ha_domain *d, char *buf, size_t size)
 {
-	size_t len = (size_t)snprintf(buf, size, "a host:");
+	size_t len = (size_t)snprintf(buf, size, "a host");
+	int n = 0;
 
 	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id && len < size; i++) {
 		const char *no = ha_place_why_not(&c->rec, d, c->rec.nodes[i].id);
 
 		if (no)
-			len += (size_t)snprintf(buf + len, size - len, " %s is %s;",
+			len += (size_t)snprintf(buf + len, size - len, "%s %s %s",
+						n++ ? ";" : ":",
 						ha_core_node_name(c, c->rec.nodes[i].id), no);
 	}
 }

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -47,6 +48,57 @@ static void an_unknown_path_or_method_is_named_so(void **state)
 	assert_int_equal(parse("GET", "/v1/domains/a/b/c/d/e", NULL, ""), -ENOENT);
 	assert_int_equal(parse("PUT", "/v1/status", NULL, ""), -EOPNOTSUPP);
 	assert_int_equal(parse("DELETE", "/v1/domains", NULL, ""), -EOPNOTSUPP);
+}
+
+static void names_are_decoded_once_and_cannot_change_the_path(void **state)
+{
+	assert_int_equal(parse("GET", "/v1/domains/%77eb", NULL, ""), 0);
+	assert_string_equal(call.name, "web");
+	assert_int_equal(parse("GET", "/v1/domains/web%2Fconf", NULL, ""), -EINVAL);
+	assert_int_equal(parse("GET", "/v1/domains/%2577eb", NULL, ""), -EINVAL);
+	assert_int_equal(parse("GET", "/v1/domains/..%2Fnodes", NULL, ""), -EINVAL);
+	assert_int_equal(parse("GET", "/v1//domains", NULL, ""), -ENOENT);
+	assert_int_equal(parse("GET", "/v1/domains/web/", NULL, ""), -ENOENT);
+}
+
+static void a_file_can_be_started_on_a_host(void **state)
+{
+	assert_int_equal(parse("POST", "/v1/domains", "start=true&node=n%32", CONF), 0);
+	assert_true(call.cmd.started);
+	assert_int_equal(api_call_resolve(&call, id_of, NULL, &err), 0);
+	assert_int_equal(call.cmd.node, 2);
+}
+
+static struct ha_claim claim_of(const char *more, size_t i)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "%s%s", CONF, more);
+	assert_int_equal(parse("POST", "/v1/domains", NULL, text), 0);
+	assert_true(i < call.cmd.n_claims);
+	return call.cmd.claims[i];
+}
+
+static bool same(struct ha_claim a, struct ha_claim b)
+{
+	return a.kind == b.kind && a.key == b.key && a.shared == b.shared;
+}
+
+static void a_file_claims_its_uuid_its_macs_and_its_disks(void **state)
+{
+	struct ha_claim a, b;
+
+	a = claim_of("uuid: 3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b\n", 0);
+	b = claim_of("uuid: 3F2A7C1E-9D4B-4F60-8A57-0C1D2E3F4A5B\n", 0);
+	assert_true(same(a, b));
+	assert_false(same(a, claim_of("", 0)));
+	a = claim_of("nics:\n  - mac: 52:54:00:aa:bb:cc\n", 1);
+	assert_true(same(a, claim_of("nics:\n  - mac: \"52:54:00:AA:BB:CC\"\n", 1)));
+	assert_int_equal(a.kind, HA_CLAIM_MAC);
+	a = claim_of("disks:\n  - path: /srv/a.img\n", 1);
+	assert_true(same(a, claim_of("disks:\n  - path: /srv//./a.img\n", 1)));
+	assert_false(a.shared);
+	assert_true(claim_of("disks:\n  - path: /srv/a.img\n    readonly: true\n", 1).shared);
 }
 
 static void a_command_carries_its_names(void **state)
@@ -113,6 +165,17 @@ static const struct wrong {
 	{ "GET", "/v1/history", "after=x", "", "query" },
 	{ "GET", "/v1/history", "after=99999999999999999999999", "", "query" },
 	{ "GET", "/v1/domains/a%2fb", NULL, "", "name: expected" },
+	{ "GET", "/v1/domains/a%2", NULL, "", "two hexadecimal digits" },
+	{ "GET", "/v1/domains/web%00x", NULL, "", "two hexadecimal digits" },
+	{ "GET", "/v1/domains/", NULL, "", "name: 0 bytes" },
+	{ "POST", "/v1/domains//stop", NULL, "", "name: 0 bytes" },
+	{ "POST", "/v1/domains", "start=true&node=n2&node=n1", CONF, "second time" },
+	{ "POST", "/v1/domains", "start=true&x=1", CONF, "means nothing" },
+	{ "POST", "/v1/domains", "node=n2", CONF, "needs start=true" },
+	{ "POST", "/v1/domains/web/stop", NULL, "{\"node\": \"n2\"}", "node: unknown field" },
+	{ "POST", "/v1/domains/web/clear", NULL, "{\"force\": true}", "force: unknown field" },
+	{ "POST", "/v1/nodes/n1/maintenance", NULL, "", "on: expected true or false" },
+	{ "POST", "/v1/nodes/n1/fence", NULL, "{\"yes\": 1}", "yes: unknown field" },
 	{ "POST", "/v1/domains/web/stop", NULL, "[]", "expected a JSON object" },
 	{ "POST", "/v1/domains/web/stop", NULL, "{\"force\": 1}", "force: expected true or false" },
 	{ "POST", "/v1/domains/web/stop", NULL, "{\"forse\": true}", "forse: unknown field" },
@@ -163,6 +226,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_view_is_known_by_its_path),
 		cmocka_unit_test(an_unknown_path_or_method_is_named_so),
+		cmocka_unit_test(names_are_decoded_once_and_cannot_change_the_path),
+		cmocka_unit_test(a_file_can_be_started_on_a_host),
+		cmocka_unit_test(a_file_claims_its_uuid_its_macs_and_its_disks),
 		cmocka_unit_test(a_command_carries_its_names),
 		cmocka_unit_test(a_host_that_does_not_exist_is_not_found),
 		cmocka_unit_test(a_group_lists_hosts_with_priorities),

@@ -67,6 +67,8 @@ static void fill(struct ha_entry *e, enum ha_entry_kind kind)
 	e->n_hosts = 1;
 	e->hosts[0].node = 2;
 	e->hosts[0].priority = -5;
+	e->n_claims = 2;
+	e->claims[1] = (struct ha_claim){ HA_CLAIM_DISK, true, 77 };
 }
 
 static void every_entry_survives_the_way_and_no_shorter_one_does(void **state)
@@ -130,6 +132,8 @@ static struct ha_core *core_with_things(void)
 		d->owner = 2;
 		d->incarnation = 4;
 		strcpy(d->addr, "tcp:1.2.3.4:5");
+		d->n_claims = 2;
+		d->claims[1] = (struct ha_claim){ HA_CLAIM_MAC, false, 12 };
 		d->conf_len = 5;
 		memcpy(r->conf[i], "a\nb\nc", 5);
 		d->conf_hash = ha_hash(0, r->conf[i], 5);

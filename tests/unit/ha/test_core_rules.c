@@ -323,6 +323,72 @@ static void a_running_domain_is_not_removed(void **state)
 	assert_int_equal(op(HA_OP_START, 0), HA_OK);
 }
 
+static enum ha_code add(const char *name, uint32_t node, const struct ha_claim *a, char *text)
+{
+	struct ha_entry *e = entry(HA_E_OP, 1);
+
+	e->op = HA_OP_ADD;
+	strcpy(e->domain, name);
+	e->conf = (const uint8_t *)"x";
+	e->conf_len = e->n_claims = 1;
+	e->claims[0] = *a;
+	e->node = node;
+	e->started = node;
+	return ha_op_apply(c, e, text, 256);
+}
+
+static void what_a_domain_has_for_itself_no_other_is_defined_with(void **state)
+{
+	static const struct ha_claim uuid = { HA_CLAIM_UUID, false, 7 }, mac = { HA_CLAIM_MAC, false, 7 };
+	static const struct ha_claim disk = { HA_CLAIM_DISK, false, 9 }, iso = { HA_CLAIM_DISK, true, 9 };
+	char text[256];
+
+	(void)state;
+	assert_int_equal(add("a", 0, &uuid, text), HA_OK);
+	assert_int_equal(add("b", 0, &uuid, text), HA_REFUSED);
+	assert_string_equal(text, "b cannot be defined: a has the same uuid");
+	assert_int_equal(ha_record_find(&c->rec, "b"), -1);
+	assert_int_equal(add("b", 0, &mac, text), HA_OK); /* another kind */
+	assert_int_equal(add("c", 0, &mac, text), HA_REFUSED);
+	assert_int_equal(add("c", 0, &iso, text), HA_OK);
+	assert_int_equal(add("d", 0, &iso, text), HA_OK); /* both read it only */
+	assert_int_equal(add("e", 0, &disk, text), HA_REFUSED);
+	assert_string_equal(text, "e cannot be defined: c has the same disk");
+	/* Who is forgotten has nothing any more. */
+	c->rec.domains[ha_record_find(&c->rec, "a")].used = false;
+	assert_int_equal(add("b2", 0, &uuid, text), HA_OK);
+}
+
+static void a_group_has_each_host_once(void **state)
+{
+	static const struct ha_group_host hosts[] = { { 1, 20 }, { 2, 5 }, { 1, 10 } };
+	struct ha_event ev = { .kind = HA_EV_OPERATOR, .op.cmd = {
+		.op = HA_OP_GROUP_SET, .group = "g", .hosts = hosts, .n_hosts = 3 } };
+
+	(void)state;
+	ha_op_event(c, &ev);
+	assert_int_equal(fx->n, 1);
+	assert_int_equal(fx->fx[0].reply.code, HA_USAGE);
+	assert_string_equal(fx->fx[0].reply.text, "a host is in the list twice");
+}
+
+static void a_file_is_started_on_the_host_that_was_named_or_not_taken_in(void **state)
+{
+	static const struct ha_claim uuid = { HA_CLAIM_UUID, false, 7 };
+	const struct ha_domain *d;
+	char text[256];
+
+	(void)state;
+	c->rec.nodes[1].maintenance = true;
+	assert_int_equal(add("a", 2, &uuid, text), HA_REFUSED);
+	assert_non_null(strstr(text, "it is in maintenance"));
+	assert_int_equal(c->rec.n_domains, 0);
+	assert_int_equal(add("a", 3, &uuid, text), HA_OK);
+	d = &c->rec.domains[0];
+	assert_int_equal(d->phase, HA_STARTING);
+	assert_int_equal(d->owner, 3);
+}
+
 #define RULE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -330,6 +396,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RULE(the_highest_priority_wins_then_the_emptiest_then_the_lowest),
 		RULE(a_restricted_group_holds),
+		RULE(what_a_domain_has_for_itself_no_other_is_defined_with),
+		RULE(a_group_has_each_host_once),
+		RULE(a_file_is_started_on_the_host_that_was_named_or_not_taken_in),
 		RULE(nothing_is_placed_on_a_host_with_a_debt_a_report_due_or_in_maintenance),
 		RULE(the_first_of_commit_and_abort_wins),
 		RULE(an_incarnation_is_never_used_twice),

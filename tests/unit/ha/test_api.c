@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The API's socket: what a client of its own making can do to it.  The server is the real one, in a
+ * process of its own; the cluster behind it is a core that has not been started.
+ */
+#include "base/clock.h"
+#include "ha/api.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define CROWD 120
+
+static char dir[64], path[96];
+static pid_t server;
+
+/* ------------------------------------------------- the shell that api.c sees */
+
+static struct ha_core *core;
+
+const struct ha_core *shell_core(const struct shell *s)
+{
+	return core;
+}
+
+struct executor *shell_executor(const struct shell *s)
+{
+	return NULL;
+}
+
+const struct history *shell_history(const struct shell *s)
+{
+	return NULL;
+}
+
+const struct progress *shell_progress(const struct shell *s)
+{
+	return NULL;
+}
+
+uint64_t shell_lease_until_ms(const struct shell *s)
+{
+	return 0;
+}
+
+bool shell_connected(const struct shell *s)
+{
+	return false;
+}
+
+bool shell_fencing(const struct shell *s, uint32_t node)
+{
+	return false;
+}
+
+uint32_t shell_node_id(const struct shell *s, const char *name)
+{
+	return 0;
+}
+
+/* The cluster never answers. */
+uint64_t shell_command(struct shell *s, const struct ha_command *cmd, shell_reply reply, void *arg)
+{
+	static uint64_t n;
+
+	return ++n;
+}
+
+void shell_forget(struct shell *s, uint64_t request)
+{
+}
+
+/* -------------------------------------------------------------------- client */
+
+static int dial(void)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct timeval patience = { .tv_sec = 5 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(sa.sun_path, path);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Status of the answer to one request; 0 when there is none in five seconds. */
+static int ask(int fd, const char *method, const char *target, char *answer, size_t size)
+{
+	char head[2048];
+	int status = 0;
+	ssize_t n;
+
+	n = snprintf(head, sizeof(head), "%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", method, target);
+	if (send(fd, head, (size_t)n, MSG_NOSIGNAL) < 0)
+		return 0;
+	n = recv(fd, answer, size - 1, 0);
+	answer[n > 0 ? n : 0] = '\0';
+	sscanf(answer, "HTTP/1.1 %d", &status);
+	return status;
+}
+
+static int ask_once(const char *method, const char *target, char *answer, size_t size)
+{
+	int fd = dial(), status = fd < 0 ? 0 : ask(fd, method, target, answer, size);
+
+	if (fd >= 0)
+		close(fd);
+	return status;
+}
+
+static void serve(void)
+{
+	qb_loop_t *loop = qb_loop_create();
+	struct api *a;
+
+	core = calloc(1, ha_core_size());
+	ha_core_init(core);
+	if (api_open(loop, NULL, path, &a, NULL) < 0)
+		_exit(1);
+	qb_loop_run(loop);
+	_exit(0);
+}
+
+static int setup(void **state)
+{
+	char answer[4096];
+	int i;
+
+	snprintf(dir, sizeof(dir), "/tmp/drover-api.XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	server = fork();
+	if (server == 0)
+		serve();
+	for (i = 0; i < 500 && ask_once("GET", "/v1/timings", answer, sizeof(answer)) != 200; i++)
+		usleep(10000);
+	return i < 500 ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	unlink(path);
+	rmdir(dir);
+	return 0;
+}
+
+/* Opens @n connections that begin with @text and go no further. */
+static void crowd(int fds[], int n, const char *text)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		fds[i] = dial();
+		if (fds[i] >= 0 && *text)
+			send(fds[i], text, strlen(text), MSG_NOSIGNAL);
+	}
+}
+
+static void leave(int fds[], int n)
+{
+	while (n-- > 0)
+		if (fds[n] >= 0)
+			close(fds[n]);
+}
+
+static void a_crowd_keeps_nobody_out(const char *text)
+{
+	uint64_t begin = clock_ms();
+	char answer[4096];
+	int fds[CROWD];
+
+	crowd(fds, CROWD, text);
+	assert_int_equal(ask_once("GET", "/v1/timings", answer, sizeof(answer)), 200);
+	assert_true(clock_ms() - begin < 4000);
+	leave(fds, CROWD);
+}
+
+static void those_who_say_nothing_keep_nobody_out(void **state)
+{
+	a_crowd_keeps_nobody_out("");
+}
+
+static void those_who_begin_and_do_not_end_keep_nobody_out(void **state)
+{
+	a_crowd_keeps_nobody_out("POST /v1/domains HTTP/1.1\r\nHost: x\r\nContent-Le");
+}
+
+/* Commands that the cluster does not answer take their places, not everybody's. */
+static void those_who_wait_for_the_cluster_keep_nobody_out(void **state)
+{
+	a_crowd_keeps_nobody_out("POST /v1/domains/web/clear HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void whoever_is_served_stays_while_the_idle_go(void **state)
+{
+	char answer[4096];
+	int fds[CROWD], mine = dial(), i;
+
+	for (i = 0; i < CROWD; i++) {
+		crowd(fds + i, 1, "");
+		assert_int_equal(ask(mine, "GET", "/v1/timings", answer, sizeof(answer)), 200);
+	}
+	leave(fds, CROWD);
+	close(mine);
+}
+
+static void a_target_is_decoded_once(void **state)
+{
+	static const struct { const char *target; int status; } rows[] = {
+		{ "/v1/tim%69ngs", 200 }, { "/v1/tim%2569ngs", 404 }, { "/v1/domains/a%2Fconf", 400 },
+		{ "/v1/domains/a%00b", 400 }, { "/v1/domains/", 400 }, { "/v1/domains//conf", 400 },
+		{ "/v1/domains/..%2Ftimings", 400 }, { "/v1/timings/", 404 }, { "/v1/timings?", 200 },
+		{ "/v1/timings?x=1", 400 }, { "/v1/history?after=1&after=2", 400 },
+	};
+	char answer[8192];
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int status = ask_once("GET", rows[i].target, answer, sizeof(answer));
+
+		if (status != rows[i].status)
+			fail_msg("%s: %d, expected %d", rows[i].target, status, rows[i].status);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(those_who_say_nothing_keep_nobody_out),
+		cmocka_unit_test(those_who_begin_and_do_not_end_keep_nobody_out),
+		cmocka_unit_test(those_who_wait_for_the_cluster_keep_nobody_out),
+		cmocka_unit_test(whoever_is_served_stays_while_the_idle_go),
+		cmocka_unit_test(a_target_is_decoded_once),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
