@@ -147,11 +147,11 @@ static const char *cluster_name(const struct disk_holder *h)
 }
 
 int disk_lock_check(const struct disk_lock *l, const struct disk_holder *me, uint64_t after,
-		    bool adopt, struct err *e)
+		    struct err *e)
 {
 	const struct disk_holder *last = &l->last;
 
-	if (!l->has_last || adopt || memcmp(last->uuid, me->uuid, sizeof(last->uuid)))
+	if (!l->has_last || memcmp(last->uuid, me->uuid, sizeof(last->uuid)))
 		return 0;
 	/* A domain that no cluster counted enters one: only the lock can say anything about it. */
 	if (!*last->cluster && *me->cluster)
@@ -159,15 +159,15 @@ int disk_lock_check(const struct disk_lock *l, const struct disk_holder *me, uin
 	/* Two counters: a number that happens to be higher, or grows with each try, proves nothing. */
 	if (strcmp(last->cluster, me->cluster))
 		return err_set(e, -EPERM, "disk %s belongs to domain %s of cluster %s (incarnation %llu, "
-			       "last on host %s), not of cluster %s; if that cluster is gone, or the domain "
-			       "was removed from it, take the disk over once with --adopt-disks",
+			       "last on host %s), and who asks is of cluster %s; if that cluster will never "
+			       "run it again, `drover-hv adopt FILE.yaml` sets its disks free",
 			       l->path, last->domain, last->cluster,
 			       (unsigned long long)last->incarnation, last->host, cluster_name(me));
 	/* Rule H: ownership moved on while we did not hold the disk.  Never write it again. */
 	if (last->incarnation > after)
 		return err_set(e, -EPERM, "disk %s was used by incarnation %llu of domain %s (host %s, "
-			       "pid %d); incarnation %llu must not run any more; if nothing else runs this "
-			       "domain, take the disk over once with --adopt-disks", l->path,
+			       "pid %d); incarnation %llu must not run any more; if nothing runs or will "
+			       "run a newer one, `drover-hv adopt FILE.yaml` sets its disks free", l->path,
 			       (unsigned long long)last->incarnation, last->domain, last->host,
 			       (int)last->pid, (unsigned long long)me->incarnation);
 	return 0;
@@ -221,7 +221,7 @@ int disk_lock_take(const char *path, bool readonly, const struct disk_holder *me
 	ret = disk_lock_prepare(path, readonly, run_dir, &l, e);
 	if (ret)
 		return ret;
-	ret = disk_lock_check(l, me, me->incarnation, false, e);
+	ret = disk_lock_check(l, me, me->incarnation, e);
 	if (!ret)
 		ret = disk_lock_commit(l, me, e);
 	if (ret)

@@ -68,16 +68,16 @@ const struct disk_holder *disk_lock_last(const struct disk_lock *l);
  * disk_lock_check() - may @me follow whom the record names?
  * @after: the highest incarnation it may hold: me->incarnation for who was told to run it; what
  *         it wrote itself for a source that takes its disk back under a new number
- * @adopt: an operator says that the disk's present owner is no more: any record will do
  *
  * A record of another domain (other uuid) is no obstacle: whoever holds the lock decides, and
  * incarnations of two domains do not compare.  Those of two clusters do not either: a disk that
- * belongs to a cluster's domain is given to nobody else, whatever the numbers, without @adopt.
+ * belongs to a cluster's domain is given to nobody else, whatever the numbers, before an operator
+ * has set it free (`drover-hv adopt`).
  *
  * Return: 0, or -EPERM with the reason and the way out.
  */
 int disk_lock_check(const struct disk_lock *l, const struct disk_holder *me, uint64_t after,
-		    bool adopt, struct err *e);
+		    struct err *e);
 
 /**
  * disk_lock_commit() - record @me as the holder; nothing to do for a reader

@@ -56,7 +56,6 @@ struct machine_options {
 	bool (*may_submit)(void *arg);
 	bool leased;                      /* there is such a gate */
 	const char *cluster;              /* id of the cluster that counts incarnations, NULL: none */
-	bool adopt_disks;                 /* an operator says that the disks' owner is no more */
 	/* From a vCPU thread that has stopped itself; @text lives only during the call. */
 	void (*event)(void *arg, enum machine_event what, const char *text);
 	void *arg;
@@ -98,8 +97,12 @@ int machine_disks_prepare(struct machine *m, struct err *e);
 int machine_disks_commit(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e);
 /** machine_disks_open() - prepare and commit; on error nothing is held */
 int machine_disks_open(struct machine *m, uint64_t incarnation, struct err *e);
-/** machine_disks_last() - highest incarnation of this domain in the prepared disks' records, 0 = none */
-uint64_t machine_disks_last(struct machine *m);
+/**
+ * machine_disks_next() - the incarnation for a domain whose disks are prepared and that nobody counts for
+ * Return: the one above their records where a lock that we hold says that it runs nowhere else; else 1,
+ * which a higher record refuses.
+ */
+uint64_t machine_disks_next(struct machine *m);
 /**
  * machine_disks_mark() - write @nonce (32 hex digits, "" for none) into the records of owned disks
  * For another host to find there with disk_lock_record(): then it sees the same record.

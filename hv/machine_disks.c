@@ -80,7 +80,7 @@ static int disks_commit(struct machine *m, uint64_t after, uint64_t incarnation,
 		return err_set(e, -EINVAL, "disks: not prepared");
 	holder_fill(m, incarnation, &me);
 	for (size_t i = 0; i < m->n_disks_open && !ret && !m->disks_owned; i++)
-		ret = virtio_blk_check(m->disks[i], &me, after, m->opt.adopt_disks, e);
+		ret = virtio_blk_check(m->disks[i], &me, after, e);
 	if (!ret)
 		ret = disks_write(m, &me, e);
 	if (!ret)
@@ -122,19 +122,32 @@ int machine_disks_open(struct machine *m, uint64_t incarnation, struct err *e)
 	return ret;
 }
 
-uint64_t machine_disks_last(struct machine *m)
+/* The highest number in the records, and whether a lock that we hold keeps all others from the domain. */
+static uint64_t disks_last(struct machine *m, bool *exclusive)
 {
-	const struct disk_holder *h;
 	uint64_t last = 0;
 
-	pthread_mutex_lock(&m->lock);
+	*exclusive = false;
 	for (size_t i = 0; i < m->n_disks_open; i++) {
-		h = virtio_blk_last(m->disks[i]);
+		const struct disk_holder *h = virtio_blk_last(m->disks[i]);
+
 		if (h && !memcmp(h->uuid, m->conf->uuid, sizeof(h->uuid)) && h->incarnation > last)
 			last = h->incarnation;
+		if (!m->conf->disks[i].readonly && disk_lock_arbitrates(m->conf->disks[i].path))
+			*exclusive = true;
 	}
-	pthread_mutex_unlock(&m->lock);
 	return last;
+}
+
+uint64_t machine_disks_next(struct machine *m)
+{
+	bool exclusive;
+	uint64_t last;
+
+	pthread_mutex_lock(&m->lock);
+	last = disks_last(m, &exclusive);
+	pthread_mutex_unlock(&m->lock);
+	return exclusive ? last + 1 : 1;
 }
 
 int machine_disks_mark(struct machine *m, uint64_t incarnation, const char *nonce, struct err *e)

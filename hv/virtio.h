@@ -113,7 +113,7 @@ int virtio_blk_prepare(struct virtio_dev *v, struct err *e);
 /** virtio_blk_last() - whom its record named when it was prepared; NULL: nobody, or only read here */
 const struct disk_holder *virtio_blk_last(const struct virtio_dev *v);
 /** virtio_blk_check() - disk_lock_check() */
-int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after, bool adopt,
+int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after,
 		     struct err *e);
 /** virtio_blk_commit() - record @me, and the guest may use it */
 int virtio_blk_commit(struct virtio_dev *v, const struct disk_holder *me, struct err *e);

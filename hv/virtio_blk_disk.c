@@ -127,10 +127,10 @@ const struct disk_holder *virtio_blk_last(const struct virtio_dev *v)
 	return disk_lock_last(d->lock);
 }
 
-int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after, bool adopt,
+int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after,
 		     struct err *e)
 {
-	return disk_lock_check(virtio_blk_of(v)->lock, me, after, adopt, e);
+	return disk_lock_check(virtio_blk_of(v)->lock, me, after, e);
 }
 
 int virtio_blk_commit(struct virtio_dev *v, const struct disk_holder *me, struct err *e)
@@ -157,7 +157,7 @@ int virtio_blk_open(struct virtio_dev *v, const struct disk_holder *me, struct e
 
 	if (ret)
 		return ret;
-	ret = virtio_blk_check(v, me, me->incarnation, false, e);
+	ret = virtio_blk_check(v, me, me->incarnation, e);
 	if (!ret)
 		ret = virtio_blk_commit(v, me, e);
 	if (ret)

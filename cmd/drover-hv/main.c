@@ -28,11 +28,12 @@
 #include <unistd.h>
 
 enum { OPT_NAME = 1, OPT_INCARNATION, OPT_CONTROL, OPT_LEASE, OPT_INCOMING, OPT_CONSOLE,
-       OPT_NO_REBOOT, OPT_PAUSED, OPT_NO_ARBITER };
+       OPT_NO_REBOOT, OPT_PAUSED, OPT_NO_ARBITER, OPT_CLUSTER };
 
 static const struct option options[] = {
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "incarnation", required_argument, NULL, OPT_INCARNATION },
+	{ "cluster", required_argument, NULL, OPT_CLUSTER },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "lease", required_argument, NULL, OPT_LEASE },
 	{ "incoming", required_argument, NULL, OPT_INCOMING },
@@ -48,10 +49,13 @@ static const struct option options[] = {
 
 static const char usage_text[] =
 	"usage: drover-hv run FILE.yaml [options]\n"
+	"       drover-hv adopt FILE.yaml\n"
 	"\n"
 	"  FILE.yaml              the domain (domain.yaml(5)), - for standard input\n"
 	"  --name NAME            instead of the file's\n"
-	"  --incarnation N        of this ownership, default 1; disks refuse an older one\n"
+	"  --incarnation N        of this ownership; disks refuse an older one; default: the next one,\n"
+	"                         where a disk's lock shows that the domain runs nowhere else\n"
+	"  --cluster ID           who counts incarnations; disks refuse another cluster's domain\n"
 	"  --control PATH         listen for commands (docs/control.md)\n"
 	"  --console stdio|PATH   serial port; default: beside the control socket, else stdio\n"
 	"  --lease FILE           run only while this lease page is valid\n"
@@ -59,6 +63,9 @@ static const char usage_text[] =
 	"  --no-arbiter           let a migration be decided without shared disk or cluster\n"
 	"  --no-reboot            end when the guest resets\n"
 	"  --paused               do not start before `resume`\n"
+	"\n"
+	"adopt makes the domain's disks nobody's: for when the cluster that owns them is no more\n"
+	"\n"
 	"  -v, --verbose          say more\n"
 	"      --version\n"
 	"  -h, --help\n";
@@ -67,16 +74,21 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 {
 	int c, ret = 0;
 
-	o->incarnation = 1;
 	while (!ret && (c = getopt_long(argc, argv, ":vhV", options, NULL)) != -1) {
 		switch (c) {
 		case OPT_NAME:
 			o->name = optarg;
 			break;
 		case OPT_INCARNATION:
-			if (!number_parse(optarg, 0, UINT64_MAX, &o->incarnation))
-				ret = err_set(e, -EINVAL, "--incarnation %s: expected a whole number",
-					      optarg);
+			if (!number_parse(optarg, 1, INT64_MAX, &o->incarnation))
+				ret = err_set(e, -EINVAL, "--incarnation %s: expected a whole number "
+					      "from 1", optarg);
+			break;
+		case OPT_CLUSTER:
+			o->cluster = optarg;
+			if (!*optarg || strlen(optarg) > CLUSTER_ID_MAX)
+				ret = err_set(e, -EINVAL, "--cluster %s: expected 1 to %d characters",
+					      optarg, CLUSTER_ID_MAX);
 			break;
 		case OPT_CONTROL:
 			o->control = optarg;
@@ -114,11 +126,16 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 			return err_set(e, -EINVAL, "%s: no such option (see --help)", argv[optind - 1]);
 		}
 	}
-	if (!ret && (argc - optind != 2 || strcmp(argv[optind], "run")))
-		ret = err_set(e, -EINVAL, "expected: drover-hv run FILE.yaml [options]");
-	if (!ret)
-		o->file = argv[optind + 1];
-	return ret;
+	if (ret)
+		return ret;
+	if (argc - optind != 2 || (strcmp(argv[optind], "run") && strcmp(argv[optind], "adopt")))
+		return err_set(e, -EINVAL, "expected: drover-hv run FILE.yaml [options], or drover-hv adopt "
+			       "FILE.yaml");
+	o->adopt = !strcmp(argv[optind], "adopt");
+	if (o->adopt && (o->incoming || o->incarnation || o->cluster || o->lease))
+		return err_set(e, -EINVAL, "adopt: --incoming, --incarnation, --cluster and --lease are for run");
+	o->file = argv[optind + 1];
+	return 0;
 }
 
 /* SIGTERM and SIGINT end the process in order; a second one is not waited for. */
@@ -139,13 +156,28 @@ static int watch_signals(struct vmm *v, const sigset_t *set, int *fd, struct err
 	return loop_add(v->loop, *fd, EPOLLIN, on_signal, v, e);
 }
 
+/* Without a number somebody else counts: who has the lock is the next one (hv/disk_lock.h). */
+static int take_disks(struct vmm *v, struct err *e)
+{
+	int ret = machine_disks_prepare(v->machine, e);
+
+	if (ret)
+		return ret;
+	if (!v->opt.incarnation)
+		v->incarnation = machine_disks_next(v->machine);
+	ret = machine_disks_commit(v->machine, v->incarnation, v->incarnation, e);
+	if (ret)
+		machine_disks_abandon(v->machine);
+	return ret;
+}
+
 static int start(struct vmm *v, struct err *e)
 {
 	int ret;
 
 	ret = machine_boot(v->machine, e);
 	if (!ret)
-		ret = machine_disks_open(v->machine, v->incarnation, e);
+		ret = take_disks(v, e);
 	if (!ret && !v->opt.paused)
 		ret = vmm_start(v, e);
 	if (!ret)
@@ -164,6 +196,10 @@ int main(int argc, char **argv)
 	ret = parse(argc, argv, &v.opt, &e);
 	if (ret)
 		goto out;
+	if (v.opt.adopt) {
+		ret = adopt_disks(v.opt.file, &e);
+		goto out;
+	}
 	signal(SIGPIPE, SIG_IGN);
 	/* Blocked before the first thread exists, so that none of them gets one. */
 	sigemptyset(&set);

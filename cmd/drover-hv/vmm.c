@@ -361,7 +361,7 @@ int vmm_init(struct vmm *v, struct err *e)
 	struct machine_options mo;
 	int ret;
 
-	v->incarnation = v->opt.incarnation;
+	v->incarnation = v->opt.incarnation ? v->opt.incarnation : 1;
 	v->state = v->opt.incoming ? VMM_INCOMING : VMM_PAUSED;
 	ret = load_conf(v, e);
 	if (ret)
@@ -379,6 +379,7 @@ int vmm_init(struct vmm *v, struct err *e)
 		return ret;
 	mo = (struct machine_options){ .conf = v->conf, .incarnation = v->incarnation,
 				       .may_submit = may_submit, .leased = v->opt.lease != NULL,
+				       .cluster = v->opt.cluster,
 				       .event = machine_event, .arg = v };
 	ret = machine_create(&v->machine, &mo, e);
 	if (!ret)

@@ -7,6 +7,7 @@
  *     loop.c      main thread: epoll, timers, work from other threads
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
+ *     adopt.c     set disks free whose owner is no more; no machine
  *     gate.c      lease page -> HOLD_GATE (rule G)
  *     guest_kvm.c migrate.c receive.c arbiter.c   the migration engine's side
  *
@@ -37,11 +38,15 @@ enum vmm_state {
 	VMM_STOPPED,   /* powered off, reset with --no-reboot, crashed */
 };
 
+#define CLUSTER_ID_MAX 64
+
 struct vmm_options {
 	enum log_level log_level;
 	const char *file;          /* domain file, "-" for standard input */
 	const char *name;          /* instead of the file's, or NULL */
-	uint64_t incarnation;
+	uint64_t incarnation;      /* 0: nobody counts for us */
+	const char *cluster;       /* id of the cluster that does, or NULL */
+	bool adopt;                /* do not run it, make its disks nobody's */
 	const char *control;       /* path of the control socket, or NULL for none */
 	const char *lease;         /* lease page, or NULL: no gate */
 	const char *incoming;      /* address to receive a migration at, or NULL */
@@ -106,6 +111,10 @@ void vmm_end(struct vmm *v, int exit_code);
 int vmm_init(struct vmm *v, struct err *e);
 /** vmm_fini() - take it all down again, whatever there is of it */
 void vmm_fini(struct vmm *v);
+
+/* adopt.c */
+/** adopt_disks() - make the disks of the domain in @file nobody's (drover-hv(8), adopt) */
+int adopt_disks(const char *file, struct err *e);
 
 extern const struct ctl_command vmm_commands[];
 

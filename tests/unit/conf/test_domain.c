@@ -60,7 +60,7 @@ static void every_field_arrives(void **state)
 		"uuid: 3F2A7C1E-9d4b-4f60-8a57-0c1d2e3f4a5b\n"
 		"memory: 512M\nbacking: hugetlb\nvcpus: 32\n"
 		"kernel: /k\ninitrd: /i\ncmdline: \"console=ttyS0 root=/dev/vda\"\nrng: false\n"
-		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true}\n"
+		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true, format: raw}\n"
 		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
 		"ha:\n  group: gold\n  max_restart: 0\n");
 
@@ -74,10 +74,12 @@ static void every_field_arrives(void **state)
 	assert_false(c->rng);
 	assert_int_equal(c->n_disks, 2);
 	assert_false(c->disks[0].readonly);
-	assert_false(c->disks[0].direct);
+	assert_int_equal(c->disks[0].direct, DIRECT_AUTO);
+	assert_false(c->disks[0].format_raw);
 	assert_string_equal(c->disks[1].path, "/d1");
 	assert_true(c->disks[1].readonly);
-	assert_true(c->disks[1].direct);
+	assert_int_equal(c->disks[1].direct, DIRECT_ON);
+	assert_true(c->disks[1].format_raw);
 	assert_int_equal(c->n_nics, 2);
 	assert_int_equal(c->nics[0].mac[5], 0x56);
 	assert_string_equal(c->nics[0].bridge, "br0");
@@ -113,7 +115,7 @@ static void what_is_printed_loads_to_the_same(void **state)
 	struct domain_conf *a = parse(
 		LEAST "initrd: /i\ncmdline: \"a=\\\"b c\\\" \\\\ \xc3\xa4\"\nvcpus: 3\nrng: false\n"
 		"backing: anon\n"
-		"disks: [{path: \"/d 0\"}, {path: /d1, readonly: true}]\n"
+		"disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw}]\n"
 		"nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
@@ -134,6 +136,8 @@ static void a_wrong_key_is_named_with_the_nearest(void **state)
 {
 	refused("name: web\nmemroy: 4G\nkernel: /k\n",
 		"t.yaml:2: memroy: unknown key, did you mean 'memory'?");
+	refused(LEAST "disks:\n  - path: /d\n    format: qcow2\n",
+		"t.yaml:6: disks[0].format: got 'qcow2', expected one of raw");
 	refused(LEAST "disks:\n  - pth: /d\n",
 		"t.yaml:5: disks[0].pth: unknown key, did you mean 'path'?");
 	refused(LEAST "ha:\n  colour: red\n",

@@ -112,6 +112,81 @@ class Disks(unittest.TestCase):
         self.assertEqual(rc, EXIT_REFUSED, said)
         self.assertIn("was used by incarnation 3 of domain web", said)
 
+    def record(self):
+        with open(self.disk + ".drover", encoding="ascii") as f:
+            return json.load(f)
+
+    def test_standalone_goes_on_where_the_record_ends(self):
+        """The README's own command, again, after the domain was somebody's incarnation 3."""
+        first, base = self.start("first", "--incarnation", "3")
+        self.wait_state(Control(base + ".sock"), "running", 10)
+        first.kill()
+        first.wait()
+        _, base = self.start("again")
+        control = Control(base + ".sock")
+        self.wait_state(control, "running", 10)
+        self.assertEqual(control.command("query")["incarnation"], 4)
+        self.assertEqual(self.record()["incarnation"], 4)
+        # The lock decides who continues: a second one does not.
+        rc, said = self.refused()
+        self.assertEqual(rc, EXIT_REFUSED, said)
+
+    def test_another_cluster_needs_an_operator(self):
+        """A cluster that was set up anew counts from 1, and once more with each try."""
+        first, base = self.start("first", "--cluster", "old", "--incarnation", "2")
+        self.wait_state(Control(base + ".sock"), "running", 10)
+        adopt = [DROVER_HV, "adopt", self.yaml]
+        self.assertEqual(subprocess.run(adopt, stderr=subprocess.DEVNULL).returncode, EXIT_REFUSED)
+        first.kill()
+        first.wait()
+        for options in ([], *(["--cluster", "new", "--incarnation", str(n)] for n in range(1, 5))):
+            rc, said = self.refused(*options)
+            self.assertEqual(rc, EXIT_REFUSED, said)
+            self.assertIn("`drover-hv adopt FILE.yaml` sets its disks free", said)
+        self.assertEqual(subprocess.run(adopt, stderr=subprocess.DEVNULL).returncode, 0)
+        _, base = self.start("third", "--cluster", "new", "--incarnation", "1")
+        self.wait_state(Control(base + ".sock"), "running", 10)
+        self.assertEqual(self.record()["cluster"], "new")
+
+    def test_the_lock_and_the_guests_writes_are_one_open_file(self):
+        first, base = self.start("first")
+        self.wait_state(Control(base + ".sock"), "running", 10)
+        fds = [fd for fd in os.listdir(f"/proc/{first.pid}/fd")
+               if os.readlink(f"/proc/{first.pid}/fd/{fd}") == self.disk]
+        self.assertEqual(len(fds), 1, "one disk, one open file")
+        with open(f"/proc/{first.pid}/fdinfo/{fds[0]}", encoding="ascii") as f:
+            info = f.read()
+        self.assertRegex(info, "lock:.*OFDLCK.*WRITE")
+        flags = int(info.split("flags:")[1].split()[0], 8)
+        self.assertFalse(flags & os.O_NONBLOCK, "a disk must never be asked not to wait")
+
+    def test_all_disks_or_none(self):
+        """The second disk cannot be had: the first one's record still names nobody."""
+        second = os.path.join(self.dir.name, "second.img")
+        with open(self.yaml, "a", encoding="ascii") as f:
+            f.write(f"  - path: {second}\n")
+        rc, said = self.refused()
+        self.assertEqual(rc, EXIT_NOTFOUND, said)
+        self.assertFalse(os.path.exists(self.disk + ".drover"))
+        with open(second, "wb") as f:
+            f.truncate(1 << 20)
+        os.mkdir(second + ".drover.new")     # its record cannot be written
+        rc, said = self.refused()
+        self.assertNotEqual(rc, 0)
+        self.assertIn(second, said)
+        self.assertFalse(os.path.exists(self.disk + ".drover"))
+
+    def test_an_image_of_another_format(self):
+        with open(self.disk, "r+b") as f:
+            f.write(b"QFI\xfb\0\0\0\3")
+        rc, said = self.refused()
+        self.assertEqual(rc, 2, said)
+        self.assertIn("looks like qcow2", said)
+        with open(self.yaml, "a", encoding="ascii") as f:
+            f.write("    format: raw\n")
+        _, base = self.start("first")
+        self.wait_state(Control(base + ".sock"), "running", 10)
+
     def test_a_missing_disk(self):
         os.unlink(self.disk)
         rc, said = self.refused()
