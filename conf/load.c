@@ -125,6 +125,9 @@ static int check_string(const struct tree *t, const struct tree_node *n,
 {
 	size_t len = strlen(n->value);
 
+	/* YAML's words for nothing; "~" in quotes is a text. */
+	if (!n->quoted && (!strcmp(n->value, "~") || !strcasecmp(n->value, "null")))
+		return tree_fail(t, n, e, "is null, expected a value, or the key left out");
 	if (len < s->string.min)
 		return tree_fail(t, n, e, "is empty, expected a value");
 	if (len > s->string.max)
@@ -250,6 +253,21 @@ static void load_free(const cyaml_schema_value_t *schema, void *raw)
 		cyaml_free(&config, schema, raw, 0);
 }
 
+/*
+ * What an editor of another system puts in front (YAML 1.2 5.2).  The mark of UTF-8 is taken off;
+ * the others say that the rest is in no encoding that is read here.
+ */
+static int skip_mark(const char *name, const char **text, size_t *len, struct err *e)
+{
+	if (*len >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
+		*text += 3;
+		*len -= 3;
+	} else if (*len >= 2 && (memcmp(*text, "\xff\xfe", 2) == 0 || memcmp(*text, "\xfe\xff", 2) == 0)) {
+		return err_set(e, -EINVAL, "%s:1: is written in UTF-16 or UTF-32, expected UTF-8", name);
+	}
+	return 0;
+}
+
 int load_text(const struct load_kind *kind, const char *name, const char *text, size_t len,
 	      void **out, struct err *e)
 {
@@ -258,6 +276,9 @@ int load_text(const struct load_kind *kind, const char *name, const char *text, 
 	int rc;
 
 	*out = NULL;
+	rc = skip_mark(name, &text, &len, e);
+	if (rc)
+		return rc;
 	rc = tree_parse(name, text, len, &t, e);
 	if (rc)
 		return rc;

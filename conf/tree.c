@@ -16,6 +16,7 @@
 
 struct builder {
 	struct tree *t;
+	const char *text;
 	struct tree_node *at;      /* the list or map being filled; NULL at the top */
 	char *key;                 /* a map's key whose value has not come yet */
 	unsigned int key_line;
@@ -150,15 +151,24 @@ static int builder_event(struct builder *b, const yaml_event_t *ev, struct err *
 	}
 }
 
+static unsigned int line_at(const char *text, size_t offset)
+{
+	unsigned int line = 1;
+
+	while (offset-- > 0)
+		line += *text++ == '\n';
+	return line;
+}
+
 static int builder_problem(const struct builder *b, const yaml_parser_t *p, struct err *e)
 {
 	unsigned int line = (unsigned int)p->problem_mark.line + 1;
 
 	if (p->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
-	/* The reader gives an offset into the text only. */
+	/* The reader reads ahead of the parser's mark and gives an offset into the text only. */
 	if (p->error == YAML_READER_ERROR)
-		line = (unsigned int)p->mark.line + 1;
+		line = line_at(b->text, p->problem_offset);
 	return err_set(e, -EINVAL, "%s:%u: not valid YAML: %s%s%s", b->t->file, line,
 		       p->problem ? p->problem : "unreadable", p->context ? ", " : "",
 		       p->context ? p->context : "");
@@ -192,7 +202,7 @@ int tree_nomem(const char *file, struct err *e)
 
 int tree_parse(const char *file, const char *text, size_t len, struct tree **out, struct err *e)
 {
-	struct builder b = { 0 };
+	struct builder b = { .text = text };
 	yaml_parser_t parser;
 	int rc;
 

@@ -12,6 +12,7 @@
 #include "conf/domain.h"
 #include "ha/api_url.h"
 #include "ha/claims.h"
+#include "ha/core/entry.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -51,6 +52,8 @@ static int name_check(const char *name, const char *what, struct err *e)
 	for (i = 0; i < len; i++)
 		if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i]))
 			return err_set(e, -EINVAL, "%s: expected letters, digits, '-', '_' and '.'", what);
+	if (!ha_name_valid(name))
+		return err_set(e, -EINVAL, "%s: expected a letter or a digit first", what);
 	return 0;
 }
 

@@ -67,32 +67,35 @@ static bool from_terminal(int fd, bool *eof)
 	return write_all(fd, buf, n) == 0 && !esc;
 }
 
-static bool from_domain(int fd)
+/* Return: 1 to go on, 0 when the domain's side ended, an -errno of standard output. */
+static int from_domain(int fd)
 {
 	char buf[4096];
 	ssize_t n = read(fd, buf, sizeof(buf));
 
-	return n > 0 && write_all(STDOUT_FILENO, buf, n) == 0;
+	return n > 0 ? write_all(STDOUT_FILENO, buf, n) ?: 1 : 0;
 }
 
-static void console_run(int fd)
+static int console_run(int fd)
 {
 	struct pollfd p[2] = { { .fd = fd, .events = POLLIN },
 			       { .fd = STDIN_FILENO, .events = POLLIN } };
-	bool go = true, eof = false;
+	bool eof = false;
+	int rc = 1;
 
-	while (go) {
+	while (rc > 0) {
 		p[1].fd = eof ? -1 : STDIN_FILENO;
 		if (poll(p, 2, -1) < 0) {
 			if (errno == EINTR)
 				continue;
-			return;
+			return -errno;
 		}
 		if (p[0].revents)
-			go = from_domain(fd);
-		if (go && p[1].revents)
-			go = from_terminal(fd, &eof);
+			rc = from_domain(fd);
+		if (rc > 0 && p[1].revents && !from_terminal(fd, &eof))
+			return 0;
 	}
+	return rc;
 }
 
 int verb_console(struct drover *d)
@@ -100,7 +103,7 @@ int verb_console(struct drover *d)
 	struct termios old, raw;
 	bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &old) == 0;
 	json_t *o, *vmm;
-	int fd = -1, code;
+	int fd = -1, code, rc;
 
 	code = domain_get(d, d->argv[0], &o);
 	if (code)
@@ -124,11 +127,11 @@ int verb_console(struct drover *d)
 		cfmakeraw(&raw);
 		tcsetattr(STDIN_FILENO, TCSANOW, &raw);
 	}
-	console_run(fd);
+	rc = console_run(fd);
 	if (tty) {
 		tcsetattr(STDIN_FILENO, TCSANOW, &old);
 		fputc('\n', stderr);
 	}
 	close(fd);
-	return EXIT_OK;
+	return rc < 0 ? say_error(EXIT_ERROR, "standard output: %s", strerror(-rc)) : EXIT_OK;
 }

@@ -18,14 +18,16 @@
 #define DEFAULT_TIMEOUT_S 60
 #define CONF_MAX 8192           /* what the cluster's record holds of one domain */
 
+#define URL_LEN 512
+
 int domain_get(struct drover *d, const char *name, json_t **out)
 {
+	char url[URL_LEN] = "domains";
 	struct err e = { 0 };
-	char path[160];
 	int code;
 
-	snprintf(path, sizeof(path), "domains/%.100s", name);
-	code = http_request(d->http, "GET", path, NULL, 0, out, &e);
+	url_add(url, sizeof(url), name);
+	code = http_request(d->http, "GET", url, NULL, 0, out, &e);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
 
@@ -34,24 +36,28 @@ int domain_post(struct drover *d, const char *base, const char *name, const char
 {
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	struct err e = { 0 };
-	char path[256];
+	char url[URL_LEN];
 	int code;
 
-	snprintf(path, sizeof(path), "%s/%.100s%s%s", base, name, *verb ? "/" : "", verb);
-	code = http_request(d->http, "POST", path, text, text ? strlen(text) : 0, NULL, &e);
+	snprintf(url, sizeof(url), "%s", base);
+	url_add(url, sizeof(url), name);
+	if (*verb)
+		url_add(url, sizeof(url), verb);
+	code = http_request(d->http, "POST", url, text, text ? strlen(text) : 0, NULL, &e);
 	json_decref(body);
 	free(text);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
 
-static int domain_delete(struct drover *d, const char *base, const char *name)
+int domain_delete(struct drover *d, const char *base, const char *name)
 {
 	struct err e = { 0 };
-	char path[160];
+	char url[URL_LEN];
 	int code;
 
-	snprintf(path, sizeof(path), "%s/%.100s", base, name);
-	code = http_request(d->http, "DELETE", path, NULL, 0, NULL, &e);
+	snprintf(url, sizeof(url), "%s", base);
+	url_add(url, sizeof(url), name);
+	code = http_request(d->http, "DELETE", url, NULL, 0, NULL, &e);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
 
@@ -67,7 +73,7 @@ static int failed(const char *name, const char *reason)
 
 int domain_wait(struct drover *d, const char *name, const char *phase, uint32_t timeout_s)
 {
-	uint64_t until = clock_ms() + (timeout_s ? timeout_s : DEFAULT_TIMEOUT_S) * 1000ull;
+	uint64_t until = d->began_ms + (timeout_s ? timeout_s : DEFAULT_TIMEOUT_S) * 1000ull;
 	const char *now;
 	json_t *o;
 	int code;
@@ -107,6 +113,7 @@ static int read_file(const char *file, char *buf, size_t size, size_t *len)
 {
 	FILE *f = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
 	struct stat st;
+	int err;
 
 	if (!f)
 		return say_error(errno == ENOENT ? EXIT_NOTFOUND : EXIT_ERROR, "%s: %s", file,
@@ -115,32 +122,42 @@ static int read_file(const char *file, char *buf, size_t size, size_t *len)
 		fclose(f);
 		return say_error(EXIT_USAGE, "%s: is a directory", file);
 	}
+	errno = 0;
 	*len = fread(buf, 1, size, f);
+	err = ferror(f) ? errno : 0;
 	if (f != stdin)
 		fclose(f);
+	if (err)
+		return say_error(EXIT_ERROR, "%s: %s", file, strerror(err));
 	if (*len == size)
 		return say_error(EXIT_USAGE, "%s: longer than %zu bytes", file, size - 1);
 	return EXIT_OK;
 }
 
-int domain_add_file(struct drover *d, const char *file, bool start, char *name)
+int domain_add_file(struct drover *d, const char *file, const char *node, struct added *out)
 {
+	char buf[CONF_MAX + 1], url[URL_LEN] = "domains?start=true";
 	struct domain_conf *conf;
 	struct err e = { 0 };
-	char buf[CONF_MAX + 1];
-	size_t len;
+	size_t len = 0;
 	int code;
 
 	code = read_file(file, buf, sizeof(buf), &len);
 	if (code)
 		return code;
 	/* Parsed here too: the error then names the file and the line. */
-	if (domain_conf_parse(file, buf, len, &conf, &e) < 0)
+	if (domain_conf_parse(strcmp(file, "-") ? file : "standard input", buf, len, &conf, &e) < 0)
 		return say_error(EXIT_USAGE, "%s", e.text);
-	snprintf(name, 64, "%s", conf->name);
+	snprintf(out->name, sizeof(out->name), "%s", conf->name);
+	snprintf(out->group, sizeof(out->group), "%s", conf->ha.group ? conf->ha.group : "");
+	out->ha = conf->ha.present;
+	out->max_restart = conf->ha.max_restart;
 	domain_conf_free(conf);
-	code = http_request(d->http, "POST", start ? "domains?start=true" : "domains", buf, len, NULL,
-			    &e);
+	if (node) {
+		strcat(url, "&node=");
+		url_add(url, sizeof(url), node);
+	}
+	code = http_request(d->http, "POST", url, buf, len, NULL, &e);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
 
@@ -223,32 +240,32 @@ int verb_show(struct drover *d)
 
 int verb_start(struct drover *d)
 {
-	json_t *body = json_object();
-	char name[64], node[80] = "";
-	json_t *o;
+	char node[80] = "";
+	struct added a;
+	json_t *o, *body;
 	int code;
 
 	if (looks_like_file(d->argv[0])) {
-		json_decref(body);
-		code = domain_add_file(d, d->argv[0], true, name);
+		code = domain_add_file(d, d->argv[0], d->opt.node, &a);
 	} else {
-		snprintf(name, sizeof(name), "%s", d->argv[0]);
+		snprintf(a.name, sizeof(a.name), "%s", d->argv[0]);
+		body = json_object();
 		if (d->opt.node)
 			json_object_set_new(body, "node", json_string(d->opt.node));
-		code = domain_post(d, "domains", name, "start", body);
+		code = domain_post(d, "domains", a.name, "start", body);
 	}
 	if (code)
 		return code;
 	if (d->opt.no_wait)
-		return done(d, "domain '%s' is being started", name);
-	code = domain_wait(d, name, "running", d->opt.timeout_s);
+		return done(d, "domain '%s' is being started", a.name);
+	code = domain_wait(d, a.name, "running", d->opt.timeout_s);
 	if (code)
 		return code;
-	if (domain_get(d, name, &o) == EXIT_OK) {
+	if (domain_get(d, a.name, &o) == EXIT_OK) {
 		snprintf(node, sizeof(node), " on %s", str_of(o, "node"));
 		json_decref(o);
 	}
-	return done(d, "domain '%s' started%s", name, node);
+	return done(d, "domain '%s' started%s", a.name, node);
 }
 
 int verb_stop(struct drover *d)

@@ -9,6 +9,7 @@
  *     migrate.c  migrate, with its progress line
  *     console.c  console
  *     ha.c       ha ...
+ *     url.c      names, and the paths they stand in
  *     node.c     status, node ..., fence, confirm
  *
  * A verb returns an exit code (base/err.h).  Results go to standard output,
@@ -37,6 +38,7 @@ struct options {
 struct drover {
 	struct options opt;
 	struct http *http;
+	uint64_t began_ms;       /* --timeout counts from here */
 	int argc;                /* what is left behind the verb's words */
 	char **argv;
 };
@@ -75,8 +77,11 @@ int say_error(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3
 int domain_get(struct drover *d, const char *name, json_t **out);
 
 /** domain_post() - POST a command about a domain; says the error; an exit code */
-int domain_post(struct drover *d, const char *path, const char *name, const char *verb,
+int domain_post(struct drover *d, const char *base, const char *name, const char *verb,
 		json_t *body);
+
+/** domain_delete() - DELETE @base/@name; says the error; an exit code */
+int domain_delete(struct drover *d, const char *base, const char *name);
 
 /**
  * domain_wait() - until the domain's phase is @phase; an exit code, error said
@@ -84,11 +89,27 @@ int domain_post(struct drover *d, const char *path, const char *name, const char
  */
 int domain_wait(struct drover *d, const char *name, const char *phase, uint32_t timeout_s);
 
-/** domain_add_file() - send a domain's file; its name to @name[64] */
-int domain_add_file(struct drover *d, const char *file, bool start, char *name);
+/** What a file that was sent says of itself. */
+struct added {
+	char name[64];
+	bool ha;                 /* it has an `ha:` section: protected by having been taken in */
+	char group[64];          /* "": none */
+	int max_restart;
+};
+
+/** domain_add_file() - send a domain's file and start it, on @node unless that is NULL */
+int domain_add_file(struct drover *d, const char *file, const char *node, struct added *out);
 
 /** looks_like_file() - a path or a name that ends in .yaml or .yml */
 bool looks_like_file(const char *arg);
+
+/* --------------------------------------------------------------------- url.c */
+
+/** name_check() - is @name one that a domain, a group or a host can have? says the error; an exit code */
+int name_check(const char *what, const char *name);
+
+/** url_add() - append @word, percent-encoded, behind a '/' unless @url is empty or ends in '=' */
+void url_add(char *url, size_t size, const char *word);
 
 /** done() - end of a command: print "text" or {"code": 0, "text": ...} */
 int done(struct drover *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -7,9 +7,12 @@
 #include "base/number.h"
 #include "conf/domain.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define PRIORITY_MAX 1000000 /* as droverd */
 
 static int get(struct drover *d, const char *path, json_t **out)
 {
@@ -21,37 +24,37 @@ static int get(struct drover *d, const char *path, json_t **out)
 
 int verb_ha_add(struct drover *d)
 {
-	json_t *body = json_object();
-	char name[64];
-	int code = EXIT_OK;
+	struct added a = { .max_restart = -1 };
+	json_t *body;
+	int code;
 
-	if (looks_like_file(d->argv[0]))
-		code = domain_add_file(d, d->argv[0], true, name);
-	else
-		snprintf(name, sizeof(name), "%s", d->argv[0]);
-	if (code) {
-		json_decref(body);
-		return code;
+	snprintf(a.name, sizeof(a.name), "%s", d->argv[0]);
+	if (looks_like_file(d->argv[0])) {
+		code = domain_add_file(d, d->argv[0], NULL, &a);
+		if (code)
+			return code;
+		if (a.ha && !d->opt.group && d->opt.max_restart < 0)
+			return done(d, "domain '%s' is protected", a.name);
 	}
+	/* An option goes before what the file says, and leaves the rest of that as it is. */
 	if (d->opt.group)
-		json_object_set_new(body, "group", json_string(d->opt.group));
+		snprintf(a.group, sizeof(a.group), "%s", d->opt.group);
 	if (d->opt.max_restart >= 0)
-		json_object_set_new(body, "max_restart", json_integer(d->opt.max_restart));
-	code = domain_post(d, "ha/domains", name, "", body);
-	return code ? code : done(d, "domain '%s' is protected", name);
+		a.max_restart = d->opt.max_restart;
+	body = json_object();
+	if (*a.group)
+		json_object_set_new(body, "group", json_string(a.group));
+	if (a.max_restart >= 0)
+		json_object_set_new(body, "max_restart", json_integer(a.max_restart));
+	code = domain_post(d, "ha/domains", a.name, "", body);
+	return code ? code : done(d, "domain '%s' is protected", a.name);
 }
 
 int verb_ha_remove(struct drover *d)
 {
-	struct err e = { 0 };
-	char path[128];
-	int code;
+	int code = domain_delete(d, "ha/domains", d->argv[0]);
 
-	snprintf(path, sizeof(path), "ha/domains/%.64s", d->argv[0]);
-	code = http_request(d->http, "DELETE", path, NULL, 0, NULL, &e);
-	if (code)
-		return say_error(code, "%s", e.text);
-	return done(d, "domain '%s' is no longer protected", d->argv[0]);
+	return code ? code : done(d, "domain '%s' is no longer protected", d->argv[0]);
 }
 
 /* ha-manager's format: quorum, then hosts, then services. */
@@ -158,38 +161,43 @@ int verb_ha_history(struct drover *d)
 		fflush(stdout);
 		if (d->opt.follow)
 			usleep(500000);
-	} while (d->opt.follow);
+	} while (d->opt.follow && !ferror(stdout));
 	return EXIT_OK;
 }
 
 /* ------------------------------------------------------------------ groups */
 
+/* "n1:20" or "n3" */
+static int parse_host(char *word, json_t *hosts)
+{
+	char *colon = strchr(word, ':');
+	uint64_t size = 0;
+	bool minus = colon && colon[1] == '-';
+	int code;
+
+	if (colon) {
+		*colon = '\0';
+		if (!number_parse(colon + 1 + minus, 0, PRIORITY_MAX, &size))
+			return say_error(EXIT_USAGE, "%s:%s: expected host:priority, such as n1:10, up to %d", word,
+					 colon + 1, PRIORITY_MAX);
+	}
+	code = name_check("host", word);
+	if (!code)
+		json_array_append_new(hosts, json_pack("{s:s, s:I}", "node", word, "priority",
+						       minus ? -(json_int_t)size : (json_int_t)size));
+	return code;
+}
+
 /* "n1:20,n2:10,n3" */
 static int parse_hosts(const char *text, json_t *hosts)
 {
-	char copy[2048], *save, *word, *colon;
-	uint64_t size;
-	int64_t prio;
-	bool minus;
+	char *copy = strdup(text), *rest = copy, *word;
+	int code = copy ? EXIT_OK : say_error(EXIT_ERROR, "out of memory");
 
-	if (strlen(text) >= sizeof(copy))
-		return say_error(EXIT_USAGE, "list of hosts: longer than %zu bytes", sizeof(copy) - 1);
-	strcpy(copy, text);
-	for (word = strtok_r(copy, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-		prio = 0;
-		colon = strchr(word, ':');
-		if (colon) {
-			*colon = '\0';
-			minus = colon[1] == '-';
-			if (!number_parse(colon + 1 + minus, 0, INT32_MAX, &size))
-				return say_error(EXIT_USAGE, "%s:%s: expected host:priority, such as n1:10",
-						 word, colon + 1);
-			prio = minus ? -(int64_t)size : (int64_t)size;
-		}
-		json_array_append_new(hosts, json_pack("{s:s, s:I}", "node", word, "priority",
-						       (json_int_t)prio));
-	}
-	return EXIT_OK;
+	while (!code && (word = strsep(&rest, ",")) != NULL)
+		code = parse_host(word, hosts);
+	free(copy);
+	return code;
 }
 
 int verb_ha_group_add(struct drover *d)
@@ -208,19 +216,15 @@ int verb_ha_group_add(struct drover *d)
 
 int verb_ha_group_remove(struct drover *d)
 {
-	struct err e = { 0 };
-	char path[128];
-	int code;
+	int code = domain_delete(d, "ha/groups", d->argv[0]);
 
-	snprintf(path, sizeof(path), "ha/groups/%.64s", d->argv[0]);
-	code = http_request(d->http, "DELETE", path, NULL, 0, NULL, &e);
-	return code ? say_error(code, "%s", e.text) : done(d, "group '%s' removed", d->argv[0]);
+	return code ? code : done(d, "group '%s' removed", d->argv[0]);
 }
 
 int verb_ha_group_list(struct drover *d)
 {
 	static const char *const heads[] = { "NAME", "RESTRICTED", "HOSTS" };
-	char hosts[1024];
+	char hosts[8192]; /* 64 hosts */
 	struct table *t;
 	json_t *list, *g, *h;
 	size_t i, k, n;

@@ -11,6 +11,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define ANSWER_MAX (16u << 20)
 #define CONNECT_TIMEOUT_MS 3000L
@@ -46,6 +50,7 @@ struct http *http_open(const char *socket_path, uint32_t timeout_s)
 	curl_easy_setopt(h->curl, CURLOPT_TIMEOUT_MS, (long)timeout_s * 1000);
 	curl_easy_setopt(h->curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h->curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(h->curl, CURLOPT_PATH_AS_IS, 1L); /* ".." is for droverd to refuse */
 	return h;
 }
 
@@ -78,12 +83,49 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 	return len;
 }
 
+/* Why nobody could be reached at @path: asked again without libcurl, which only says that. */
+static int why_not(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc = 0;
+
+	strcpy(sa.sun_path, path);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		rc = errno;
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static int not_reached(const char *path, struct err *e)
+{
+	int why = why_not(path);
+	struct stat st;
+
+	if (why == EACCES || why == EPERM)
+		err_set(e, -why, "%s: permission denied: only root and the members of its group may use it", path);
+	else if (why == ENOENT)
+		err_set(e, -why, "droverd is not running on this host (%s does not exist)", path);
+	else if (why == ECONNREFUSED && stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		err_set(e, -why, "%s: is not a socket", path);
+	else if (why == ECONNREFUSED)
+		err_set(e, -why, "droverd is not running on this host (nobody listens at %s)", path);
+	else if (why == EAGAIN || why == 0)
+		err_set(e, -EAGAIN, "droverd is busy: %s took no connection; try again", path);
+	else
+		err_set(e, -why, "%s: %s", path, strerror(why));
+	return EXIT_ERROR;
+}
+
 static int failed(struct http *h, CURLcode rc, struct err *e)
 {
 	switch (rc) {
 	case CURLE_COULDNT_CONNECT:
-		err_set(e, -ECONNREFUSED, "droverd is not running on this host (%s does not answer)",
-			h->socket_path);
+		return not_reached(h->socket_path, e);
+	case CURLE_GOT_NOTHING:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+		err_set(e, -ECONNRESET, "droverd hung up without an answer; what was asked may still happen");
 		return EXIT_ERROR;
 	case CURLE_OPERATION_TIMEDOUT:
 		err_set(e, -ETIMEDOUT, "droverd did not answer in time");
@@ -103,7 +145,7 @@ static int refused(json_t *o, long status, struct err *e)
 		err_set(e, -EIO, "%s", str_of(o, "text"));
 	else
 		err_set(e, -EIO, "droverd answered with HTTP status %ld", status);
-	return code > 0 ? code : EXIT_ERROR;
+	return code >= EXIT_ERROR && code <= EXIT_REFUSED ? code : EXIT_ERROR;
 }
 
 int http_request(struct http *h, const char *method, const char *path, const char *body,

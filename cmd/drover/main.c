@@ -8,7 +8,9 @@
  */
 #include "cmd/drover/drover.h"
 
+#include "base/clock.h"
 #include "base/number.h"
+#include "base/stdio_end.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -16,11 +18,15 @@
 #include <string.h>
 
 #define DEFAULT_SOCKET "/run/drover/droverd.sock"
+#define SOCKET_PATH_MAX 107     /* sockaddr_un.sun_path */
 #define REQUEST_TIMEOUT_S 35    /* a little more than droverd itself waits for the cluster */
 
 enum {
 	TAKES_FORCE = 1, TAKES_YES = 2, TAKES_WAIT = 4, TAKES_WHY = 8, TAKES_RESTRICTED = 16,
 	TAKES_FOLLOW = 32, TAKES_GROUP = 64, TAKES_NODE = 128, TAKES_MAX_RESTART = 256,
+	TAKES_NO_JSON = 512,    /* a verb whose output is not ours to shape */
+	GIVEN_JSON = 1024, GIVEN_NO_WAIT = 2048, GIVEN_TIMEOUT = 4096,
+	GIVEN_EVERYWHERE = GIVEN_JSON | GIVEN_NO_WAIT | GIVEN_TIMEOUT,
 };
 
 struct verb {
@@ -39,7 +45,7 @@ static const struct verb verbs[] = {
 	  "start a domain; with a FILE, take it in first" },
 	{ "stop", "NAME", 1, 1, TAKES_FORCE | TAKES_WAIT, verb_stop,
 	  "shut a domain down; --force ends it at once" },
-	{ "console", "NAME", 1, 1, 0, verb_console, "serial port of a domain of this host, ^] leaves" },
+	{ "console", "NAME", 1, 1, TAKES_NO_JSON, verb_console, "serial port of a domain of this host, ^] leaves" },
 	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT, verb_migrate, "move a running domain, live" },
 	{ "cancel", "NAME", 1, 1, 0, verb_cancel, "stop a migration that was not decided yet" },
 	{ "clear", "NAME", 1, 1, 0, verb_clear, "forget failures, try again at once" },
@@ -81,13 +87,17 @@ static const struct { unsigned int bit; const char *text; } option_help[] = {
 
 int say_error(int code, const char *fmt, ...)
 {
+	char text[1024], *p;
 	va_list ap;
 
-	fputs("drover: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	/* Names and texts come from anywhere; a terminal obeys some of them, and a line is one line. */
+	for (p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	fprintf(stderr, "drover: %s\n", text);
 	return code;
 }
 
@@ -180,7 +190,8 @@ static int help(int argc, char **argv)
 	for (i = 0; i < sizeof(option_help) / sizeof(option_help[0]); i++)
 		if (v->takes & option_help[i].bit)
 			fputs(option_help[i].text, stdout);
-	fputs("  -o, --output json     for programs\n", stdout);
+	if (!(v->takes & TAKES_NO_JSON))
+		fputs("  -o, --output json     for programs\n", stdout);
 	return EXIT_OK;
 }
 
@@ -206,10 +217,10 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int take_number(const char *what, const char *text, uint32_t max, uint64_t *out)
+static int take_number(const char *what, const char *text, uint32_t min, uint32_t max, uint64_t *out)
 {
-	if (!number_parse(text, 0, max, out))
-		return say_error(EXIT_USAGE, "%s %s: expected 0 to %u", what, text, max);
+	if (!number_parse(text, min, max, out))
+		return say_error(EXIT_USAGE, "%s %s: expected %u to %u", what, text, min, max);
 	return EXIT_OK;
 }
 
@@ -227,6 +238,7 @@ static int take_option(int c, struct options *o, struct parsed *p)
 		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "table") != 0)
 			return say_error(EXIT_USAGE, "-o %s: expected json or table", optarg);
 		o->json = strcmp(optarg, "json") == 0;
+		p->given |= o->json ? GIVEN_JSON : 0;
 		return EXIT_OK;
 	case 'h':
 		p->help = true;
@@ -248,13 +260,13 @@ static int take_option(int c, struct options *o, struct parsed *p)
 	case OPT_WAIT:
 	case OPT_NO_WAIT:
 		o->no_wait = c == OPT_NO_WAIT;
-		p->given |= TAKES_WAIT;
+		p->given |= TAKES_WAIT | (o->no_wait ? GIVEN_NO_WAIT : 0);
 		return EXIT_OK;
 	case OPT_TIMEOUT:
-		if (take_number("--timeout", optarg, 86400, &n))
+		if (take_number("--timeout", optarg, 1, 86400, &n))
 			return EXIT_USAGE;
 		o->timeout_s = (uint32_t)n;
-		p->given |= TAKES_WAIT;
+		p->given |= TAKES_WAIT | GIVEN_TIMEOUT;
 		return EXIT_OK;
 	case OPT_WHY:
 		o->why = true;
@@ -277,7 +289,7 @@ static int take_option(int c, struct options *o, struct parsed *p)
 		p->given |= TAKES_NODE;
 		return EXIT_OK;
 	case OPT_MAX_RESTART:
-		if (take_number("--max-restart", optarg, 100, &n))
+		if (take_number("--max-restart", optarg, 0, 100, &n))
 			return EXIT_USAGE;
 		o->max_restart = (int)n;
 		p->given |= TAKES_MAX_RESTART;
@@ -285,6 +297,60 @@ static int take_option(int c, struct options *o, struct parsed *p)
 	default: /* getopt has said what is wrong */
 		return EXIT_USAGE;
 	}
+}
+
+/* What the table says of the @i-th argument: "NAME|FILE", "[NODE]". Copied without brackets. */
+static void arg_kind(const struct verb *v, int i, char kind[32])
+{
+	const char *p = v->args;
+	size_t len;
+
+	for (; i > 0; i--)
+		p += strcspn(p, " ") + 1;
+	p += *p == '[';
+	len = strcspn(p, " ]");
+	snprintf(kind, 32, "%.*s", (int)len, p);
+}
+
+/* Every name on the line, before anything is asked. */
+static int check_names(const struct drover *d, const struct verb *v)
+{
+	int i, code = EXIT_OK;
+	char kind[32];
+
+	for (i = 0; i < d->argc && !code; i++) {
+		arg_kind(v, i, kind);
+		if (strcmp(kind, "NAME") == 0 ||
+		    (strcmp(kind, "NAME|FILE") == 0 && !looks_like_file(d->argv[i])))
+			code = name_check("name", d->argv[i]);
+		else if (strcmp(kind, "NODE") == 0)
+			code = name_check("host", d->argv[i]);
+	}
+	if (!code && d->opt.group)
+		code = name_check("--group", d->opt.group);
+	if (!code && d->opt.node)
+		code = name_check("--node", d->opt.node);
+	return code;
+}
+
+/* An option is obeyed or refused. */
+static int check_options(const struct verb *v, unsigned int given, const struct options *o)
+{
+	if (given & ~(v->takes | GIVEN_EVERYWHERE) || (given & GIVEN_JSON && v->takes & TAKES_NO_JSON))
+		return say_error(EXIT_USAGE, "%s does not take one of these options; see 'drover help %s'",
+				 v->words, v->words);
+	if (o->no_wait && given & GIVEN_TIMEOUT)
+		return say_error(EXIT_USAGE, "--timeout is for waiting, which --no-wait does not");
+	if (strlen(o->socket) < 1 || strlen(o->socket) > SOCKET_PATH_MAX)
+		return say_error(EXIT_USAGE, "--socket '%.40s...': %zu characters, expected 1 to %d", o->socket,
+				 strlen(o->socket), SOCKET_PATH_MAX);
+	return EXIT_OK;
+}
+
+/* No single request takes longer than an operator wants to wait in all. */
+static uint32_t request_timeout(const struct options *o)
+{
+	return o->timeout_s && o->timeout_s < REQUEST_TIMEOUT_S ? o->timeout_s : REQUEST_TIMEOUT_S;
 }
 
 static int run_verb(struct drover *d, unsigned int given)
@@ -295,14 +361,18 @@ static int run_verb(struct drover *d, unsigned int given)
 	v = find_verb(d->argc, d->argv, &used);
 	if (!v)
 		return say_error(EXIT_USAGE, "no verb '%s'; 'drover help' lists them", d->argv[0]);
-	if (given & ~v->takes)
-		return say_error(EXIT_USAGE, "%s does not take one of these options; see 'drover help %s'",
-				 v->words, v->words);
+	code = check_options(v, given, &d->opt);
+	if (code)
+		return code;
 	d->argc -= used;
 	d->argv += used;
 	if (d->argc < v->min || d->argc > v->max)
 		return say_error(EXIT_USAGE, "usage: drover %s %s", v->words, v->args);
-	d->http = http_open(d->opt.socket, REQUEST_TIMEOUT_S);
+	code = check_names(d, v);
+	if (code)
+		return code;
+	d->began_ms = clock_ms();
+	d->http = http_open(d->opt.socket, request_timeout(&d->opt));
 	if (!d->http)
 		return say_error(EXIT_ERROR, "out of memory");
 	code = v->fn(d);
@@ -310,7 +380,35 @@ static int run_verb(struct drover *d, unsigned int given)
 	return code;
 }
 
-int main(int argc, char **argv)
+static int version(const struct options *o)
+{
+	json_t *v = json_pack("{s:s}", "version", DROVER_VERSION);
+
+	if (o->json)
+		print_json(v);
+	else
+		puts("drover " DROVER_VERSION);
+	json_decref(v);
+	return EXIT_OK;
+}
+
+/* version and help, as words or as options: they ask nobody, and take nothing else. */
+static int run_own(struct drover *d, const struct parsed *p)
+{
+	const char *word = d->argc > 0 ? d->argv[0] : "";
+	bool is_version = strcmp(word, "version") == 0, is_help = strcmp(word, "help") == 0;
+
+	if (p->version || is_version) {
+		if (d->argc > (int)is_version || (p->given & ~(unsigned int)GIVEN_JSON))
+			return say_error(EXIT_USAGE, "usage: drover version");
+		return version(&d->opt);
+	}
+	if (is_help && p->given)
+		return say_error(EXIT_USAGE, "usage: drover help [VERB]");
+	return help(d->argc - is_help, d->argv + is_help);
+}
+
+static int run(int argc, char **argv)
 {
 	struct drover d = { .opt = { .socket = DEFAULT_SOCKET, .max_restart = -1 } };
 	struct parsed p = { 0 };
@@ -326,17 +424,18 @@ int main(int argc, char **argv)
 	}
 	d.argc = argc - optind;
 	d.argv = argv + optind;
-	if (p.version || (d.argc > 0 && strcmp(d.argv[0], "version") == 0)) {
-		puts("drover " DROVER_VERSION);
-		return EXIT_OK;
-	}
-	if (d.argc > 0 && strcmp(d.argv[0], "help") == 0)
-		return help(d.argc - 1, d.argv + 1);
-	if (p.help)
-		return help(d.argc, d.argv);
+	if (p.version || p.help ||
+	    (d.argc > 0 && (strcmp(d.argv[0], "version") == 0 || strcmp(d.argv[0], "help") == 0)))
+		return run_own(&d, &p);
 	if (d.argc == 0) {
 		print_usage(stderr);
 		return EXIT_USAGE;
 	}
 	return run_verb(&d, p.given);
+}
+
+int main(int argc, char **argv)
+{
+	stdio_begin();
+	return stdio_end("drover", run(argc, argv));
 }

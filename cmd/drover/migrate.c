@@ -99,7 +99,7 @@ static bool has_totals(json_t *o)
 static int follow(struct drover *d, const char *name, struct before *was)
 {
 	uint64_t begin = clock_ms(), now, ended = 0;
-	uint64_t until = begin + (d->opt.timeout_s ? d->opt.timeout_s : DEFAULT_TIMEOUT_S) * 1000ull;
+	uint64_t until = d->began_ms + (d->opt.timeout_s ? d->opt.timeout_s : DEFAULT_TIMEOUT_S) * 1000ull;
 	bool tty = isatty(STDERR_FILENO) && !d->opt.json;
 	json_t *o;
 	int code;

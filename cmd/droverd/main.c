@@ -8,6 +8,7 @@
  */
 #include "base/err.h"
 #include "base/log.h"
+#include "base/stdio_end.h"
 #include "base/number.h"
 #include "cmd/droverd/daemon_log.h"
 #include "conf/cluster.h"
@@ -236,9 +237,10 @@ int main(int argc, char **argv)
 	bool ran = false;
 	int rc;
 
+	stdio_begin();
 	rc = parse_options(argc, argv, &o);
 	if (rc || o.done)
-		return rc;
+		return stdio_end("droverd", rc);
 	signal(SIGPIPE, SIG_IGN);
 	rc = load_cluster(&o, &cluster, &e);
 	if (rc < 0) {

@@ -190,10 +190,19 @@ def check_picture(root, names, doc):
     return problems, f"{doc} names the rooms"
 
 
+def check_licence(root, names):
+    """Every file names a licence by its SPDX tag; its text is there too."""
+    text = text_of(root, "LICENSE") or "" if "LICENSE" in names else ""
+    for line in ("Apache License", "Version 2.0, January 2004", "9. Accepting Warranty or Additional Liability."):
+        if line not in text:
+            return [f"LICENSE: expected the text of Apache-2.0, with the line '{line}'"], ""
+    return [], "LICENSE is the text of Apache-2.0"
+
+
 def check(root):
     """[(problems, figure)] of everything."""
     names = tree_files(root)
-    return [check_includes(root, names), check_lengths(root, names), check_spdx(root, names),
+    return [check_includes(root, names), check_lengths(root, names), check_spdx(root, names), check_licence(root, names),
             check_man_pages(root, names), check_picture(root, names, "README.md"),
             check_picture(root, names, "docs/architecture.md")]
 

@@ -9,6 +9,7 @@ import house
 
 C = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 PICTURE = "```\n" + "".join(room + "/\n" for room in house.MAY) + "```\n"
+LICENCE = "Apache License\nVersion 2.0, January 2004\n9. Accepting Warranty or Additional Liability.\n"
 MAN = (".\\\" SPDX-License-Identifier: Apache-2.0\n.Dd November 22, 2026\n.Dt X 5\n.Os\n"
        ".Sh NAME\n.Nm x\n.Nd what it is\n")
 
@@ -25,6 +26,7 @@ def tree(tmp_path):
     for room in house.MAY:
         add(room + "/a.h", C + "#include <stdint.h>\n")
     add("README.md", PICTURE)
+    add("LICENSE", LICENCE)
     add("docs/architecture.md", PICTURE)
     add("docs/x.5", MAN)
     add.root = str(tmp_path)
@@ -122,3 +124,10 @@ def test_a_false_picture_is_found(tree, doc):
     assert problems(tree.root) == [f"{doc}: its picture names ha/magic/, which does not exist"]
     os.unlink(os.path.join(tree.root, doc))
     assert problems(tree.root) == [f"{doc}: missing"]
+
+
+def test_a_licence_that_is_not_there_is_found(tree):
+    tree("LICENSE", "Apache License\n")
+    assert problems(tree.root) == ["LICENSE: expected the text of Apache-2.0, with the line 'Version 2.0, January 2004'"]
+    os.unlink(os.path.join(tree.root, "LICENSE"))
+    assert len(problems(tree.root)) == 1

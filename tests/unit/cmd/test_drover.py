@@ -126,6 +126,100 @@ class Drover(unittest.TestCase):
                 self.assertEqual(r.returncode, 2, (args, r.stderr))
             self.assertEqual(api.asked, [])
 
+    def test_names_are_checked_before_anything_is_asked(self):
+        bad = ["", "../nodes", "..", ".", "a b", "web?x", "web#x", "web/stop", "%77eb", "w\u00e9b", "a" * 64, "web\r\nX: y", "-x",
+               "\x1b[31mred", "*"]
+        with Api({"GET domains/web": WEB}) as api:
+            for name in bad:
+                for verb in (["show"], ["stop"], ["remove"], ["ha", "remove"], ["migrate"], ["ha", "group", "remove"],
+                             ["start", "--no-wait"], ["migrate", "web"], ["start", "web", "--node"], ["ha", "add", "web", "--group"],
+                             ["fence", "--yes"], ["ha", "group", "add", "g"]):
+                    if "/" in name and verb[0] == "start" and verb[-1] == "--no-wait":
+                        continue   # a file's name
+                    end = [] if verb[-1] in ("--node", "--group") else ["--"]
+                    r = api.run(*verb, *end, name)
+                    self.assertEqual(r.returncode, 2, (verb, name, r.stderr))
+                    self.assertEqual(len(r.stderr.splitlines()), 1, (verb, name, r.stderr))
+                    self.assertNotIn("\x1b", r.stderr)
+            self.assertEqual(api.asked, [])
+
+    def test_lists_of_hosts_have_no_holes(self):
+        with Api({}) as api:
+            for hosts in ("", "n1:1,", ",n1", "n1,,n2", "n1:", "n1:-", "n1:1:2", " n1:2", "n1:99999999999", "n1:+1"):
+                r = api.run("ha", "group", "add", "g", hosts)
+                self.assertEqual(r.returncode, 2, (hosts, r.stderr))
+            self.assertEqual(api.asked, [])
+
+    def test_every_option_is_obeyed_or_refused(self):
+        with Api({}) as api:
+            for args in (["version", "--force"], ["version", "x"], ["help", "list", "-o", "json"], ["console", "web", "-o", "json"],
+                         ["start", "web", "--no-wait", "--timeout", "5"], ["start", "web", "--timeout", "0"],
+                         ["stop", "web", "--node", "n1"], ["start", "web", "--group", "g"], ["remove", "web", "--timeout", "3"],
+                         ["ha", "add", "web", "--node", "n1"], ["--version", "--why"]):
+                self.assertEqual(api.run(*args).returncode, 2, args)
+            self.assertEqual(api.asked, [])
+            self.assertEqual(list(json.loads(api.run("version", "-o", "json").stdout)), ["version"])
+
+    def test_a_file_goes_to_the_host_that_was_named(self):
+        with Api({"POST domains?start=true&node=n2": DONE, "GET domains/web": WEB}) as api:
+            r = api.run("start", "-", "--node", "n2", stdin=CONF)
+            self.assertEqual((r.returncode, api.asked[0]), (0, ("POST domains?start=true&node=n2", CONF)), r.stderr)
+
+    def test_protection_that_a_file_asks_for_stays(self):
+        conf = CONF + "ha: {group: east, max_restart: 7}\n"
+        with Api({"POST domains?start=true": DONE, "POST ha/domains/web": DONE}) as api:
+            self.assertEqual(api.run("ha", "add", "-", stdin=conf).returncode, 0)
+            self.assertEqual(len(api.asked), 1)
+            self.assertEqual(api.run("ha", "add", "-", "--max-restart", "2", stdin=conf).returncode, 0)
+            self.assertEqual(json.loads(api.asked[2][1]), {"group": "east", "max_restart": 2})
+
+    def test_output_that_does_not_arrive_is_a_failure(self):
+        with Api({"GET domains": [[WEB] * 300]}) as api:
+            for more in ([], ["-o", "json"]):
+                cmd = [DROVER, "--socket", api.path, "list", *more]
+                with open("/dev/full", "w", encoding="utf-8") as full:
+                    r = subprocess.run(cmd, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual(r.returncode, 1)
+                self.assertIn("standard output: No space left on device", r.stderr)
+                r = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *cmd], stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual(r.returncode, 1, r.stderr)
+                self.assertIn("standard output: Bad file descriptor", r.stderr)
+        for word in ("help", "version"):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                self.assertEqual(subprocess.run([DROVER, word], stdout=full, stderr=subprocess.DEVNULL, check=False).returncode, 1)
+
+    def reach(self, path, uid=None):
+        return subprocess.run([DROVER, "--socket", path, "list"], capture_output=True, text=True, check=False, user=uid)
+
+    def test_why_nobody_can_be_reached_is_said(self):
+        with Api({}) as api:
+            self.fails(self.reach(api.dir), 1, "is not a socket")
+            plain = os.path.join(api.dir, "file")
+            with open(plain, "w", encoding="utf-8"):
+                pass
+            self.fails(self.reach(plain), 1, "is not a socket")
+            self.fails(self.reach(plain + "/sock"), 1, "Not a directory")
+            dead = os.path.join(api.dir, "dead")
+            with socket.socket(socket.AF_UNIX) as s:
+                s.bind(dead)
+            self.fails(self.reach(dead), 1, "nobody listens")
+            self.fails(self.reach("x" * 300), 2, "expected 1 to 107")
+            self.fails(self.reach(""), 2, "expected 1 to 107")
+
+    @unittest.skipIf(os.getuid() != 0, "needs another user")
+    def test_permission_denied_is_told_as_that(self):
+        with Api({}) as api, tempfile.NamedTemporaryFile(prefix="drover.", delete=True) as copy:
+            shutil.copy(DROVER, copy.name + ".exe")
+            os.chmod(copy.name + ".exe", 0o755)
+            os.chmod(api.dir, 0o755)
+            os.chmod(api.path, 0o660)
+            try:
+                r = subprocess.run([copy.name + ".exe", "--socket", api.path, "list"], capture_output=True, text=True, check=False,
+                                   user=65534, group=65534, extra_groups=[])
+            finally:
+                os.unlink(copy.name + ".exe")
+            self.fails(r, 1, "permission denied")
+
     def test_start_waits_until_it_runs(self):
         phases = [dict(WEB, phase=p) for p in ("waiting", "starting", "running")]
         with Api({"POST domains/web/start": DONE, "GET domains/web": phases}) as api:

@@ -231,6 +231,32 @@ static void what_is_no_configuration_is_refused(void **state)
 		"that violates indentation, while scanning a plain scalar");
 }
 
+static void the_mark_of_another_encoding_is_told_from_text(void **state)
+{
+	static const char utf16[] = "\xff\xfen\0a\0m\0e\0";
+	struct domain_conf *c = parse("\xef\xbb\xbf" LEAST);
+	struct err e = { 0 };
+
+	assert_string_equal(c->name, "web");
+	domain_conf_free(c);
+	assert_int_equal(domain_conf_parse("t.yaml", utf16, sizeof(utf16) - 1, &c, &e), -EINVAL);
+	assert_string_equal(e.text, "t.yaml:1: is written in UTF-16 or UTF-32, expected UTF-8");
+	c = parse("\xef\xbb\xbf---\r\nname: web\r\nmemory: 4G\r\nkernel: /boot/vmlinuz\r\n");
+	assert_string_equal(c->kernel, "/boot/vmlinuz");
+	domain_conf_free(c);
+	refused(LEAST "cmdline: r\xe9" "tour\n", "t.yaml:4: not valid YAML: invalid trailing UTF-8 octet");
+	refused(LEAST "cmdline: a\x01" "b\n", "t.yaml:4: not valid YAML: control characters are not allowed");
+	refused(LEAST "cmdline: ~\n", "t.yaml:4: cmdline: is null, expected a value, or the key left out");
+	refused("\xef\xbb\xbf", "t.yaml:1: the file is empty");
+	/* One mark, at the start. */
+	assert_int_equal(domain_conf_parse("t.yaml", "\xef\xbb\xbf\xef\xbb\xbf" LEAST, 6 + strlen(LEAST), &c, &e), -EINVAL);
+}
+
+static void one_disk_is_one_however_its_path_is_written(void **state)
+{
+	refused(LEAST "disks:\n  - path: /a/b\n  - path: //a/./b/\n", "t.yaml:6: disks[1].path: '//a/./b/' is disks[0] already");
+}
+
 static void a_file_that_cannot_be_read_is_named(void **state)
 {
 	struct domain_conf *c;
@@ -273,6 +299,8 @@ int main(void)
 		cmocka_unit_test(a_wrong_value_says_what_was_expected),
 		cmocka_unit_test(disks_and_nics_are_checked_one_by_one),
 		cmocka_unit_test(what_is_no_configuration_is_refused),
+		cmocka_unit_test(the_mark_of_another_encoding_is_told_from_text),
+		cmocka_unit_test(one_disk_is_one_however_its_path_is_written),
 		cmocka_unit_test(a_file_that_cannot_be_read_is_named),
 		cmocka_unit_test(a_file_is_read_from_disk),
 	};
