@@ -251,7 +251,13 @@ json_t *api_view_timings(struct shell *s)
 	const struct ha_timing *t = ha_core_timing(shell_core(s));
 	char text[4096];
 
-	ha_timing_print(t, text, sizeof(text));
+	size_t n = ha_timing_print(t, text, sizeof(text));
+	char differ[512];
+
+	if (n < sizeof(text) && ha_core_token_differs(shell_core(s), differ, sizeof(differ)))
+		snprintf(text + n, sizeof(text) - n,
+			 "Warning: corosync's token differs between hosts, the largest is used: %s\n",
+			 differ);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
 			 "token", (json_int_t)t->token, "detect", (json_int_t)t->detect,
 			 "renew", (json_int_t)t->renew, "lease", (json_int_t)t->lease,

@@ -19,11 +19,12 @@
 #include <string.h>
 
 #define NODELIST "nodelist.node."
+#define TOKEN "runtime.config.totem.token"
 
 struct cmaplink {
 	qb_loop_t *loop;
 	cmap_handle_t handle;
-	cmap_track_handle_t track;
+	cmap_track_handle_t track, token_track;
 	cmaplink_changed changed;
 	void *arg;
 	int fd;
@@ -73,6 +74,8 @@ int cmaplink_open(qb_loop_t *loop, cmaplink_changed changed, void *arg, struct c
 	}
 	cmap_track_add(l->handle, NODELIST, CMAP_TRACK_ADD | CMAP_TRACK_DELETE |
 		       CMAP_TRACK_MODIFY | CMAP_TRACK_PREFIX, on_track, l, &l->track);
+	cmap_track_add(l->handle, TOKEN, CMAP_TRACK_ADD | CMAP_TRACK_MODIFY, on_track, l,
+		       &l->token_track);
 	cmap_fd_get(l->handle, &l->fd);
 	rc = qb_loop_poll_add(loop, QB_LOOP_LOW, l->fd, POLLIN, l, on_ready);
 	if (rc < 0) {
@@ -166,7 +169,7 @@ int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
 		return err_set(e, -EINVAL, "corosync.conf: nodelist is empty");
 	for (i = 0; i < out->n_nodes; i++)
 		out->expected_votes += out->nodes[i].votes;
-	if (cmap_get_uint32(l->handle, "runtime.config.totem.token", &out->token_ms) != CS_OK ||
+	if (cmap_get_uint32(l->handle, TOKEN, &out->token_ms) != CS_OK ||
 	    out->token_ms == 0)
 		return err_set(e, -EINVAL, "corosync does not tell its token");
 	return 0;

@@ -31,7 +31,7 @@ struct cmap_cluster {
 
 struct cmaplink;
 
-/** called from the qb loop when the node list changed (corosync-cfgtool -R); read it again */
+/** called from the qb loop when the node list or the token changed (corosync-cfgtool -R); read it again */
 typedef void (*cmaplink_changed)(void *arg);
 
 /** cmaplink_open() - Return: 0, -ECONNREFUSED; text in @e */

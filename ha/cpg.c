@@ -90,8 +90,8 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group,
 		       const struct cpg_address *joined, size_t n_joined)
 {
 	struct cpglink *l = link_of(handle);
-	uint32_t ids[CPG_MEMBERS_MAX];
-	size_t i, m = 0;
+	uint32_t ids[CPG_MEMBERS_MAX], went[CPG_MEMBERS_MAX];
+	size_t i, m = 0, n_went = 0;
 
 	if (!l || l->dead)
 		return;
@@ -102,7 +102,14 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group,
 	for (i = 0; i < n; i++)
 		if (m == 0 || ids[m - 1] != ids[i])
 			ids[m++] = ids[i];
-	l->ops->view(l->arg, ids, m < CPGLINK_MEMBERS_MAX ? m : CPGLINK_MEMBERS_MAX);
+	/*
+	 * A corosync that is stopped tells first that its clients are gone (procdown, 3 to 40 ms)
+	 * and then leaves the ring; nodedown is said of who was silent for a token.
+	 */
+	for (i = 0; i < n_left && n_went < CPG_MEMBERS_MAX; i++)
+		if (left[i].reason == CPG_REASON_LEAVE || left[i].reason == CPG_REASON_PROCDOWN)
+			went[n_went++] = left[i].nodeid;
+	l->ops->view(l->arg, ids, m < CPGLINK_MEMBERS_MAX ? m : CPGLINK_MEMBERS_MAX, went, n_went);
 }
 
 static int32_t on_ready(int32_t fd, int32_t revents, void *data)

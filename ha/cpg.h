@@ -25,8 +25,12 @@ struct cpglink;
 
 struct cpglink_ops {
 	void (*deliver)(void *arg, uint32_t from, const void *buf, size_t len);
-	/* @members: ascending node ids, one entry per host. */
-	void (*view)(void *arg, const uint32_t *members, size_t n);
+	/*
+	 * @members: ascending node ids, one entry per host. @left: hosts that are gone since the
+	 * last view because their process ended or their corosync was stopped in order, not
+	 * because the ring lost them.
+	 */
+	void (*view)(void *arg, const uint32_t *members, size_t n, const uint32_t *left, size_t n_left);
 	/* corosync is gone or threw us out. Close the link from a timer or job, not from here. */
 	void (*lost)(void *arg, const char *why);
 };

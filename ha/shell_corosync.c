@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define GROUP "drover.1"        /* the number is the protocol's version */
+#define GROUP "drover.2"        /* the number is the protocol's version */
 #define RECONNECT_MS 50
 #define FORMING_MS 10000        /* at start: how long a running corosync may take to form its ring */
 
@@ -39,9 +39,10 @@ static void on_deliver(void *arg, uint32_t from, const void *buf, size_t len)
 		progress_take(s->progress, buf, len, knows_domain, s);
 }
 
-static void on_view(void *arg, const uint32_t *members, size_t n)
+static void on_view(void *arg, const uint32_t *members, size_t n, const uint32_t *left, size_t n_left)
 {
-	struct ha_event ev = { .kind = HA_EV_VIEW, .view = { .nodes = members, .n = n } };
+	struct ha_event ev = { .kind = HA_EV_VIEW, .view = {
+		.nodes = members, .n = n, .left = left, .n_left = n_left } };
 
 	shell_event(arg, &ev);
 }
@@ -75,6 +76,7 @@ static void give_config(struct shell *s)
 	}
 	ev.config.nodes = nodes;
 	ev.config.n = s->nodes.n_nodes;
+	ev.config.token_ms = s->nodes.token_ms;
 	shell_event(s, &ev);
 }
 
@@ -89,8 +91,7 @@ static void on_config_changed(void *arg)
 		return;
 	}
 	if (nodes.token_ms != s->nodes.token_ms)
-		log_warn("token changed from %u to %u ms: restart droverd on every host",
-			 s->nodes.token_ms, nodes.token_ms);
+		log_info("corosync's token changed from %u to %u ms", s->nodes.token_ms, nodes.token_ms);
 	s->nodes = nodes;
 	if (s->booted)
 		give_config(s);

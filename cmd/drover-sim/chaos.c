@@ -53,7 +53,10 @@ static void fault(struct sim *s)
 		host_daemon_crash(s, h);
 		break;
 	case 5:
-		net_corosync_crash(s, h);
+		if (sim_chance(s, 50))
+			net_corosync_stop(s, h, 0);
+		else
+			net_corosync_crash(s, h, 0);
 		break;
 	case 6:
 	case 7:

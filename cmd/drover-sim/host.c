@@ -28,6 +28,8 @@ void host_init(struct sim *s, uint32_t h)
 	struct sim_host *x = &s->host[h];
 
 	x->id = h + 1;
+	x->token = s->o.token;
+	x->gate_ms = 0;
 	if (!x->core)
 		x->core = malloc(ha_core_size());
 	if (!x->core)
@@ -86,6 +88,22 @@ static size_t list_nodes(const struct sim *s, uint32_t mask, uint32_t *ids)
 	return n;
 }
 
+/* corosync.conf's nodelist. */
+static size_t list_config(const struct sim *s, struct ha_node_conf *nodes)
+{
+	size_t n = 0;
+
+	for (uint32_t h = 0; h < s->o.hosts; h++) {
+		if (!(s->configured >> h & 1))
+			continue;
+		memset(&nodes[n], 0, sizeof(nodes[n]));
+		nodes[n].id = h + 1;
+		nodes[n].votes = 1;
+		snprintf(nodes[n++].name, sizeof(nodes[0].name), "n%u", h + 1);
+	}
+	return n;
+}
+
 static void step(struct sim *s, uint32_t h, struct ha_event *ev)
 {
 	struct sim_host *x = &s->host[h];
@@ -107,7 +125,8 @@ static void step(struct sim *s, uint32_t h, struct ha_event *ev)
 
 static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 {
-	uint32_t ids[SIM_HOSTS];
+	uint32_t ids[SIM_HOSTS], left[SIM_HOSTS];
+	struct ha_node_conf nodes[SIM_HOSTS];
 	char addr[32];
 	struct ha_event ev = { .kind = in->kind };
 
@@ -115,6 +134,13 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 	case HA_EV_VIEW:
 		ev.view.n = list_nodes(s, in->mask | in->ghost, ids);
 		ev.view.nodes = ids;
+		ev.view.n_left = list_nodes(s, in->left, left);
+		ev.view.left = left;
+		break;
+	case HA_EV_CONFIG:
+		ev.config.n = list_config(s, nodes);
+		ev.config.nodes = nodes;
+		ev.config.token_ms = s->host[h].token;
 		break;
 	case HA_EV_QUORUM:
 		ev.quorum.quorate = in->quorate;
@@ -207,7 +233,7 @@ static void drain(struct sim *s, uint32_t h)
 static void daemon_start(struct sim *s, uint32_t h)
 {
 	struct sim_host *x = &s->host[h];
-	struct ha_node_conf nodes[SIM_HOSTS];
+	struct sim_in config = { .kind = HA_EV_CONFIG };
 	struct ha_event ev = { .kind = HA_EV_BOOT };
 	struct ha_blob *disk;
 
@@ -224,21 +250,12 @@ static void daemon_start(struct sim *s, uint32_t h)
 	for (uint32_t i = 0; i < x->disk.n; i++)
 		disk[i] = (struct ha_blob){ x->disk.b[i].bytes, x->disk.b[i].len };
 	ev.boot.me = x->id;
-	ev.boot.token_ms = s->o.token;
+	ev.boot.token_ms = x->token;
 	ev.boot.disk = disk;
 	ev.boot.n_disk = x->disk.n;
 	step(s, h, &ev);
 	free(disk);
-	for (uint32_t i = 0; i < s->o.hosts; i++) {
-		memset(&nodes[i], 0, sizeof(nodes[i]));
-		nodes[i].id = i + 1;
-		nodes[i].votes = 1;
-		snprintf(nodes[i].name, sizeof(nodes[i].name), "n%u", i + 1);
-	}
-	ev = (struct ha_event){ .kind = HA_EV_CONFIG };
-	ev.config.nodes = nodes;
-	ev.config.n = s->o.hosts;
-	step(s, h, &ev);
+	feed(s, h, &config);
 	vmm_scan(s, h);
 	sim_at(s, sim_range(s, 10 * MS, 150 * MS), EV_JOIN, h, x->gen, 0, 0);
 }
@@ -332,6 +349,28 @@ void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us)
 	sim_at(s, us, EV_DAEMON_RESUME, h, x->gen, 0, 0);
 }
 
+void host_token(struct sim *s, uint32_t h, uint32_t token)
+{
+	struct sim_in in = { .kind = HA_EV_CONFIG };
+
+	s->host[h].token = token;
+	host_give(s, h, &in);
+}
+
+void host_config(struct sim *s, uint32_t configured)
+{
+	struct sim_in in = { .kind = HA_EV_CONFIG };
+
+	s->configured = configured;
+	for (uint32_t h = 0; h < s->o.hosts; h++) {
+		host_give(s, h, &in);
+		/* votequorum counts anew */
+		if (s->host[h].ring)
+			sim_at(s, sim_range(s, 0, 10 * MS), EV_QUORUM, h, s->host[h].ring->id,
+			       s->host[h].gen, 0);
+	}
+}
+
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd)
 {
 	struct sim_in in = { .kind = HA_EV_OPERATOR, .cmd = *cmd, .request = ++s->request };
@@ -358,6 +397,7 @@ static void run_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 		break;
 	case HA_FX_LEASE:
 		x->lease_ms = fx->lease.until_ms;
+		x->gate_ms = ha_core_timing(x->core)->gate;
 		break;
 	case HA_FX_START:
 	case HA_FX_STOP:

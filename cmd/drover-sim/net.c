@@ -107,12 +107,14 @@ static void pump_all(struct sim *s, struct sim_ring *r)
 	}
 }
 
-static void append_view(struct sim *s, struct sim_ring *r, uint32_t ghost)
+/* @left: who left the group by its own will */
+static void append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint32_t left)
 {
 	struct sim_item *it = append(r);
 
 	it->from = SIM_HOSTS;
 	it->ghost = ghost;
+	it->left = left;
 	for (uint32_t h = 0; h < s->o.hosts; h++)
 		if ((r->members >> h & 1) && s->host[h].joined)
 			it->view |= 1u << h;
@@ -135,6 +137,7 @@ static void give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 		in.kind = HA_EV_VIEW;
 		in.mask = it->view;
 		in.ghost = it->ghost;
+		in.left = it->left;
 	}
 	host_give(s, h, &in);
 }
@@ -316,7 +319,7 @@ static void form(struct sim *s, uint32_t first)
 			ghost = 1u << g;
 	}
 	sim_trace(s, "ring %llu: hosts %x ghost %x", (unsigned long long)r->id, set, ghost);
-	append_view(s, r, ghost);
+	append_view(s, r, ghost, 0);
 	quorum_notices(s, r);
 	for (uint32_t h = 0; h < s->o.hosts; h++)
 		if (set >> h & 1)
@@ -434,7 +437,7 @@ void net_join(struct sim *s, uint32_t h)
 	if (!x->ring || !x->ring->live)
 		return;
 	x->join_at = x->ring->n;
-	append_view(s, x->ring, 0);
+	append_view(s, x->ring, 0, 0);
 	sim_at(s, sim_range(s, 0, 5 * MS), EV_QUORUM, h, x->ring->id, x->gen, 0);
 }
 
@@ -447,10 +450,10 @@ void net_leave(struct sim *s, uint32_t h)
 	x->joined = false;
 	sendq_clear(x);
 	if (x->ring && x->ring->live)
-		append_view(s, x->ring, 0);
+		append_view(s, x->ring, 0, 1u << h);
 }
 
-void net_corosync_crash(struct sim *s, uint32_t h)
+void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us)
 {
 	struct sim_host *x = &s->host[h];
 	struct sim_in in = { .kind = HA_EV_CPG_LOST };
@@ -467,7 +470,33 @@ void net_corosync_crash(struct sim *s, uint32_t h)
 	ring_put(x->ring);
 	x->ring = NULL;
 	x->reform_due = false;
-	sim_at(s, sim_range(s, 300 * MS, 3000 * MS), EV_COROSYNC_UP, h, 0, 0, 0);
+	sim_at(s, away_us ? away_us : sim_range(s, 300 * MS, 3000 * MS), EV_COROSYNC_UP, h, 0, 0, 0);
+}
+
+/*
+ * SIGTERM: the group hears that the process ended, the ring hears a leave, and the others
+ * form a new one at once, without waiting for a token (corosync.md: 3 to 40 ms).
+ */
+void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us)
+{
+	struct sim_host *x = &s->host[h];
+	struct sim_ring *r = x->ring;
+
+	if (!lives(s, h))
+		return;
+	net_leave(s, h);
+	if (r && r->live) {
+		ring_break(s, r);
+		for (uint32_t i = 0; i < r->n; i++)
+			r->items[i].got = r->members;
+		for (uint32_t j = 0; j < s->o.hosts; j++) {
+			if (j == h || s->host[j].ring != r || !lives(s, j))
+				continue;
+			s->host[j].reform_due = true;
+			sim_at(s, sim_range(s, 3 * MS, 40 * MS), EV_REFORM, j, 0, 0, 0);
+		}
+	}
+	net_corosync_crash(s, h, away_us);
 }
 
 static void quorum(struct sim *s, const struct sim_ev *ev)
@@ -479,9 +508,9 @@ static void quorum(struct sim *s, const struct sim_ev *ev)
 	if (!x->daemon || x->gen != ev->b || !x->ring || x->ring->id != ev->a)
 		return;
 	for (uint32_t h = 0; h < s->o.hosts; h++)
-		n += x->ring->members >> h & 1;
+		n += x->ring->members >> h & s->configured >> h & 1;
 	in.mask = x->ring->members;
-	in.quorate = n > s->o.hosts / 2;
+	in.quorate = n > (uint32_t)__builtin_popcount(s->configured) / 2;
 	in.ring = x->ring->id;
 	host_give(s, ev->h, &in);
 }

@@ -149,6 +149,19 @@ static bool fault(struct sim *s, const struct line *l)
 		net_cut(s, w[0] == 'd' ? ((1u << s->o.hosts) - 1) & ~mask : mask, w[0] == 'd');
 		return true;
 	}
+	if (!strcmp(w, "forget")) {
+		if (!hosts_of(s, l->word[1], &mask))
+			return false;
+		host_config(s, s->configured & ~mask);
+		return true;
+	}
+	if (!strcmp(w, "token")) {
+		if (!host_of(s, l->word[1], &h) || !l->word[2] ||
+		    !number_parse(l->word[2], HA_TOKEN_MIN, HA_TOKEN_MAX, &us))
+			return false;
+		host_token(s, h, (uint32_t)us);
+		return true;
+	}
 	if (!strcmp(w, "agent")) {
 		static const char *const modes[] = { "ok", "fail", "hang", "slow" };
 
@@ -184,7 +197,9 @@ static bool fault(struct sim *s, const struct line *l)
 	else if (!strcmp(w, "kill-daemon"))
 		host_daemon_crash(s, h);
 	else if (!strcmp(w, "kill-corosync"))
-		net_corosync_crash(s, h);
+		net_corosync_crash(s, h, us);
+	else if (!strcmp(w, "stop-corosync"))
+		net_corosync_stop(s, h, us);
 	else
 		return false;
 	return true;

@@ -64,7 +64,7 @@ struct sim_msg {
 struct sim_item {
 	struct sim_msg *msg;
 	uint32_t from;
-	uint32_t view, ghost;    /* masks of hosts */
+	uint32_t view, ghost, left; /* masks of hosts */
 	uint32_t got;            /* hosts that physically have it, decided when the ring breaks */
 };
 
@@ -87,7 +87,9 @@ void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len);
 void net_join(struct sim *s, uint32_t h);
 void net_leave(struct sim *s, uint32_t h);
 void net_event(struct sim *s, const struct sim_ev *ev);
-void net_corosync_crash(struct sim *s, uint32_t h);
+/* it comes back after @away_us, 0 = some time; stop: in order, the others hear it at once */
+void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us);
+void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us);
 
 /* ------------------------------------------------------------------- host.c */
 
@@ -95,7 +97,7 @@ void net_corosync_crash(struct sim *s, uint32_t h);
 struct sim_in {
 	enum ha_event_kind kind;
 	struct sim_msg *msg;
-	uint32_t mask, ghost;
+	uint32_t mask, ghost, left;
 	bool quorate;
 	uint64_t ring, token, incarnation, debt, request;
 	uint32_t dom, node;
@@ -125,7 +127,7 @@ enum sim_vmm_state { VM_NONE, VM_STARTING, VM_RUN, VM_STOPPHASE, VM_GRANTED, VM_
 struct sim_vmm {
 	enum sim_vmm_state state;
 	uint64_t incarnation, gen;
-	uint64_t gate_us;            /* this one closes its gate that long after the lease's end */
+	uint32_t gate_part;          /* this one closes its gate after so many thousandths of W */
 	bool incoming;               /* started to receive: may not run before a decision */
 	bool asked;                  /* it asked the cluster; asked again after a daemon restart */
 	uint32_t peer;               /* migration: other host */
@@ -143,6 +145,8 @@ struct sim_host {
 	struct ha_core *core;
 	struct sim_disk disk;
 	uint64_t lease_ms;           /* the page: host clock */
+	uint32_t token;              /* what corosync.conf says here, ms */
+	uint64_t gate_ms;            /* W that belongs to the lease on the page */
 	uint64_t tick_at;
 	uint64_t checked;            /* last committed entry that check_step() compared */
 	/* net */
@@ -169,6 +173,8 @@ void host_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_daemon_crash(struct sim *s, uint32_t h);
 void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_event(struct sim *s, const struct sim_ev *ev);
+void host_token(struct sim *s, uint32_t h, uint32_t token); /* corosync.conf was changed here */
+void host_config(struct sim *s, uint32_t configured);   /* hosts in corosync.conf, everywhere */
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd);
 
 /* ------------------------------------------------------------------- disk.c */
@@ -182,6 +188,7 @@ void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
 void vmm_event(struct sim *s, const struct sim_ev *ev);
 void vmm_scan(struct sim *s, uint32_t h);                 /* a new daemon looks around */
 void vmm_host_died(struct sim *s, uint32_t h);
+uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d); /* from the lease's end until it stops writing */
 bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d);
 void fence_event(struct sim *s, const struct sim_ev *ev);
 
@@ -240,6 +247,7 @@ struct sim {
 	struct sim_seen *seen;      /* SEEN_MAX, by seq */
 	uint64_t starts_quiet[SIM_DOMAINS];
 	bool fencing_works;
+	uint32_t configured;        /* hosts in corosync.conf */
 	uint32_t filled;            /* hosts whose disk holds a log: they were members since it was new */
 	uint32_t crash_after;       /* crash the daemon after this many more effects, 0 = no */
 	void *script;

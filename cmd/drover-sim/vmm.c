@@ -34,13 +34,18 @@ static uint64_t host_clock_us(const struct sim *s, uint32_t h)
 	return x->clock_base_us + (uint64_t)((int64_t)real + (int64_t)real * x->rate_ppm / 1000000);
 }
 
+uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d)
+{
+	return s->host[h].gate_ms * s->host[h].vmm[d].gate_part;
+}
+
 /* Could this VMM write now or later without any new lease or decision? */
 static bool may_write(const struct sim *s, uint32_t h, uint32_t d)
 {
 	const struct sim_host *x = &s->host[h];
 
 	return x->vmm[d].state == VM_RUN && x->up &&
-	       host_clock_us(s, h) <= x->lease_ms * 1000 + x->vmm[d].gate_us;
+	       host_clock_us(s, h) <= x->lease_ms * 1000 + vmm_gate_us(s, h, d);
 }
 
 bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d)
@@ -66,11 +71,9 @@ static void vmm_new(struct sim *s, uint32_t h, uint32_t d, uint64_t incarnation,
 		    enum sim_vmm_state state)
 {
 	struct sim_vmm *v = &s->host[h].vmm[d];
-	struct ha_timing t;
 
-	ha_timing_derive(s->o.token, &t);
 	*v = (struct sim_vmm){ .state = state, .incarnation = incarnation, .gen = v->gen + 1,
-			       .gate_us = sim_range(s, 0, t.gate * MS) };
+			       .gate_part = (uint32_t)sim_range(s, 0, 1000) };
 }
 
 static void vmm_end(struct sim *s, uint32_t h, uint32_t d, int rc)

@@ -136,6 +136,7 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	s->heap_size = heap_size;
 	s->log = log;
 	s->o = *o;
+	s->configured = (1u << o->hosts) - 1;
 	s->seed = seed;
 	s->rng = (seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	s->fx = fx ? fx : malloc(sizeof(*s->fx));

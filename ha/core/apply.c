@@ -71,6 +71,16 @@ void ha_apply_prove(struct ha_core *c, uint32_t slot, const char *how)
 	n->debt = 0;
 	n->passed = 0;
 	n->fence_attempts = 0;
+	n->fence_ordered = false;
+	ha_apply_free(c, slot, why);
+	ha_out_note(c, HA_INFO, "%s is dead: %s", ha_core_node_name(c, n->id), how);
+}
+
+/* Its domains are certainly gone: nobody owns them. */
+void ha_apply_free(struct ha_core *c, uint32_t slot, const char *why)
+{
+	struct ha_node_rec *n = &c->rec.nodes[slot];
+
 	n->report_due = false;
 	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
 		struct ha_domain *d = &c->rec.domains[i];
@@ -78,7 +88,6 @@ void ha_apply_prove(struct ha_core *c, uint32_t slot, const char *how)
 		if (d->used && d->owner == n->id)
 			ha_apply_unown(c, d, false, why);
 	}
-	ha_out_note(c, HA_INFO, "%s is dead: %s", ha_core_node_name(c, n->id), how);
 }
 
 static int add_node(struct ha_record *r, uint32_t id)
@@ -111,6 +120,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 		if (e->fresh[i])
 			fresh |= 1ull << slot;
 	}
+	ha_agreed_epoch(c, e);
 	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
 		struct ha_node_rec *n = &r->nodes[i];
 
@@ -119,6 +129,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			n->report_due |= !(before >> i & 1) || (fresh >> i & 1);
 			n->debt = n->passed = 0;
 			n->fence_attempts = 0;
+			n->fence_ordered = false;
 			continue;
 		}
 		if (!n->debt && ha_node_may_run(r, n->id)) {
@@ -266,6 +277,9 @@ void ha_apply(struct ha_core *c, const struct ha_entry *e)
 		break;
 	case HA_E_OP:
 		code = ha_op_apply(c, e, text, sizeof(text));
+		break;
+	case HA_E_TIMING:
+		ha_agreed_apply(c, e);
 		break;
 	case HA_E_KINDS:
 		break;

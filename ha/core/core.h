@@ -128,10 +128,14 @@ struct ha_event {
 		struct {
 			const struct ha_node_conf *nodes;
 			size_t n;
+			uint32_t token_ms;          /* runtime.config.totem.token; 0 = as before */
 		} config;
 		struct {
 			const uint32_t *nodes;      /* members of the CPG group, one process per node */
 			size_t n;
+			const uint32_t *left;       /* gone since the last view, but well: its process ended, or its
+						     * corosync was stopped in order; the ring did not lose it */
+			size_t n_left;
 		} view;
 		struct {
 			bool quorate;
@@ -275,7 +279,14 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 /** ha_core_record() - the committed record; valid until the next step */
 const struct ha_record *ha_core_record(const struct ha_core *c);
 
+/** ha_core_timing() - the times in force, from the token that all members agreed on */
 const struct ha_timing *ha_core_timing(const struct ha_core *c);
+
+/**
+ * ha_core_token_differs() - which members' corosync has another token: "n2 has 1000 ms, ..."
+ * Return: length as snprintf(), 0 = all have the agreed one.
+ */
+size_t ha_core_token_differs(const struct ha_core *c, char *buf, size_t size);
 
 /** ha_core_node_name() - configured name of a node id, or "node <id>" in a buffer that lives in @c */
 const char *ha_core_node_name(const struct ha_core *c, uint32_t id);

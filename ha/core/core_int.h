@@ -11,6 +11,7 @@
  *   move.c        migration's entries                 (part of apply)
  *   operator.c    commands: check, queue, apply, answer
  *   proof.c       debts: PASSED, fencing
+ *   agreed.c      the token from which all derive their times
  *   lease.c       RENEW, when the lease ends
  *   vmms.c        what the VMMs of this host said
  *   reconcile.c   record against VMMs of this host -> effects and proposals
@@ -54,6 +55,11 @@ enum ha_mutant {
 	M_NO_LEASE_CHECK,      /* 15: effects without a lease (G) */
 	M_FORGET_OP,           /* 16: a command is answered before it is committed (L) */
 	M_EMPTY_VOTES,         /* 17: a host that lost its disk votes like any other (L) */
+	M_LOCAL_TOKEN,         /* 18: times come from the own token, not from the agreed one (T) */
+	M_FORGET_TOKEN,        /* 19: P forgets the larger token that a lost host may still use (T) */
+	M_NO_GRACE,            /* 20: a host that left in order is fenced at once */
+	M_ORDER_PASSES,        /* 21: an operator's order to fence ends by waiting */
+	M_DEAF_CONFIG,         /* 22: a changed node list is not looked at while an epoch is agreed */
 };
 
 #define TAIL_MAX 1024
@@ -72,6 +78,7 @@ struct ha_state {
 	uint64_t promised;             /* durable: it will not take part in an older epoch */
 	uint64_t epoch, seq, hash;     /* last entry of its log */
 	bool fresh;
+	uint32_t token;                /* its totem.token, ms */
 };
 
 struct ha_peer {
@@ -80,6 +87,7 @@ struct ha_peer {
 	bool alive;                    /* in votequorum's list */
 	bool in_group;                 /* in the CPG view */
 	bool evicted;                  /* voted out of this view */
+	bool left;                     /* went by its own will, and has not come back */
 	uint64_t evict_votes;          /* set of peers that want it out */
 	uint64_t evict_sent_ms;        /* when we last said so */
 	uint64_t spoke_ms;             /* last message of any kind */
@@ -205,7 +213,9 @@ struct ha_core {
 	uint32_t me;
 	uint64_t now, boot_ms, last_ms;
 	uint64_t proof_from_ms;           /* no proof of death is sought before; 0 = at once (proof.c) */
-	struct ha_timing t;
+	uint32_t token;                   /* own totem.token, ms */
+	uint64_t token_ms;                /* when t last changed */
+	struct ha_timing t;               /* from the agreed token (agreed.c) */
 
 	bool quorate;
 	uint64_t ring_seq;
@@ -304,11 +314,19 @@ size_t ha_blob_promise(uint64_t promised, uint8_t *buf, size_t size);
 size_t ha_blob_entry(const struct ha_core *c, uint64_t epoch, uint64_t seq, const uint8_t *p, size_t len,
 		     uint8_t *buf, size_t size);
 
+/* --- agreed.c: the token that is in force, from the record */
+void ha_agreed_epoch(struct ha_core *c, const struct ha_entry *e);
+void ha_agreed_apply(struct ha_core *c, const struct ha_entry *e);
+void ha_agreed_follow(struct ha_core *c);                    /* the record changed, or our own token */
+void ha_agreed_tick(struct ha_core *c);
+void ha_agreed_of(const struct ha_core *c, uint32_t node, struct ha_timing *t); /* what @node may use */
+
 /* --- apply.c, move.c, place.c, operator.c: the record changes here only */
 void ha_apply(struct ha_core *c, const struct ha_entry *e);
 void ha_apply_settle(struct ha_core *c);                     /* place what waits */
 void ha_apply_unown(struct ha_core *c, struct ha_domain *d, bool failed, const char *why);
 void ha_apply_prove(struct ha_core *c, uint32_t slot, const char *how);
+void ha_apply_free(struct ha_core *c, uint32_t slot, const char *why);
 void ha_move_intent(struct ha_domain *d, uint32_t target);
 void ha_move_drop(struct ha_domain *d, const char *why);
 void ha_move_apply(struct ha_core *c, const struct ha_entry *e);

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ENTRY_VERSION 1
+#define ENTRY_VERSION 2
 
 /* Either w or r is set. */
 struct walk {
@@ -79,6 +79,7 @@ static void walk_epoch(struct walk *k, struct ha_entry *e)
 	for (uint32_t i = 0; i < e->n_members; i++) {
 		f_u32(k, &e->members[i]);
 		f_bool(k, &e->fresh[i]);
+		f_u32(k, &e->tokens[i]);
 	}
 }
 
@@ -194,6 +195,11 @@ static void walk(struct walk *k, struct ha_entry *e)
 	case HA_E_OP:
 		walk_op(k, e);
 		break;
+	case HA_E_TIMING:
+		f_u32(k, &e->token);
+		f_u64(k, &e->token_changes);
+		f_bool(k, &e->settled);
+		break;
 	case HA_E_KINDS:
 		break;
 	}
@@ -268,6 +274,7 @@ const char *ha_entry_kind_str(enum ha_entry_kind k)
 	case HA_E_FENCED: return "FENCED";
 	case HA_E_FENCE_FAILED: return "FENCE_FAILED";
 	case HA_E_OP: return "OP";
+	case HA_E_TIMING: return "TIMING";
 	case HA_E_KINDS: break;
 	}
 	return "?";
@@ -309,6 +316,10 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 	case HA_E_OP:
 		n = snprintf(buf, size, "%s %s %s%s%s node %u by %u", k, ha_op_str(e->op),
 			     e->domain, e->group[0] ? " group " : "", e->group, e->node, e->origin);
+		break;
+	case HA_E_TIMING:
+		n = snprintf(buf, size, "%s token %u ms by %u%s", k, e->token, e->origin,
+			     e->settled ? ", settled" : "");
 		break;
 	case HA_E_KINDS:
 		break;

@@ -27,6 +27,7 @@ enum ha_entry_kind {
 	HA_E_FENCED,        /* a fence agent confirmed that node is off (rule F) */
 	HA_E_FENCE_FAILED,  /* origin could not fence node */
 	HA_E_OP,            /* an operator's command */
+	HA_E_TIMING,        /* origin's corosync has this token; it no longer uses an older agreement's */
 	HA_E_KINDS
 };
 
@@ -46,11 +47,16 @@ struct ha_entry {
 	char text[HA_TEXT_MAX + 1];   /* EXITED, ABORT, FENCE_FAILED: why; READY: address */
 	uint32_t node;                /* PASSED, FENCED, FENCE_FAILED, OP */
 	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED */
+	/* TIMING */
+	uint32_t token;               /* origin's totem.token, ms */
+	uint64_t token_changes;       /* the agreement that settled is about */
+	bool settled;                 /* no lease of origin comes from an earlier agreement any more */
 	/* NEW_EPOCH */
 	uint64_t epoch;
 	uint32_t n_members;
 	uint32_t members[HA_NODES_MAX];
 	bool fresh[HA_NODES_MAX];     /* its daemon started since the last epoch */
+	uint32_t tokens[HA_NODES_MAX]; /* its totem.token, ms */
 	/* REPORT */
 	uint32_t n_items;
 	struct ha_report_item items[HA_DOMAINS_MAX];

@@ -259,6 +259,7 @@ void ha_log_apply(struct ha_core *c)
 		l->bytes_start = t->off + t->len;
 		l->first = (l->first + 1) % TAIL_MAX;
 		l->n--;
+		ha_agreed_follow(c);
 	}
 }
 

@@ -82,8 +82,60 @@ static void set_stage(struct ha_core *c, enum ha_stage s)
 	c->form.since_ms = c->now;
 }
 
+static void send_state(struct ha_core *c)
+{
+	struct ha_log *l = &c->log;
+	struct ha_writer w;
+
+	ha_msg_begin(c, &w, MSG_STATE);
+	ha_put_u64(&w, l->promised);
+	ha_put_u64(&w, c->resync ? 0 : l->epoch);
+	ha_put_u64(&w, c->resync ? 0 : l->seq);
+	ha_put_u64(&w, c->resync ? 0 : l->hash);
+	ha_put_u8(&w, c->fresh);
+	ha_put_u32(&w, c->token);
+	ha_msg_send(c, &w);
+	c->form.said_state = true;
+}
+
+static void promise(struct ha_core *c, uint64_t p)
+{
+	if (MUTANT(M_NO_PROMISE)) {
+		c->log.promised = p;
+		send_state(c);
+		return;
+	}
+	ha_log_promise(c, p);
+}
+
+/* What decides majorities. */
+static uint64_t config_digest(const struct ha_core *c)
+{
+	uint64_t h = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].configured)
+			h += ha_hash_u64(ha_hash_u64(0, c->peers[i].conf.id), c->peers[i].conf.votes);
+	return h;
+}
+
+/*
+ * Other votes, other majorities: what was short of one may have it now. An agreement is
+ * reached at a message, in total order, and never here; so promise more and say so, which
+ * calls everybody back to GATHER, and go on from there. While an epoch stands it goes on.
+ */
+static void config_changed(struct ha_core *c)
+{
+	if ((c->form.stage == ST_GATHER || c->form.stage == ST_SYNC) && !MUTANT(M_DEAF_CONFIG)) {
+		set_stage(c, ST_GATHER);
+		promise(c, c->log.promised + 1);
+	}
+}
+
 void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 {
+	uint64_t before = config_digest(c);
+
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		c->peers[i].configured = false;
 	for (size_t i = 0; i < ev->config.n; i++) {
@@ -99,6 +151,11 @@ void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 		p->configured = true;
 	}
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
+	if (ev->config.token_ms)
+		c->token = ev->config.token_ms;
+	ha_agreed_follow(c);
+	if (config_digest(c) != before)
+		config_changed(c);
 }
 
 void ha_membership_quorum(struct ha_core *c, const struct ha_event *ev)
@@ -113,31 +170,6 @@ void ha_membership_quorum(struct ha_core *c, const struct ha_event *ev)
 		if (p)
 			p->alive = true;
 	}
-}
-
-static void send_state(struct ha_core *c)
-{
-	struct ha_log *l = &c->log;
-	struct ha_writer w;
-
-	ha_msg_begin(c, &w, MSG_STATE);
-	ha_put_u64(&w, l->promised);
-	ha_put_u64(&w, c->resync ? 0 : l->epoch);
-	ha_put_u64(&w, c->resync ? 0 : l->seq);
-	ha_put_u64(&w, c->resync ? 0 : l->hash);
-	ha_put_u8(&w, c->fresh);
-	ha_msg_send(c, &w);
-	c->form.said_state = true;
-}
-
-static void promise(struct ha_core *c, uint64_t p)
-{
-	if (MUTANT(M_NO_PROMISE)) {
-		c->log.promised = p;
-		send_state(c);
-		return;
-	}
-	ha_log_promise(c, p);
 }
 
 /*
@@ -174,12 +206,19 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		p->state.have = false;
 		p->spoke_ms = p->progress_ms = c->now;
 	}
+	for (size_t i = 0; i < ev->view.n_left; i++) {
+		struct ha_peer *p = ha_peer_find(c, ev->view.left[i]);
+
+		if (p)
+			p->left = true;
+	}
 	for (size_t i = 0; i < ev->view.n; i++) {
 		struct ha_peer *p = ha_peer_get(c, ev->view.nodes[i]);
 
 		if (!p)
 			continue;
 		p->in_group = true;
+		p->left = false;
 		p->spoke_ms = p->progress_ms = c->now;
 		inside |= p->conf.id == c->me;
 	}
@@ -264,6 +303,7 @@ static void make_first(struct ha_core *c)
 		if (!next)
 			return;
 		e->members[e->n_members] = last = next->conf.id;
+		e->tokens[e->n_members] = next->state.token;
 		e->fresh[e->n_members++] = next->state.fresh;
 	}
 }
@@ -375,6 +415,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.seq = ha_get_u64(r);
 	s.hash = ha_get_u64(r);
 	s.fresh = ha_get_bool(r);
+	s.token = ha_get_u32(r);
 	if (!ha_get_end(r)) {
 		r->bad = true;
 		return;
@@ -427,6 +468,7 @@ void ha_membership_chunk(struct ha_core *c, uint32_t from, struct ha_reader *r)
 			return;
 		}
 		ha_snapshot_load(c, c->snap, total);
+		ha_agreed_follow(c);
 		c->resync = false;
 		ha_snapshot_store(c);
 		append_first(c);

@@ -129,15 +129,18 @@ uint64_t ha_record_hash(const struct ha_record *r)
 	uint64_t h = ha_hash_u64(r->epoch, r->members);
 
 	h = ha_hash_u64(h, r->incarnation_floor);
+	h = ha_hash_u64(ha_hash_u64(h, r->token), r->token_changes);
 	for (int i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
 		const struct ha_node_rec *n = &r->nodes[i];
 
 		h = ha_hash_u64(h, n->id);
-		h = ha_hash_u64(h, n->report_due | (uint64_t)n->maintenance << 1);
+		h = ha_hash_u64(h, n->report_due | (uint64_t)n->maintenance << 1 |
+					  (uint64_t)n->fence_ordered << 2);
 		h = ha_hash_u64(h, n->debt);
 		h = ha_hash_u64(h, n->passed);
 		h = ha_hash_u64(h, n->fence_attempts);
 		h = ha_hash_u64(h, n->last_op);
+		h = ha_hash_u64(ha_hash_u64(h, n->token), n->uses);
 	}
 	for (int i = 0; i < HA_GROUPS_MAX; i++) {
 		const struct ha_group *g = &r->groups[i];

@@ -109,13 +109,18 @@ struct ha_node_rec {
 	uint64_t debt;                /* epoch in which it was lost while it might run domains; 0 = none (rule F) */
 	uint64_t passed;              /* set of nodes that said PASSED for this debt */
 	uint32_t fence_attempts;      /* failed fencing attempts for this debt */
+	bool fence_ordered;           /* an operator ordered it: PASSED frees its domains, FENCED alone ends the debt */
 	bool maintenance;             /* place nothing here */
+	uint32_t token;               /* its corosync's totem.token, ms, as it told last; 0 = never (agreed.c) */
+	uint32_t uses;                /* largest token from which it may still derive a lease (rule T) */
 	uint64_t last_op;             /* newest proposal of this node that was applied */
 };
 
 struct ha_record {
 	uint64_t epoch;               /* of the last applied NEW_EPOCH */
 	uint64_t members;             /* set of nodes in the view of this epoch */
+	uint32_t token;               /* ms; every member derives its times from this one (agreed.c) */
+	uint64_t token_changes;       /* how often it changed: names one agreement */
 	struct ha_node_rec nodes[HA_NODES_MAX];
 	struct ha_group groups[HA_GROUPS_MAX];
 	uint64_t incarnation_floor;   /* of domains that were removed: names come back, numbers do not */

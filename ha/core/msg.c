@@ -3,7 +3,7 @@
  * msg - what goes over CPG.
  *
  *   u8 version, u8 kind, then
- *   STATE   u64 promised, epoch, seq, hash; u8 fresh
+ *   STATE   u64 promised, epoch, seq, hash; u8 fresh; u32 token
  *   EVICT   u64 target; u32 node
  *   CHUNK   u64 target; u32 total, offset; bytes
  *   ENTRY   u64 epoch; bytes (entry.c)
@@ -14,7 +14,7 @@
  */
 #include "ha/core/core_int.h"
 
-#define MSG_VERSION 1
+#define MSG_VERSION 2
 
 void ha_msg_begin(struct ha_core *c, struct ha_writer *w, enum ha_msg_kind kind)
 {

@@ -320,6 +320,7 @@ static enum ha_code op_node(struct ha_core *c, const struct ha_entry *e, struct 
 		n->passed = 0;
 	}
 	n->fence_attempts = 0;
+	n->fence_ordered = true;
 	return say(v, HA_OK, "%s will be fenced", name);
 }
 

@@ -26,11 +26,31 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
 {
 	struct ha_peer *p = ha_peer_find((struct ha_core *)c, node);
 	uint64_t heard = p ? p->heard_ms : 0;
-	uint64_t wait = MUTANT(M_SHORT_PROOF) ? c->t.proof - c->t.lease - c->t.gate : c->t.proof;
+	struct ha_timing t;
+	uint64_t wait;
+
+	ha_agreed_of(c, node, &t);
+	wait = MUTANT(M_SHORT_PROOF) ? t.proof - t.lease - t.gate : t.proof;
 
 	if (heard < c->boot_ms && !MUTANT(M_NO_AMNESIA))
 		heard = c->boot_ms;
 	return heard + wait;
+}
+
+/*
+ * The same for its lease alone: until then it may come back unharmed. A host that vanished
+ * (a crash, a power cut) is not waited for. One whose corosync still answers, or that left
+ * in order (corosync or droverd was stopped or restarted), was well a moment ago.
+ */
+static uint64_t grace_ends(const struct ha_core *c, uint32_t node)
+{
+	struct ha_peer *p = ha_peer_find((struct ha_core *)c, node);
+	struct ha_timing t;
+
+	if (!p || (!p->alive && !p->left))
+		return 0;
+	ha_agreed_of(c, node, &t);
+	return (p->heard_ms > c->boot_ms ? p->heard_ms : c->boot_ms) + t.grace;
 }
 
 /* ------------------------------------------------- in the record (apply) */
@@ -42,7 +62,12 @@ void ha_proof_check(struct ha_core *c, uint32_t slot)
 
 	if (MUTANT(M_PASSED_ONE))
 		all = n->passed != 0;
-	if (n->debt && all)
+	if (!n->debt || !all)
+		return;
+	/* Its domains may start elsewhere; that it is off, as an operator wants it, is not proved. */
+	if (n->fence_ordered && !MUTANT(M_ORDER_PASSES))
+		ha_apply_free(c, slot, "its host's lease is over");
+	else
 		ha_apply_prove(c, slot, "its lease is over");
 }
 
@@ -110,9 +135,8 @@ static void propose_about(struct ha_core *c, enum ha_entry_kind kind, const stru
 
 static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
 {
-	struct ha_peer *p = ha_peer_find(c, n->id);
 	bool full_round = false;
-	uint64_t due = 0;
+	uint64_t due;
 
 	if (f->done_ok) {
 		propose_about(c, HA_E_FENCED, n, "");
@@ -135,10 +159,7 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 	}
 	if (!my_turn(c, n, &full_round))
 		return;
-	/* Its corosync lives: only the daemon may be gone. It has its lease's length to come back.
-	 */
-	if (p && p->alive)
-		due = (p->heard_ms > c->boot_ms ? p->heard_ms : c->boot_ms) + c->t.grace;
+	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n->id);
 	if (full_round && f->started_ms + c->t.fence_retry > due)
 		due = f->started_ms + c->t.fence_retry;
 	if (c->now < due) {

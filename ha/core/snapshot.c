@@ -24,7 +24,7 @@
 
 #include <string.h>
 
-#define SNAPSHOT_VERSION 1
+#define SNAPSHOT_VERSION 2
 enum blob_kind { BLOB_SNAPSHOT = 1, BLOB_PROMISE, BLOB_ENTRY };
 
 static void put_domain(struct ha_writer *w, const struct ha_domain *d, const char *conf)
@@ -120,8 +120,11 @@ static void put_nodes(struct ha_writer *w, const struct ha_record *rec)
 		ha_put_u64(w, nr->debt);
 		ha_put_u64(w, nr->passed);
 		ha_put_u32(w, nr->fence_attempts);
+		ha_put_u8(w, nr->fence_ordered);
 		ha_put_u8(w, nr->maintenance);
 		ha_put_u64(w, nr->last_op);
+		ha_put_u32(w, nr->token);
+		ha_put_u32(w, nr->uses);
 	}
 }
 
@@ -140,8 +143,11 @@ static void get_nodes(struct ha_reader *r, struct ha_record *rec)
 		nr.debt = ha_get_u64(r);
 		nr.passed = ha_get_u64(r);
 		nr.fence_attempts = ha_get_u32(r);
+		nr.fence_ordered = ha_get_bool(r);
 		nr.maintenance = ha_get_bool(r);
 		nr.last_op = ha_get_u64(r);
+		nr.token = ha_get_u32(r);
+		nr.uses = ha_get_u32(r);
 		if (!nr.id)
 			r->bad = true;
 		if (rec)
@@ -210,6 +216,8 @@ static void put_record(struct ha_writer *w, const struct ha_record *rec)
 	ha_put_u64(w, rec->epoch);
 	ha_put_u64(w, rec->members);
 	ha_put_u64(w, rec->incarnation_floor);
+	ha_put_u32(w, rec->token);
+	ha_put_u64(w, rec->token_changes);
 	put_nodes(w, rec);
 	put_groups(w, rec);
 	ha_put_u32(w, rec->n_domains);
@@ -223,12 +231,15 @@ static void put_record(struct ha_writer *w, const struct ha_record *rec)
 static void get_record(struct ha_reader *r, struct ha_record *rec)
 {
 	uint64_t epoch = ha_get_u64(r), members = ha_get_u64(r), floor = ha_get_u64(r);
-	uint32_t n;
+	uint32_t token = ha_get_u32(r), n;
+	uint64_t token_changes = ha_get_u64(r);
 
 	if (rec) {
 		rec->epoch = epoch;
 		rec->members = members;
 		rec->incarnation_floor = floor;
+		rec->token = token;
+		rec->token_changes = token_changes;
 	}
 	get_nodes(r, rec);
 	get_groups(r, rec);

@@ -43,11 +43,12 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 {
 	c->me = ev->boot.me;
 	c->boot_ms = c->last_ms = ev->now_ms;
-	ha_timing_derive(ev->boot.token_ms, &c->t);
+	c->token = ev->boot.token_ms;
 	c->fresh = true;
 	c->form.stage = ST_ALONE;
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);
+	ha_agreed_follow(c);
 	c->booted = true;
 }
 
@@ -134,6 +135,7 @@ void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effect
 		ha_lease_tick(c);
 		ha_reconcile(c);
 		ha_proof_tick(c);
+		ha_agreed_tick(c);
 		ha_op_tick(c);
 		compact(c);
 	}

@@ -65,7 +65,7 @@ void ha_timing_derive(uint32_t token, struct ha_timing *t)
 size_t ha_timing_print(const struct ha_timing *t, char *buf, size_t size)
 {
 	int n = snprintf(buf, size,
-			 "token        %6u ms  corosync totem.token              the one knob\n"
+			 "token        %6u ms  largest totem.token of all        the one knob\n"
 			 "detect       %6u ms  2.2 token                         a silent host "
 			 "leaves the membership\n"
 			 "renew    h   %6u ms  token / 4                         leases are "
