@@ -3,9 +3,11 @@
  * block - asynchronous I/O to a raw disk image or block device, by io_uring.
  *
  * One thread uses a block (its device's).  Requests complete in any order;
- * done() is called from block_reap() alone.  Short transfers are continued,
- * requests that O_DIRECT would refuse for the address of a buffer go through
- * an aligned copy.
+ * done() is called from block_reap() alone.  Short transfers are continued; what the
+ * kernel asks to try again is tried again, but not for ever.  Requests that O_DIRECT
+ * would refuse for the address of a buffer go through an aligned copy, piece by piece:
+ * their length is the guest's to choose (overlapping buffers make 4 GiB of nothing), so
+ * a disk has BLOCK_ROOM_MAX bytes for that and no more; who finds none left waits.
  */
 #ifndef DROVER_HV_BLOCK_H
 #define DROVER_HV_BLOCK_H
@@ -15,6 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+
+#define BLOCK_PIECE_MAX (256u << 10)   /* bytes copied at once for one request */
+#define BLOCK_ROOM_MAX (4u << 20)      /* ... for all of a disk */
+#define BLOCK_TRIES_MAX 100            /* of a transfer that gets nowhere (EAGAIN, EINTR) */
 
 enum block_op {
 	BLOCK_READ,
@@ -32,16 +38,20 @@ struct block_req {
 	uint64_t offset, len;    /* bytes */
 	struct iovec *iov;       /* READ, WRITE: @len bytes in all; changed on the way */
 	unsigned int n_iov;
-	bool durable;            /* WRITE: on stable storage before done() */
+	bool durable;            /* WRITE, ZERO: on stable storage before done() */
 	bool unmap;              /* ZERO: may give the space back */
 	/* @ret: 0 or a negative errno */
 	void (*done)(struct block_req *r, int ret);
-	/* block.c's own */
+	/* block's own */
 	uint64_t left;
-	struct iovec bounce;     /* aligned copy, base NULL = none */
-	struct iovec *at;
+	struct iovec *at;        /* of iov, what comes next */
 	unsigned int n_at;
+	struct iovec piece;      /* aligned copy of what comes next, base NULL = none */
+	size_t room;             /* bytes at piece.iov_base */
 	int mode;                /* fallocate flags to try; 0 = write zeroes */
+	unsigned int tries;      /* in a row that got nowhere */
+	bool syncing;            /* all is written and becomes durable now */
+	struct block_req *next;  /* waits for room */
 };
 
 /**
