@@ -249,21 +249,21 @@ json_t *api_view_groups(struct shell *s)
 json_t *api_view_timings(struct shell *s)
 {
 	const struct ha_timing *t = ha_core_timing(shell_core(s));
-	char text[4096];
+	const struct ha_timing_row *r;
+	json_t *o = json_object();
+	char text[4096], differ[512];
+	size_t i, n;
 
-	size_t n = ha_timing_print(t, text, sizeof(text));
-	char differ[512];
-
+	for (i = 0; o && (r = ha_timing_row(i)) != NULL; i++)
+		json_object_set_new(o, r->name, json_integer(ha_timing_value(t, r)));
+	n = ha_timing_print(t, text, sizeof(text));
 	if (n < sizeof(text) && ha_core_token_differs(shell_core(s), differ, sizeof(differ)))
 		snprintf(text + n, sizeof(text) - n,
 			 "Warning: corosync's token differs between hosts, the largest is used: %s\n",
 			 differ);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
-			 "token", (json_int_t)t->token, "detect", (json_int_t)t->detect,
-			 "renew", (json_int_t)t->renew, "lease", (json_int_t)t->lease,
-			 "gate", (json_int_t)t->gate, "proof", (json_int_t)t->proof,
-			 "evict", (json_int_t)t->evict, "grace", (json_int_t)t->grace,
-			 "peer", (json_int_t)t->peer, "text", text);
+	if (o)
+		json_object_set_new(o, "text", json_string(text));
+	return o;
 }
 
 json_t *api_view_history(struct shell *s, uint64_t after)

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ha/core/timing.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -27,7 +28,7 @@
 #include <unistd.h>
 
 #define CONNECT_MS 10
-#define CONTROL_DEADLINE_MS 5000
+#define CONTROL_DEADLINE_MS HA_CONTROL_MS
 
 void vmm_say(struct vmm *v, struct vmm_news n)
 {

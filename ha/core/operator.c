@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OP_DEADLINE 10000 /* ms; a command waits this long for an epoch and its commit */
-
 /* ---------------------------------------------------------------- judging */
 
 struct verdict {
@@ -420,7 +418,7 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 	c->n_ops++;
 	p->sent = false;
 	p->request = ev->op.request;
-	p->deadline_ms = c->now + OP_DEADLINE;
+	p->deadline_ms = c->now + c->t.command;
 	p->order = ++c->op_order;
 	p->cmd = *cmd;
 	ha_copy(p->domain, sizeof(p->domain), cmd->domain);

@@ -19,11 +19,6 @@
 
 #include <string.h>
 
-#define STABLE_MS 60000      /* a domain that ran this long has got over its failures */
-#define STOP_MS 30000        /* a guest has this long to power off */
-#define LAUNCH_MS 60000      /* a VMM that said nothing for this long is killed */
-#define KILL_AGAIN_MS 2000
-
 /* ------------------------------------------------------------------- roles */
 
 enum role { R_RUNNER, R_INCOMING, R_MOVED, R_STALE };
@@ -87,13 +82,13 @@ static void propose_domain(struct ha_core *c, enum ha_entry_kind kind, const cha
 
 static void kill_vmm(struct ha_core *c, struct ha_vmm *v)
 {
-	if (!v->kill_ms || c->now - v->kill_ms >= KILL_AGAIN_MS) {
+	if (!v->kill_ms || c->now - v->kill_ms >= c->t.kill_again) {
 		if (!ha_out_room(c, 1, sizeof(v->name)))
 			return;
 		ha_out_vmm(c, HA_FX_KILL, v->name, v->incarnation);
 		v->kill_ms = c->now;
 	}
-	ha_wake_at(c, v->kill_ms + KILL_AGAIN_MS);
+	ha_wake_at(c, v->kill_ms + c->t.kill_again);
 }
 
 /* The outcome of a migration; a VMM that does not follow is killed when it is to end anyway. */
@@ -125,10 +120,10 @@ static void stop_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 	struct ha_effect *fx;
 
 	if (v->stop_ms && (!d->force_stop || v->stop_force)) {
-		if (c->now - v->stop_ms >= STOP_MS + 10000)
+		if (c->now - v->stop_ms >= c->t.stop + c->t.stop_kill)
 			kill_vmm(c, v);
 		else
-			ha_wake_at(c, v->stop_ms + STOP_MS + 10000);
+			ha_wake_at(c, v->stop_ms + c->t.stop + c->t.stop_kill);
 		return;
 	}
 	if (!ha_out_room(c, 1, sizeof(v->name)))
@@ -136,7 +131,7 @@ static void stop_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 	fx = ha_out_vmm(c, HA_FX_STOP, v->name, v->incarnation);
 	if (fx) {
 		fx->vmm.force = d->force_stop;
-		fx->vmm.timeout_ms = STOP_MS;
+		fx->vmm.timeout_ms = c->t.stop;
 	}
 	v->stop_ms = c->now;
 	v->stop_force = d->force_stop;
@@ -202,10 +197,10 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 			cancel_vmm(c, v);
 		v->sending = 0;
 	}
-	if (v->state == V_LAUNCH && c->now - v->since_ms >= LAUNCH_MS)
+	if (v->state == V_LAUNCH && c->now - v->since_ms >= c->t.launch)
 		kill_vmm(c, v);
 	else if (v->state == V_LAUNCH)
-		ha_wake_at(c, v->since_ms + LAUNCH_MS);
+		ha_wake_at(c, v->since_ms + c->t.launch);
 
 	switch (d->phase) {
 	case HA_STARTING:
@@ -215,8 +210,8 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 	case HA_RUNNING:
 		if (!d->failures || v->stable)
 			break;
-		if (c->now - v->since_ms < STABLE_MS) {
-			ha_wake_at(c, v->since_ms + STABLE_MS);
+		if (c->now - v->since_ms < c->t.stable) {
+			ha_wake_at(c, v->since_ms + c->t.stable);
 			break;
 		}
 		propose_domain(c, HA_E_STABLE, d->name, d->incarnation, 0, "");
@@ -302,7 +297,7 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 	fx->vmm.conf = c->rec.conf[i];
 	fx->vmm.conf_len = d->conf_len;
 	fx->vmm.peer = receive ? d->owner : 0;
-	ha_wake_at(c, c->now + (receive ? c->t.ready : LAUNCH_MS));
+	ha_wake_at(c, c->now + (receive ? c->t.ready : c->t.launch));
 }
 
 /* The pause doubles with each failure in a row; beyond max_restart it is the longest. */

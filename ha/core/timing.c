@@ -29,6 +29,7 @@
 #include "ha/core/timing.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static uint32_t at_least(uint32_t v, uint32_t min)
 {
@@ -60,40 +61,70 @@ void ha_timing_derive(uint32_t token, struct ha_timing *t)
 		t->peer = 60000; /* the stream's own bound (docs/stream.md, CAPS) */
 	t->decide = 10000;
 	t->propose = at_least(token * 4, 2000);
+	t->command = 10000;
+	t->control = HA_CONTROL_MS;
+	t->launch = 60000;
+	t->stable = 60000;
+	t->stop = 30000;
+	t->stop_kill = 10000;
+	t->kill_again = 2000;
+}
+
+#define ROW(name, symbol, formula, meaning) { #name, symbol, offsetof(struct ha_timing, name), formula, meaning }
+
+static const struct ha_timing_row rows[] = {
+	ROW(token, "", "largest totem.token of all", "the one knob"),
+	ROW(detect, "", "2.2 token", "a silent host leaves the membership"),
+	ROW(renew, "h", "token / 4", "leases are renewed this often"),
+	ROW(lease, "L", "3 token", "a host runs domains this long after a renewal"),
+	ROW(gate, "W", "3 token, at least 1 s", "and has certainly stopped writing after this"),
+	ROW(proof, "P", "(L + W) x 1.021 + 0.4 s", "silence that proves a host has stopped"),
+	ROW(evict, "", "2 token", "a mute group member is voted out"),
+	ROW(grace, "", "L x 1.021 + 0.25 s", "a host is not fenced for its daemon's death before"),
+	ROW(fence, "", "", "one fencing attempt may take this long"),
+	ROW(fence_retry, "", "5 token, at least 5 s", "pause after all hosts failed to fence, and between two moves "
+	    "off a host in maintenance"),
+	ROW(retry_min, "", "doubles up to retry_max", "pause before a failed domain is started again"),
+	ROW(retry_max, "", "", "the longest such pause"),
+	ROW(ready, "", "", "a migration's destination listens by then"),
+	ROW(peer, "", "1.5 token, at least 1.5 s", "a migration's peer that is silent for so long is dead"),
+	ROW(decide, "", "", "a VMM follows a decision by then, or is killed"),
+	ROW(propose, "", "4 token, at least 2 s", "a proposal that was not delivered by then is sent again"),
+	ROW(command, "", "", "a command is decided by then, or given up"),
+	ROW(control, "", "", "a VMM answers on its control socket by then, or is given up"),
+	ROW(launch, "", "", "a VMM that said nothing by then is killed"),
+	ROW(stable, "", "", "a domain that ran this long has got over its failures"),
+	ROW(stop, "", "", "a guest has this long to power off, then it is ended"),
+	ROW(stop_kill, "", "", "and its VMM is killed when it is still there after this"),
+	ROW(kill_again, "", "", "a VMM that a kill did not end is killed again"),
+};
+
+const struct ha_timing_row *ha_timing_row(size_t i)
+{
+	return i < sizeof(rows) / sizeof(rows[0]) ? &rows[i] : NULL;
+}
+
+uint32_t ha_timing_value(const struct ha_timing *t, const struct ha_timing_row *row)
+{
+	uint32_t v;
+
+	memcpy(&v, (const char *)t + row->offset, sizeof(v));
+	return v;
 }
 
 size_t ha_timing_print(const struct ha_timing *t, char *buf, size_t size)
 {
-	int n = snprintf(buf, size,
-			 "token        %6u ms  largest totem.token of all        the one knob\n"
-			 "detect       %6u ms  2.2 token                         a silent host "
-			 "leaves the membership\n"
-			 "renew    h   %6u ms  token / 4                         leases are "
-			 "renewed this often\n"
-			 "lease    L   %6u ms  3 token                           a host runs "
-			 "domains this long after a renewal\n"
-			 "gate     W   %6u ms  3 token, at least 1 s             and has certainly "
-			 "stopped writing after this\n"
-			 "proof    P   %6u ms  (L + W) x 1.021 + 0.4 s           silence that "
-			 "proves a host has stopped\n"
-			 "evict        %6u ms  2 token                           a mute group "
-			 "member is voted out\n"
-			 "grace        %6u ms  L x 1.021 + 0.25 s                a host is not "
-			 "fenced for its daemon's death before\n"
-			 "fence        %6u ms                                    one fencing "
-			 "attempt may take this long\n"
-			 "fence retry  %6u ms  5 token, at least 5 s             pause after all "
-			 "hosts failed to fence\n"
-			 "retry        %6u ms  doubles up to %u s               pause before a "
-			 "failed domain is started again\n"
-			 "ready        %6u ms                                    a migration's "
-			 "destination listens by then\n"
-			 "peer         %6u ms  1.5 token, at least 1.5 s         a migration's "
-			 "peer that is silent for so long is dead\n"
-			 "decide       %6u ms                                    a VMM follows a "
-			 "decision by then, or is killed\n",
-			 t->token, t->detect, t->renew, t->lease, t->gate, t->proof, t->evict,
-			 t->grace, t->fence, t->fence_retry, t->retry_min, t->retry_max / 1000,
-			 t->ready, t->peer, t->decide);
-	return n < 0 ? 0 : (size_t)n;
+	const struct ha_timing_row *r;
+	size_t used = 0;
+
+	if (size)
+		buf[0] = '\0';
+	for (size_t i = 0; (r = ha_timing_row(i)) != NULL; i++) {
+		int n = snprintf(used < size ? buf + used : NULL, used < size ? size - used : 0,
+				 "%-11s %-1s %6u ms  %-26s %s\n", r->name, r->symbol, ha_timing_value(t, r),
+				 r->formula, r->meaning);
+
+		used += n < 0 ? 0 : (size_t)n;
+	}
+	return used;
 }

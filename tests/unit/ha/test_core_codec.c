@@ -209,13 +209,25 @@ static void proof_outlasts_lease_and_gate_on_any_clock(void **state)
 static void timings_are_printed(void **state)
 {
 	struct ha_timing t;
-	char buf[2048];
+	char buf[4096];
+	size_t seen[sizeof(t) / sizeof(uint32_t)] = { 0 };
+	const struct ha_timing_row *r;
+	size_t i;
 
 	(void)state;
 	ha_timing_derive(1000, &t);
+	/* Each field once: a time that people are not told of cannot be added. */
+	for (i = 0; (r = ha_timing_row(i)) != NULL; i++) {
+		assert_true(r->offset < sizeof(t));
+		assert_int_equal(seen[r->offset / sizeof(uint32_t)]++, 0);
+		assert_true(ha_timing_value(&t, r) > 0);
+	}
+	assert_int_equal(i * sizeof(uint32_t), sizeof(t));
+	assert_true(ha_timing_print(&t, buf, 20) > 1000);
 	assert_true(ha_timing_print(&t, buf, sizeof(buf)) < sizeof(buf));
 	assert_non_null(strstr(buf, "3000 ms"));
 	assert_int_equal(t.proof, 6526);
+	assert_non_null(strstr(buf, "a domain that ran this long has got over its failures\n"));
 }
 
 int main(void)

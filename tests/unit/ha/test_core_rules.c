@@ -359,6 +359,24 @@ static void what_a_domain_has_for_itself_no_other_is_defined_with(void **state)
 	assert_int_equal(add("b2", 0, &uuid, text), HA_OK);
 }
 
+static void why_it_waits_is_said_in_whole_sentences(void **state)
+{
+	char why[HA_REASON_MAX + 1];
+	struct ha_domain *d;
+
+	(void)state;
+	op(HA_OP_ADD, 0);
+	d = &c->rec.domains[0];
+	d->phase = HA_WAITING;
+	c->form.stage = ST_STANDS;
+	c->rec.nodes[0].report_due = true;
+	c->rec.nodes[1].maintenance = true;
+	c->rec.members = 3;
+	ha_core_why(c, "d0", 0, why, sizeof(why));
+	assert_string_equal(why, "a host: node 1 has not yet told what it runs; node 2 is in maintenance; "
+			    "node 3 is not a member of the cluster view");
+}
+
 static void a_group_has_each_host_once(void **state)
 {
 	static const struct ha_group_host hosts[] = { { 1, 20 }, { 2, 5 }, { 1, 10 } };
@@ -398,6 +416,7 @@ int main(void)
 		RULE(a_restricted_group_holds),
 		RULE(what_a_domain_has_for_itself_no_other_is_defined_with),
 		RULE(a_group_has_each_host_once),
+		RULE(why_it_waits_is_said_in_whole_sentences),
 		RULE(a_file_is_started_on_the_host_that_was_named_or_not_taken_in),
 		RULE(nothing_is_placed_on_a_host_with_a_debt_a_report_due_or_in_maintenance),
 		RULE(the_first_of_commit_and_abort_wins),
