@@ -21,12 +21,13 @@ json_t *api_view_status(struct shell *s)
 	struct ha_status st;
 	uint32_t i, domains = 0;
 	char hash[24];
+	json_t *o;
 
 	ha_core_status(c, &st);
 	for (i = 0; i < r->n_domains; i++)
 		domains += r->domains[i].used;
 	snprintf(hash, sizeof(hash), "%016lx", (unsigned long)st.hash);
-	return json_pack("{s:s, s:s, s:I, s:b, s:s, s:b, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I}",
+	o = json_pack("{s:s, s:s, s:I, s:b, s:s, s:b, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I}",
 			 "version", DROVER_VERSION,
 			 "node", ha_core_node_name(c, st.me), "id", (json_int_t)st.me,
 			 "corosync", (int)shell_connected(s),
@@ -36,6 +37,11 @@ json_t *api_view_status(struct shell *s)
 			 "lease_ms", (json_int_t)(lease > now ? lease - now : 0),
 			 "nodes", (json_int_t)st.n_nodes, "domains", (json_int_t)domains,
 			 "vmms", (json_int_t)executor_count(shell_executor(s)));
+	if (!o)
+		return NULL;
+	json_object_set_new(o, "votes", json_integer((json_int_t)st.votes));
+	json_object_set_new(o, "votes_needed", json_integer((json_int_t)st.needed));
+	return o;
 }
 
 /* One word for people; the fields beside it say the rest. */

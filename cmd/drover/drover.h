@@ -147,6 +147,8 @@ const char *format_ms(double ms, char buf[32]);        /* "12 ms", "3.4 s" */
 const char *str_of(json_t *o, const char *key);        /* "" when it is not a string */
 double num_of(json_t *o, const char *key);             /* 0 when it is not a number */
 bool bool_of(json_t *o, const char *key);
+#define QUORUM_WORDS 96
+const char *quorum_word(json_t *status, char buf[QUORUM_WORDS]); /* of GET status: "OK", "lost", ... */
 int print_json(json_t *o);                             /* indented; EXIT_OK */
 
 #endif

@@ -60,12 +60,12 @@ int verb_ha_remove(struct drover *d)
 /* ha-manager's format: quorum, then hosts, then services. */
 static void print_status(struct drover *d, json_t *st, json_t *nodes, json_t *domains)
 {
-	char lease[32];
+	char lease[32], words[QUORUM_WORDS];
 	json_t *o;
 	size_t i;
 
-	printf("quorum %s (epoch %.0f, %s, lease %s)\n", bool_of(st, "quorate") ? "OK" : "lost",
-	       num_of(st, "epoch"), str_of(st, "standing"), format_ms(num_of(st, "lease_ms"), lease));
+	printf("quorum %s (epoch %.0f, %s, lease %s)\n", quorum_word(st, words), num_of(st, "epoch"),
+	       str_of(st, "standing"), format_ms(num_of(st, "lease_ms"), lease));
 	json_array_foreach(nodes, i, o) {
 		printf("node %s (%s, %.0f domain%s)\n", str_of(o, "name"), str_of(o, "state"),
 		       num_of(o, "domains"), num_of(o, "domains") == 1 ? "" : "s");

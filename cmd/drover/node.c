@@ -10,7 +10,7 @@
 
 int verb_status(struct drover *d)
 {
-	char lease[32];
+	char lease[32], words[QUORUM_WORDS];
 	struct err e = { 0 };
 	json_t *o;
 	int code = http_request(d->http, "GET", "status", NULL, 0, &o, &e);
@@ -23,7 +23,7 @@ int verb_status(struct drover *d)
 		printf("Host:      %s (id %.0f)\n", str_of(o, "node"), num_of(o, "id"));
 		printf("Version:   %s\n", str_of(o, "version"));
 		printf("Corosync:  %s\n", bool_of(o, "corosync") ? "connected" : "not reachable");
-		printf("Quorum:    %s\n", bool_of(o, "quorate") ? "yes" : "no");
+		printf("Quorum:    %s\n", quorum_word(o, words));
 		printf("Cluster:   %s, epoch %.0f, entry %.0f\n", str_of(o, "standing"),
 		       num_of(o, "epoch"), num_of(o, "committed"));
 		printf("Lease:     %s\n", num_of(o, "lease_ms") > 0 ?

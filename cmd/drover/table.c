@@ -111,3 +111,17 @@ int print_json(json_t *o)
 	putchar('\n');
 	return EXIT_OK;
 }
+
+/* Both must hold: corosync's quorum, which may be weaker (two_node), and a majority of all votes. */
+const char *quorum_word(json_t *status, char buf[QUORUM_WORDS])
+{
+	double votes = num_of(status, "votes"), needed = num_of(status, "votes_needed");
+
+	if (!bool_of(status, "quorate"))
+		return "lost";
+	if (votes >= needed)
+		return "OK";
+	snprintf(buf, QUORUM_WORDS, "lost: corosync says yes, but droverd runs with %.0f of %.0f votes", votes,
+		 needed);
+	return buf;
+}

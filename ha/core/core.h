@@ -254,7 +254,8 @@ enum ha_standing {
 struct ha_status {
 	uint32_t me;
 	enum ha_standing standing;
-	bool quorate;                   /* by votequorum */
+	bool quorate;                   /* by votequorum: its rule may be weaker than ours (two_node) */
+	uint64_t votes, needed;         /* of the hosts whose daemons are in the group; a majority of all */
 	uint64_t epoch, seq, committed, hash;
 	uint64_t lease_until_ms;        /* 0 = never had one */
 	uint32_t n_nodes;

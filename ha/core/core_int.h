@@ -268,6 +268,8 @@ void ha_wake_at(struct ha_core *c, uint64_t ms);
 struct ha_peer *ha_peer_find(struct ha_core *c, uint32_t id);
 struct ha_peer *ha_peer_get(struct ha_core *c, uint32_t id); /* adds; NULL when full */
 uint64_t ha_votes(const struct ha_core *c, uint64_t set);
+void ha_why_no_view(const struct ha_core *c, char *buf, size_t size); /* why.c */
+uint64_t ha_group_votes(const struct ha_core *c);             /* of those in the group */
 uint64_t ha_majority(const struct ha_core *c);               /* votes needed */
 static inline struct ha_peer *ha_self(struct ha_core *c) { return &c->peers[c->self]; }
 

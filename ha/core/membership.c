@@ -66,6 +66,16 @@ uint64_t ha_majority(const struct ha_core *c)
 	return ha_votes(c, ~0ull) / 2 + 1;
 }
 
+uint64_t ha_group_votes(const struct ha_core *c)
+{
+	uint64_t set = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].in_group)
+			set |= 1ull << i;
+	return ha_votes(c, set);
+}
+
 static uint64_t present(const struct ha_core *c)
 {
 	uint64_t set = 0;

@@ -393,18 +393,16 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 	const struct ha_command *cmd = &ev->op.cmd;
 	const char *bad = malformed(cmd);
 	struct ha_pending *p = NULL;
-	uint64_t in_group = 0;
 
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (c->peers[i].in_group)
-			in_group |= 1ull << i;
 	if (bad) {
 		ha_out_reply(c, ev->op.request, HA_USAGE, bad);
 		return;
 	}
-	if (c->form.stage == ST_ALONE || ha_votes(c, in_group) < ha_majority(c)) {
-		ha_out_reply(c, ev->op.request, HA_REFUSED,
-			     "this host is not in a quorate view of the cluster");
+	if (c->form.stage == ST_ALONE || ha_group_votes(c) < ha_majority(c)) {
+		char text[160];
+
+		ha_why_no_view(c, text, sizeof(text));
+		ha_out_reply(c, ev->op.request, HA_REFUSED, text);
 		return;
 	}
 	for (uint32_t i = 0; i < OPS_MAX && !p; i++)
@@ -477,7 +475,7 @@ void ha_op_tick(struct ha_core *c)
 			ha_op_done(c, p);
 			ha_out_reply(c, p->request, HA_TIMEOUT, p->sent
 				     ? "not confirmed by a majority in time; it may still happen"
-				     : "no quorate view of the cluster in time; nothing was done");
+				     : "the cluster's view did not stand in time; nothing was done");
 			continue;
 		}
 		ha_wake_at(c, p->deadline_ms);

@@ -152,7 +152,7 @@ uint64_t ha_core_next_wakeup(const struct ha_core *c)
 void ha_core_status(const struct ha_core *c, struct ha_status *out)
 {
 	*out = (struct ha_status){
-		.me = c->me, .quorate = c->quorate, .epoch = c->epoch, .seq = c->log.seq,
+		.me = c->me, .quorate = c->quorate, .votes = ha_group_votes(c), .needed = ha_majority(c), .epoch = c->epoch, .seq = c->log.seq,
 		.committed = c->log.applied, .hash = c->log.applied_hash,
 		.lease_until_ms = c->lease.published_ms, .n_nodes = c->n_peers,
 	};

@@ -34,6 +34,24 @@ void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf
 		snprintf(buf, size, "its report of what runs there");
 }
 
+/*
+ * corosync may call a host quorate that is alone (two_node, last_man_standing); the record
+ * changes by a majority of all votes only (rule L), and says so instead of "no quorum".
+ */
+void ha_why_no_view(const struct ha_core *c, char *buf, size_t size)
+{
+	unsigned long long votes = ha_group_votes(c), needed = ha_majority(c);
+
+	if (c->form.stage == ST_ALONE)
+		snprintf(buf, size, "this host is not in the cluster's group");
+	else if (votes < needed)
+		snprintf(buf, size, "droverd runs on hosts with %llu vote%s here, a majority is %llu%s", votes,
+			 votes == 1 ? "" : "s", needed,
+			 c->quorate ? "; corosync's quorum alone is not enough" : "");
+	else
+		snprintf(buf, size, "the hosts are agreeing on a view of the cluster");
+}
+
 /* Why no host fits: the first reason of each, shortened to what a line holds. */
 static void why_waiting(const struct ha_core *c, const struct ha_domain *d, char *buf, size_t size)
 {
@@ -53,6 +71,7 @@ static void why_waiting(const struct ha_core *c, const struct ha_domain *d, char
 int ha_core_why(const struct ha_core *c, const char *name, uint64_t now, char *buf, size_t size)
 {
 	int i = ha_record_find(&c->rec, name), slot;
+	size_t len;
 	const struct ha_domain *d;
 
 	buf[0] = 0;
@@ -61,11 +80,13 @@ int ha_core_why(const struct ha_core *c, const char *name, uint64_t now, char *b
 	d = &c->rec.domains[i];
 	slot = ha_record_slot(&c->rec, d->owner);
 	if (c->form.stage != ST_STANDS) {
-		snprintf(buf, size, "a quorate view of the cluster");
+		len = (size_t)snprintf(buf, size, "a view of the cluster: ");
+		if (len < size)
+			ha_why_no_view(c, buf + len, size - len);
 		return 0;
 	}
 	if (slot >= 0 && (c->rec.nodes[slot].debt || c->rec.nodes[slot].report_due)) {
-		size_t len = (size_t)snprintf(buf, size, "%s: ", ha_core_node_name(c, d->owner));
+		len = (size_t)snprintf(buf, size, "%s: ", ha_core_node_name(c, d->owner));
 
 		if (len < size)
 			ha_why_node(c, (uint32_t)slot, now, buf + len, size - len);

@@ -377,6 +377,30 @@ static void why_it_waits_is_said_in_whole_sentences(void **state)
 			    "node 3 is not a member of the cluster view");
 }
 
+/* two_node: corosync calls a host quorate that is alone; what is said must not be "no quorum" beside that. */
+static void votes_that_are_missing_are_counted(void **state)
+{
+	struct ha_event ev = { .kind = HA_EV_OPERATOR, .op.cmd = { .op = HA_OP_CLEAR, .domain = "d0" } };
+	struct ha_status st;
+
+	(void)state;
+	c->n_peers = 2;
+	for (uint32_t i = 0; i < 2; i++) {
+		c->peers[i].conf = (struct ha_node_conf){ .id = i + 1, .votes = 1 };
+		c->peers[i].configured = true;
+		c->peers[i].in_group = i == 0;
+	}
+	c->quorate = true;
+	c->form.stage = ST_GATHER;
+	ha_op_event(c, &ev);
+	assert_int_equal(fx->fx[0].reply.code, HA_REFUSED);
+	assert_string_equal(fx->fx[0].reply.text, "droverd runs on hosts with 1 vote here, a majority is 2; "
+			    "corosync's quorum alone is not enough");
+	ha_core_status(c, &st);
+	assert_int_equal(st.votes, 1);
+	assert_int_equal(st.needed, 2);
+}
+
 static void a_group_has_each_host_once(void **state)
 {
 	static const struct ha_group_host hosts[] = { { 1, 20 }, { 2, 5 }, { 1, 10 } };
@@ -415,6 +439,7 @@ int main(void)
 		RULE(the_highest_priority_wins_then_the_emptiest_then_the_lowest),
 		RULE(a_restricted_group_holds),
 		RULE(what_a_domain_has_for_itself_no_other_is_defined_with),
+		RULE(votes_that_are_missing_are_counted),
 		RULE(a_group_has_each_host_once),
 		RULE(why_it_waits_is_said_in_whole_sentences),
 		RULE(a_file_is_started_on_the_host_that_was_named_or_not_taken_in),
