@@ -27,8 +27,12 @@ static uint32_t any_host(struct sim *s)
 
 static void cut(struct sim *s)
 {
-	uint32_t side = (uint32_t)sim_range(s, 1, (1u << s->o.hosts) - 2);
+	uint32_t side;
 	bool one_way = sim_chance(s, 25);
+
+	if (s->o.hosts < 2)
+		return;
+	side = (uint32_t)sim_range(s, 1, sim_all(s) - 1);
 
 	sim_trace(s, "network cut, hosts %x against the rest%s", side, one_way ? ", one way" : "");
 	net_cut(s, side, one_way);
@@ -78,7 +82,7 @@ static void fault(struct sim *s)
 		break;
 	case 14:
 		/* One at a time: two empty disks of three know nothing of what was committed. */
-		if ((s->filled | 1u << h) == (1u << s->o.hosts) - 1 && sim_chance(s, 30))
+		if (s->o.hosts > 2 && (s->filled | 1u << h) == sim_all(s) && sim_chance(s, 30))
 			host_wipe(s, h);
 		break;
 	case 13:
@@ -186,8 +190,10 @@ static void maintenance_off(struct sim *s)
 	for (uint32_t n = 0; n < s->o.hosts; n++) {
 		struct ha_command cmd = { .op = HA_OP_MAINTENANCE, .node = n + 1, .on = false };
 
-		for (uint32_t h = 0; h < s->o.hosts; h++)
-			host_command(s, h, &cmd);
+		/* By two hosts: one may still be on its way back into the group. */
+		host_command(s, n, &cmd);
+		if (s->o.hosts > 1)
+			host_command(s, (n + 1) % s->o.hosts, &cmd);
 	}
 }
 

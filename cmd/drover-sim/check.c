@@ -95,14 +95,14 @@ void check_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 
 void check_reply(struct sim *s, uint32_t h, const struct ha_effect *fx)
 {
-	uint32_t at = (uint32_t)(fx->reply.request % 256), d = s->request_dom[at];
+	struct sim_request *q = &s->requests[fx->reply.request % REQUESTS_MAX];
+	uint32_t d = q->dom;
 
-	if (s->request_done[at])
+	if (q->done)
 		sim_fail(s, "I6", "request %llu was answered twice",
 			 (unsigned long long)fx->reply.request);
-	s->request_done[at] = true;
-	s->request_code[at] = (uint8_t)fx->reply.code;
-	if (fx->reply.code != HA_OK || s->request_op[at] != HA_OP_ADD)
+	q->done = true;
+	if (fx->reply.code != HA_OK || q->op != HA_OP_ADD)
 		return;
 	s->added[d] = true;
 	if (!s->removed[d] && ha_record_find(ha_core_record(s->host[h].core), sim_dom_name(d)) < 0)

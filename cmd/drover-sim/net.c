@@ -453,6 +453,19 @@ void net_leave(struct sim *s, uint32_t h)
 		append_view(s, x->ring, 0, 1u << h);
 }
 
+/* Whatever corosync had in memory goes with it: what was not ordered yet, and its place in the ring. */
+void net_gone(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+
+	x->corosync = x->joined = false;
+	sendq_clear(x);
+	net_changed(s);
+	ring_put(x->ring);
+	x->ring = NULL;
+	x->reform_due = false;
+}
+
 void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us)
 {
 	struct sim_host *x = &s->host[h];
@@ -461,15 +474,9 @@ void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us)
 	if (!x->up || !x->corosync)
 		return;
 	sim_trace(s, "n%u: corosync dies", x->id);
-	x->corosync = false;
-	x->joined = false;
-	sendq_clear(x);
+	net_gone(s, h);
 	if (x->daemon)
 		host_give(s, h, &in);
-	net_changed(s);
-	ring_put(x->ring);
-	x->ring = NULL;
-	x->reform_due = false;
 	sim_at(s, away_us ? away_us : sim_range(s, 300 * MS, 3000 * MS), EV_COROSYNC_UP, h, 0, 0, 0);
 }
 

@@ -38,21 +38,26 @@ struct script {
 static struct sim sim;
 static const char conf[] = "name: test\nmemory: 1 GiB\n";
 
-/* "n1".."n9", or "-" */
+/* "n1".."n32" */
 static bool host_of(const struct sim *s, const char *w, uint32_t *h)
 {
-	if (!w || w[0] != 'n' || w[1] < '1' || w[1] > '9' || w[2])
+	uint64_t v;
+
+	if (!w || w[0] != 'n' || !number_parse(w + 1, 1, s->o.hosts, &v))
 		return false;
-	*h = (uint32_t)(w[1] - '1');
-	return *h < s->o.hosts;
+	*h = (uint32_t)v - 1;
+	return true;
 }
 
+/* "d0".."d63" */
 static bool domain_of(const struct sim *s, const char *w, uint32_t *d)
 {
-	if (!w || w[0] != 'd' || w[1] < '0' || w[1] > '7' || w[2])
+	uint64_t v;
+
+	if (!w || w[0] != 'd' || !number_parse(w + 1, 0, s->o.domains - 1, &v))
 		return false;
-	*d = (uint32_t)(w[1] - '0');
-	return *d < s->o.domains;
+	*d = (uint32_t)v;
+	return true;
 }
 
 static bool time_of(const char *w, uint64_t *us)
@@ -71,13 +76,17 @@ static bool hosts_of(const struct sim *s, const char *w, uint32_t *mask)
 {
 	*mask = 0;
 	while (w && *w) {
-		char one[3] = { w[0], w[1], 0 };
+		char one[8] = "";
+		size_t n = strcspn(w, ",");
 		uint32_t h;
 
-		if (!w[1] || !host_of(s, one, &h))
+		if (n >= sizeof(one))
+			return false;
+		memcpy(one, w, n);
+		if (!host_of(s, one, &h))
 			return false;
 		*mask |= 1u << h;
-		w += w[2] == ',' ? 3 : 2;
+		w += n + (w[n] == ',');
 	}
 	return *mask != 0;
 }
@@ -146,7 +155,7 @@ static bool fault(struct sim *s, const struct line *l)
 		if (!hosts_of(s, l->word[1], &mask))
 			return false;
 		/* deaf: they hear nothing; the others cannot send to them */
-		net_cut(s, w[0] == 'd' ? ((1u << s->o.hosts) - 1) & ~mask : mask, w[0] == 'd');
+		net_cut(s, w[0] == 'd' ? sim_all(s) & ~mask : mask, w[0] == 'd');
 		return true;
 	}
 	if (!strcmp(w, "forget")) {

@@ -23,8 +23,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SIM_HOSTS 9
-#define SIM_DOMAINS 8
+#define SIM_HOSTS 32   /* a set of hosts is 32 bits */
+#define SIM_DOMAINS 64
 #define MS 1000ull
 #define SEC 1000000ull
 
@@ -87,6 +87,7 @@ void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len);
 void net_join(struct sim *s, uint32_t h);
 void net_leave(struct sim *s, uint32_t h);
 void net_event(struct sim *s, const struct sim_ev *ev);
+void net_gone(struct sim *s, uint32_t h);        /* its corosync ended, or its power */
 /* it comes back after @away_us, 0 = some time; stop: in order, the others hear it at once */
 void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us);
 void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us);
@@ -196,12 +197,14 @@ void fence_event(struct sim *s, const struct sim_ev *ev);
 
 struct sim_seen { uint64_t seq, hash; };
 
-struct sim_acked {              /* a command that was answered with success */
+struct sim_request {            /* a command that an operator gave */
 	enum ha_op op;
 	uint32_t dom;
+	bool done;
 };
 
 #define SEEN_MAX 8192
+#define REQUESTS_MAX 4096
 
 void check_step(struct sim *s, uint32_t h);
 void check_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
@@ -239,10 +242,7 @@ struct sim {
 	struct ha_effects *fx;
 
 	uint64_t request;
-	enum ha_op request_op[256];
-	uint32_t request_dom[256];
-	uint8_t request_code[256];
-	bool request_done[256];
+	struct sim_request *requests; /* REQUESTS_MAX, by number */
 	bool removed[SIM_DOMAINS], added[SIM_DOMAINS], stop_asked[SIM_DOMAINS];
 	struct sim_seen *seen;      /* SEEN_MAX, by seq */
 	uint64_t starts_quiet[SIM_DOMAINS];
@@ -270,7 +270,8 @@ bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o);
 int scenario_play(const char *path, bool verbose);
 void scenario_event(struct sim *s, const struct sim_ev *ev);
 
-static inline uint32_t sim_dom(const char *name) { return (uint32_t)(name[1] - '0'); }
+uint32_t sim_dom(const char *name);                     /* number of "d17" */
+static inline uint32_t sim_all(const struct sim *s) { return (uint32_t)((1ull << s->o.hosts) - 1); }
 static inline uint64_t sim_token(const struct sim *s) { return s->o.token * MS; }
 const char *sim_dom_name(uint32_t d);
 

@@ -29,10 +29,20 @@ bool sim_chance(struct sim *s, uint32_t percent)
 
 const char *sim_dom_name(uint32_t d)
 {
-	static const char *const names[SIM_DOMAINS] = {"d0", "d1", "d2", "d3",
-						       "d4", "d5", "d6", "d7"};
+	static char names[SIM_DOMAINS][4];
 
+	if (!names[d][0])
+		snprintf(names[d], sizeof(names[d]), "d%u", d % SIM_DOMAINS);
 	return names[d];
+}
+
+uint32_t sim_dom(const char *name)
+{
+	uint32_t d = 0;
+
+	for (const char *p = name + 1; *p; p++)
+		d = d * 10 + (uint32_t)(*p - '0');
+	return d;
 }
 
 static bool before(const struct sim_ev *a, const struct sim_ev *b)
@@ -121,6 +131,7 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	struct ha_core *cores[SIM_HOSTS];
 	struct ha_effects *fx = s->fx;
 	struct sim_seen *seen = s->seen;
+	struct sim_request *requests = s->requests;
 	struct sim_ev *heap = s->heap;
 	uint32_t heap_size = s->heap_size;
 	char (*lines)[256] = s->lines;
@@ -136,13 +147,14 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	s->heap_size = heap_size;
 	s->log = log;
 	s->o = *o;
-	s->configured = (1u << o->hosts) - 1;
+	s->configured = sim_all(s);
 	s->seed = seed;
 	s->rng = (seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	s->fx = fx ? fx : malloc(sizeof(*s->fx));
 	s->seen = seen ? seen : malloc(SEEN_MAX * sizeof(*s->seen));
+	s->requests = requests ? requests : malloc(REQUESTS_MAX * sizeof(*s->requests));
 	s->lines = lines ? lines : malloc(TRACE_LINES * sizeof(*s->lines));
-	if (!s->fx || !s->seen || !s->lines)
+	if (!s->fx || !s->seen || !s->requests || !s->lines)
 		abort();
 	memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
 	memset(s->lines, 0, TRACE_LINES * sizeof(*s->lines));

@@ -348,11 +348,30 @@ static void send_chunks(struct ha_core *c)
 	}
 }
 
+/*
+ * Everybody agrees on what was delivered as our STATE, so it had better be ours: a word of
+ * a former daemon, kept somewhere on the way, would make the others build on a log that
+ * this host does not have.
+ */
+static bool said_by_me(const struct ha_core *c)
+{
+	const struct ha_state *s = &c->peers[c->self].state;
+	struct ha_state mine = {.epoch = c->log.epoch, .seq = c->log.seq, .hash = c->log.hash};
+
+	if (c->resync)
+		mine = (struct ha_state){0};
+	return same_log(s, &mine) && s->promised <= c->log.promised;
+}
+
 static void agree(struct ha_core *c)
 {
 	struct ha_form *f = &c->form;
 	const struct ha_state *best;
 
+	if (!said_by_me(c)) {
+		ha_membership_rejoin(c, "what was delivered as its own STATE is not what its log holds");
+		return;
+	}
 	f->parts = present(c);
 	f->donor = choose_donor(c);
 	best = &c->peers[f->donor].state;

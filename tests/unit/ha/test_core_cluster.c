@@ -224,6 +224,40 @@ static void noise_from_the_group_changes_nothing(void **state)
 	bed_free(b);
 }
 
+/* A word of a former daemon, kept on the way: the others would build on a log we do not have. */
+static void a_state_that_is_not_ours_is_not_agreed_on(void **state)
+{
+	struct bed *b = bed_new(3), *other = bed_new(3);
+	struct ha_event view = { .kind = HA_EV_VIEW };
+	uint32_t ids[] = { 1, 2, 3 };
+	struct bed_fx *left;
+	struct bed_msg *lie;
+
+	(void)state;
+	/* The same host in another cluster: its log is longer, and it promised more. */
+	assert_int_equal(bed_command(other, 1, add)->code, HA_OK);
+	bed_view(other);
+	view.view.nodes = ids;
+	view.view.n = 3;
+	bed_step(b, 0, &view);
+	bed_step(other, 0, &view);
+	lie = &other->queue[other->tail - 1];
+	for (uint32_t from = 1; from <= 3; from++) {
+		struct ha_event said = { .kind = HA_EV_DELIVER };
+
+		said.deliver.from = from;
+		said.deliver.bytes = lie->bytes;
+		said.deliver.len = lie->len;
+		bed_step(b, 0, &said);
+	}
+	left = bed_find(b, HA_FX_REJOIN, NULL);
+	assert_non_null(left);
+	assert_int_equal(left->node, 1);
+	assert_int_not_equal(status(b, 1).standing, HA_STANDS);
+	bed_free(other);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +269,7 @@ int main(void)
 		cmocka_unit_test(a_migration_goes_its_way),
 		cmocka_unit_test(what_a_domain_waits_for_is_said),
 		cmocka_unit_test(a_command_that_is_wrong_is_refused_at_once),
+		cmocka_unit_test(a_state_that_is_not_ours_is_not_agreed_on),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
 	};
 
