@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ struct executor {
 	void *arg;
 	char run_dir[RUN_DIR_MAX + 1], state_dir[PATH_MAX / 2], drover_hv[PATH_MAX], lease[PATH_MAX];
 	char incoming[128];
+	char cluster[17];               /* in hex; "": it has no id yet */
 	struct slot *slots;
 	json_t *migrations;             /* name -> object; outlives the source's VMM */
 	bool scanning, reap_queued;
@@ -310,13 +312,21 @@ static int write_file(const char *path, const char *text, size_t len, struct err
 	return 0;
 }
 
+void executor_cluster(struct executor *x, uint64_t id)
+{
+	snprintf(x->cluster, sizeof(x->cluster), "%016" PRIx64, id);
+	if (!id)
+		x->cluster[0] = '\0';
+}
+
 int executor_start(struct executor *x, const char *name, uint64_t incarnation, const char *conf,
 		   size_t conf_len, bool incoming, struct err *e)
 {
 	char yaml[EXECUTOR_PATH_MAX], control[EXECUTOR_PATH_MAX], console[EXECUTOR_PATH_MAX];
 	char logfile[PATH_MAX];
 	struct vmm_spawn spawn = {
-		.name = name, .incarnation = incarnation, .program = x->drover_hv, .conf = yaml,
+		.name = name, .incarnation = incarnation,
+		.cluster = *x->cluster ? x->cluster : NULL, .program = x->drover_hv, .conf = yaml,
 		.control = control, .console = console, .lease = x->lease,
 		.incoming = incoming ? x->incoming : NULL, .log = logfile,
 	};

@@ -34,6 +34,9 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 /** executor_scan() - adopt what runs here; news() and at last scanned() follow from the loop */
 int executor_scan(struct executor *x, struct err *e);
 
+/** executor_cluster() - the id of the cluster that counts incarnations from here on, 0 = none yet */
+void executor_cluster(struct executor *x, uint64_t id);
+
 /**
  * executor_start() - start domain @name
  * @conf: its file's text

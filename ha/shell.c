@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -409,6 +410,9 @@ uint64_t shell_command(struct shell *s, const struct ha_command *cmd, shell_repl
 	s->requests = r;
 	ev.op.request = id;
 	ev.op.cmd = *cmd;
+	/* Without it the disks know no cluster, which they are then asked to enter later. */
+	if (cmd->op == HA_OP_ADD && getrandom(&ev.op.cmd.cluster, sizeof(ev.op.cmd.cluster), 0) < 0)
+		ev.op.cmd.cluster = 0;
 	shell_event(s, &ev);
 	return id;
 }

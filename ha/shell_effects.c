@@ -40,8 +40,11 @@ static void do_persist(struct shell *s, const struct ha_effect *fx)
 static void do_start(struct shell *s, const struct ha_effect *fx, bool incoming)
 {
 	struct err e = { 0 };
-	int rc = executor_start(s->executor, fx->vmm.name, fx->vmm.incarnation, fx->vmm.conf,
-				fx->vmm.conf_len, incoming, &e);
+	int rc;
+
+	executor_cluster(s->executor, fx->vmm.cluster);
+	rc = executor_start(s->executor, fx->vmm.name, fx->vmm.incarnation, fx->vmm.conf,
+			    fx->vmm.conf_len, incoming, &e);
 
 	if (rc < 0) {
 		shell_say(s, true, "%s", e.text);

@@ -57,6 +57,7 @@ struct vmm_ops {
 struct vmm_spawn {
 	const char *name;
 	uint64_t incarnation;
+	const char *cluster;      /* id of who counts it, or NULL */
 	const char *program;      /* drover-hv */
 	const char *conf;         /* the domain's file */
 	const char *control;      /* socket to be */

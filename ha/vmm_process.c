@@ -35,6 +35,10 @@ static void fill_args(const struct vmm_spawn *s, char incarnation[24], const cha
 	args[n++] = s->conf;
 	args[n++] = "--incarnation";
 	args[n++] = incarnation;
+	if (s->cluster) {
+		args[n++] = "--cluster";
+		args[n++] = s->cluster;
+	}
 	args[n++] = "--control";
 	args[n++] = s->control;
 	args[n++] = "--console";

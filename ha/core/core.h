@@ -113,6 +113,7 @@ struct ha_command {
 	size_t n_hosts;
 	const struct ha_claim *claims;  /* OP_ADD: what no other domain may have */
 	size_t n_claims;                /* 0..HA_CLAIMS_MAX */
+	uint64_t cluster;               /* OP_ADD: a random number; the first one names the cluster for ever */
 };
 
 struct ha_event {
@@ -206,6 +207,7 @@ struct ha_effect {
 			const char *name;
 			uint64_t incarnation;               /* of the VMM this is for */
 			const char *conf; size_t conf_len;  /* START, RECEIVE */
+			uint64_t cluster;                   /* START, RECEIVE: who counts the incarnation; 0 = unknown */
 			const char *addr;                   /* MIGRATE */
 			uint32_t peer;                      /* MIGRATE, RECEIVE: node id of the other side */
 			uint64_t to_incarnation;            /* MIGRATE: destination's; DECIDE: the winner's */

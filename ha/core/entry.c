@@ -142,6 +142,7 @@ static void walk_op(struct walk *k, struct ha_entry *e)
 	f_bool(k, &e->restricted);
 	f_bool(k, &e->on);
 	f_u32(k, &e->max_restart);
+	f_u64(k, &e->cluster);
 	if (k->w)
 		ha_put_bytes(k->w, e->conf, e->conf_len);
 	else

@@ -65,6 +65,7 @@ struct ha_entry {
 	char group[HA_NAME_MAX + 1];
 	bool ha, started, force, restricted, on;
 	uint32_t max_restart;
+	uint64_t cluster;             /* a name for the cluster, if it has none yet */
 	const uint8_t *conf;          /* points into the bytes it was decoded from */
 	size_t conf_len;
 	uint32_t n_hosts, n_claims;

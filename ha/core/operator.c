@@ -86,6 +86,8 @@ static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct v
 			   ha_core_node_name(c, e->node), no);
 	if (i == r->n_domains)
 		r->n_domains++;
+	if (!r->cluster)
+		r->cluster = e->cluster;
 	r->domains[i] = d;
 	memcpy(r->conf[i], e->conf, e->conf_len);
 	if (!e->started)
@@ -443,6 +445,7 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 	e->restricted = p->cmd.restricted;
 	e->on = p->cmd.on;
 	e->max_restart = p->cmd.max_restart;
+	e->cluster = p->cmd.cluster;
 	e->conf = (const uint8_t *)p->conf;
 	e->conf_len = p->cmd.op == HA_OP_ADD ? p->cmd.conf_len : 0;
 	e->n_hosts = p->cmd.op == HA_OP_GROUP_SET ? (uint32_t)p->cmd.n_hosts : 0;

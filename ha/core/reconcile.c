@@ -296,6 +296,7 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 		return;
 	fx->vmm.conf = c->rec.conf[i];
 	fx->vmm.conf_len = d->conf_len;
+	fx->vmm.cluster = c->rec.cluster;
 	fx->vmm.peer = receive ? d->owner : 0;
 	ha_wake_at(c, c->now + (receive ? c->t.ready : c->t.launch));
 }

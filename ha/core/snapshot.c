@@ -215,6 +215,7 @@ static void put_record(struct ha_writer *w, const struct ha_record *rec)
 {
 	ha_put_u64(w, rec->epoch);
 	ha_put_u64(w, rec->members);
+	ha_put_u64(w, rec->cluster);
 	ha_put_u64(w, rec->incarnation_floor);
 	ha_put_u32(w, rec->token);
 	ha_put_u64(w, rec->token_changes);
@@ -230,13 +231,15 @@ static void put_record(struct ha_writer *w, const struct ha_record *rec)
 
 static void get_record(struct ha_reader *r, struct ha_record *rec)
 {
-	uint64_t epoch = ha_get_u64(r), members = ha_get_u64(r), floor = ha_get_u64(r);
+	uint64_t epoch = ha_get_u64(r), members = ha_get_u64(r);
+	uint64_t cluster = ha_get_u64(r), floor = ha_get_u64(r);
 	uint32_t token = ha_get_u32(r), n;
 	uint64_t token_changes = ha_get_u64(r);
 
 	if (rec) {
 		rec->epoch = epoch;
 		rec->members = members;
+		rec->cluster = cluster;
 		rec->incarnation_floor = floor;
 		rec->token = token;
 		rec->token_changes = token_changes;

@@ -117,6 +117,7 @@ static struct ha_core *core_with_things(void)
 	r = &c->rec;
 	r->epoch = 9;
 	r->members = 3;
+	r->cluster = 0xc1;
 	r->nodes[0].id = 1;
 	r->nodes[1].id = 2;
 	r->nodes[1].debt = 8;
@@ -160,6 +161,7 @@ static void a_snapshot_carries_the_whole_record(void **state)
 	assert_true(ha_snapshot_check(buf, n));
 	ha_snapshot_load(b, buf, n);
 	assert_int_equal(ha_record_hash(&a->rec), ha_record_hash(&b->rec));
+	assert_int_equal(b->rec.cluster, 0xc1);
 	assert_int_equal(b->log.seq, 78);
 	assert_int_equal(b->log.hash, a->log.hash);
 	assert_memory_equal(b->rec.conf[2], "a\nb\nc", 5);

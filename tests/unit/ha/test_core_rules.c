@@ -433,11 +433,30 @@ static void a_file_is_started_on_the_host_that_was_named_or_not_taken_in(void **
 
 #define RULE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
+static void the_first_domain_names_the_cluster(void **state)
+{
+	struct ha_entry *e;
+	char text[256];
+
+	(void)state;
+	for (uint64_t i = 1; i < 4; i++) {
+		e = entry(HA_E_OP, 1);
+		e->op = HA_OP_ADD;
+		snprintf(e->domain, sizeof(e->domain), "d%d", (int)i);
+		e->conf = (const uint8_t *)"x";
+		e->conf_len = 1;
+		e->cluster = 0xc0 + i;
+		assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
+		assert_int_equal(c->rec.cluster, 0xc1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RULE(the_highest_priority_wins_then_the_emptiest_then_the_lowest),
 		RULE(a_restricted_group_holds),
+		RULE(the_first_domain_names_the_cluster),
 		RULE(what_a_domain_has_for_itself_no_other_is_defined_with),
 		RULE(votes_that_are_missing_are_counted),
 		RULE(a_group_has_each_host_once),
