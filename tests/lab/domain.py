@@ -20,14 +20,17 @@ def lapic_registers(state):
 
 class Domain:
     def __init__(self, node, name, kernel="vmlinux", vcpus=1, memory="256M", disk=None, bridge=None,
-                 words="", options="", log=None):
-        """@log: name of its log, when several processes of one name run here in turn."""
+                 words="", options="", log=None, more_disks=()):
+        """@log: name of its log, when several processes of one name run here in turn.
+        @more_disks: devices of the host, used without its cache."""
         self.node, self.name, self.vcpus = node, name, vcpus
         self.control_path = f"/run/{name}.sock"
         conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}", f"kernel: /lab/{kernel}",
                 "initrd: /lab/guest.cpio", f'cmdline: "{CMDLINE} {words}"']
-        if disk:
-            conf += ["disks:", f"  - path: {disk}"]
+        if disk or more_disks:
+            conf += ["disks:"] + [f"  - path: {path}" for path in [disk] if path]
+        for path in more_disks:
+            conf += [f"  - path: {path}", "    direct: true"]
         if bridge:
             conf += ["nics:", f"  - bridge: {bridge}"]
         file = f"{node.name}-{name}.yaml"

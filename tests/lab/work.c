@@ -11,11 +11,14 @@
  *   work ask HOST PORT         numbered lines, one per 100 ms, over one connection, until
  *                              SIGTERM; each must come back within 60 s; reports the
  *                              longest wait
+ *   work pump|flood|sink|blocks  load that checks itself (load.h)
  *
  * Linked statically: the guest has no C library, and a lab host starts it sooner
  * than a script.  Gaps are seen with
  * CLOCK_MONOTONIC, which goes on while a guest is being moved.
  */
+#include "load.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -267,7 +270,15 @@ int main(int argc, char **argv)
 		return do_ask(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "control"))
 		return do_control(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "pump"))
+		return load_pump(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "flood"))
+		return load_flood(argv[2], argv[3]);
+	if (argc == 3 && !strcmp(argv[1], "sink"))
+		return load_sink(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "blocks"))
+		return load_blocks(argv[2]);
 	fprintf(stderr, "usage: work records FILE | echo PORT | ask HOST PORT | "
-		"control SOCKET LINE\n");
+		"control SOCKET LINE | pump HOST PORT | flood HOST PORT | sink PORT | blocks DEVICE\n");
 	return 2;
 }
