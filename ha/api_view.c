@@ -176,7 +176,7 @@ static json_t *domain_json(struct shell *s, uint32_t i, bool details)
 	char why[HA_REASON_MAX + 1] = "";
 
 	ha_core_why(c, d->name, clock_ms(), why, sizeof(why));
-	o = json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:s}",
+	o = json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s}",
 		      "name", d->name, "state", domain_state(r, d, vmm),
 		      "phase", ha_phase_str(d->phase), "wanted", (int)d->wanted, "ha", (int)d->ha,
 		      "group", d->group, "node", name_or_null(c, d->owner),
@@ -184,7 +184,8 @@ static json_t *domain_json(struct shell *s, uint32_t i, bool details)
 		      "incarnation", (json_int_t)d->incarnation,
 		      "moved_incarnation", (json_int_t)d->moved_incarnation,
 		      "failures", (json_int_t)d->failures, "moves", (json_int_t)d->moves,
-		      "max_restart", (json_int_t)d->max_restart, "reason", d->reason, "why", why);
+		      "max_restart", (json_int_t)d->max_restart, "reason", d->reason,
+		      "exit_code", (json_int_t)d->exit_code, "why", why);
 	if (!o)
 		return NULL;
 	add_sizes(o, r, i, details);

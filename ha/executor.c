@@ -5,9 +5,17 @@
  * The table is a list: a host runs tens of domains.  A VMM that exited is told
  * to the shell and freed from a job of the loop, because the news come from
  * inside the VMM's own callback.
+ *
+ * The scan finds every VMM by its life file (conf/vmm_life.h), whatever else of it
+ * is there yet: one that has not come to its first instruction, one that answers
+ * nobody.  It fails closed: while one file cannot be understood, or something listens
+ * on a socket that has none, the list is not complete, is looked at again, and nothing
+ * is told.  A VMM found alive has SCAN_WAIT_MS to say what it does; after that it
+ * counts as starting, which is all that has to be known of it (rule H).
  */
 #include "ha/executor.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -18,10 +26,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define RUN_DIR_MAX 90   /* as conf/ allows; vmm.c checks that a socket path still fits */
+#define SCAN_WAIT_MS 1000
+#define SCAN_AGAIN_MS 100
 
 struct slot {
 	struct slot *next;
@@ -40,6 +52,10 @@ struct executor {
 	struct slot *slots;
 	json_t *migrations;             /* name -> object; outlives the source's VMM */
 	bool scanning, reap_queued;
+	bool unresolved, told_unresolved; /* something here may be a VMM that is not in the table */
+	uint64_t scan_until_ms;
+	qb_loop_timer_handle scan_timer;
+	bool scan_armed;
 };
 
 static void hv_path(const struct executor *x, const char *name, const char *suffix,
@@ -48,15 +64,35 @@ static void hv_path(const struct executor *x, const char *name, const char *suff
 	snprintf(out, EXECUTOR_PATH_MAX, "%.90s/hv/%.63s%.15s", x->run_dir, name, suffix);
 }
 
+static void look_again(void *data);
+
+static void arm_scan(struct executor *x, uint64_t ms)
+{
+	if (!x->scan_armed && qb_loop_timer_add(x->loop, QB_LOOP_MED, ms * QB_TIME_NS_IN_MSEC, x,
+						look_again, &x->scan_timer) == 0)
+		x->scan_armed = true;
+}
+
+/* Complete, when nothing is unresolved and each has said what it does, or had its time to. */
 static void check_scan(struct executor *x)
 {
 	struct slot *s;
 
 	if (!x->scanning)
 		return;
-	for (s = x->slots; s; s = s->next)
-		if (!vmm_known(s->vmm))
+	if (x->unresolved) {
+		arm_scan(x, SCAN_AGAIN_MS);
+		return;
+	}
+	for (s = x->slots; s; s = s->next) {
+		if (s->dead || vmm_known(s->vmm))
+			continue;
+		if (clock_ms() < x->scan_until_ms) {
+			arm_scan(x, x->scan_until_ms - clock_ms());
 			return;
+		}
+		log_warn("%s: alive, pid %d, but silent", vmm_name(s->vmm), vmm_pid(s->vmm));
+	}
 	x->scanning = false;
 	x->ops->scanned(x->arg);
 }
@@ -78,46 +114,11 @@ static void reap(void *data)
 	}
 }
 
-/* What the VMM wrote last: its one line about why it ended. */
-static void last_line(const struct executor *x, const char *name, char *out, size_t size)
-{
-	const char *colon;
-	char path[PATH_MAX], tail[512];
-	ssize_t n, end, start;
-	struct stat st;
-	int fd;
-
-	out[0] = '\0';
-	snprintf(path, sizeof(path), "%s/log/%.63s.log", x->state_dir, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (fstat(fd, &st) < 0)
-		st.st_size = 0;
-	n = pread(fd, tail, sizeof(tail), st.st_size > (off_t)sizeof(tail) ?
-		  st.st_size - (off_t)sizeof(tail) : 0);
-	close(fd);
-	for (end = n; end > 0 && tail[end - 1] == '\n'; end--)
-		;
-	for (start = end; start > 0 && tail[start - 1] != '\n'; start--)
-		;
-	/* "drover-hv NAME: error: text": what it says, not who */
-	if (end - start > 9 && memcmp(tail + start, "drover-hv", 9) == 0) {
-		colon = memmem(tail + start, (size_t)(end - start), ": ", 2);
-		start = colon ? colon + 2 - tail : start;
-	}
-	if (end - start > 7 && memcmp(tail + start, "error: ", 7) == 0)
-		start += 7;
-	if (end > start)
-		snprintf(out, size, "%.*s", (int)(end - start), tail + start);
-}
-
 static void on_news(void *arg, struct vmm *v, const struct vmm_news *n)
 {
 	struct slot *s = arg;
 	struct executor *x = s->x;
-	struct vmm_news told = *n;
-	char path[EXECUTOR_PATH_MAX], line[256];
+	char path[EXECUTOR_PATH_MAX];
 
 	if (vmm_migration_json(v))
 		json_object_set(x->migrations, vmm_name(v), vmm_migration_json(v));
@@ -125,14 +126,10 @@ static void on_news(void *arg, struct vmm *v, const struct vmm_news *n)
 		s->dead = true; /* before the news: they may start the next one */
 		executor_console(x, vmm_name(v), path);
 		unlink(path);
-		if (n->rc) {
-			last_line(x, vmm_name(v), line, sizeof(line));
-			told.text = line;
-		}
 		if (!x->reap_queued)
 			x->reap_queued = qb_loop_job_add(x->loop, QB_LOOP_MED, x, reap) == 0;
 	}
-	x->ops->news(x->arg, vmm_name(v), vmm_incarnation(v), &told);
+	x->ops->news(x->arg, vmm_name(v), vmm_incarnation(v), n);
 	check_scan(x);
 }
 
@@ -196,6 +193,8 @@ void executor_close(struct executor *x)
 		return;
 	if (x->reap_queued)
 		qb_loop_job_del(x->loop, QB_LOOP_MED, x, reap);
+	if (x->scan_armed)
+		qb_loop_timer_del(x->loop, x->scan_timer);
 	while ((s = x->slots) != NULL) {
 		x->slots = s->next;
 		vmm_free(s->vmm);
@@ -244,28 +243,115 @@ static struct slot *slot_add(struct executor *x)
 	return s;
 }
 
+/* Something here may live and is not in the table: say so once, and look again. */
+static void unresolved(struct executor *x, const char *why)
+{
+	x->unresolved = true;
+	if (!x->told_unresolved)
+		log_error("what runs here is not known, so nothing is started and no lease is published: %s", why);
+	x->told_unresolved = true;
+}
+
 static void adopt(struct executor *x, const char *name)
 {
 	struct slot *s = slot_add(x);
-	char control[EXECUTOR_PATH_MAX];
+	char control[EXECUTOR_PATH_MAX], life[EXECUTOR_PATH_MAX];
 	struct err e = { 0 };
 	int rc;
 
-	if (!s)
-		return;
-	hv_path(x, name, ".sock", control);
-	rc = vmm_adopt(x->loop, name, control, &vmm_ops, s, &s->vmm, &e);
-	if (rc < 0) {
-		free(s);
-		if (rc == -ECONNREFUSED)
-			unlink(control); /* left behind by a VMM that was killed */
-		else
-			log_warn("%s: %s", name, e.text);
+	if (!s) {
+		unresolved(x, "out of memory");
 		return;
 	}
-	log_info("%s: found running, pid %d", name, vmm_pid(s->vmm));
+	hv_path(x, name, ".sock", control);
+	hv_path(x, name, ".life", life);
+	rc = vmm_adopt(x->loop, name, life, control, &vmm_ops, s, &s->vmm, &e);
+	if (rc < 0) {
+		free(s);
+		if (rc == -ESRCH) {
+			unlink(control);
+			unlink(life);
+		} else {
+			unresolved(x, e.text);
+		}
+		return;
+	}
+	log_info("%s: found alive, incarnation %" PRIu64 ", pid %d", name, vmm_incarnation(s->vmm),
+		 vmm_pid(s->vmm));
 	s->next = x->slots;
 	x->slots = s;
+	/* What is known for sure, before it says more itself. */
+	x->ops->news(x->arg, name, vmm_incarnation(s->vmm),
+		     &(struct vmm_news){ .what = VMM_SAID_STATE, .state = VMM_STATE_STARTING, .text = "" });
+}
+
+/* A control socket without a life file: left behind, or a VMM that somebody started by hand. */
+static void check_socket(struct executor *x, const char *name)
+{
+	char control[EXECUTOR_PATH_MAX], life[EXECUTOR_PATH_MAX], why[2 * EXECUTOR_PATH_MAX + 80];
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd, rc = 0;
+
+	hv_path(x, name, ".sock", control);
+	hv_path(x, name, ".life", life);
+	if (access(life, F_OK) == 0 || executor_find(x, name))
+		return;
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%.107s", control);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (rc == -ECONNREFUSED || rc == -ENOENT) {
+		unlink(control);
+		return;
+	}
+	snprintf(why, sizeof(why), "%s: somebody listens there, and there is no %s", control, life);
+	unresolved(x, why);
+}
+
+/* @name of the file NAME@suffix, else false */
+static bool name_of(const char *file, const char *suffix, char name[VMM_NAME_MAX + 1])
+{
+	size_t len = strlen(file), tail = strlen(suffix);
+
+	if (len <= tail || len - tail > VMM_NAME_MAX || strcmp(file + len - tail, suffix) != 0)
+		return false;
+	memcpy(name, file, len - tail);
+	name[len - tail] = '\0';
+	return true;
+}
+
+static int look(struct executor *x, struct err *e)
+{
+	char path[PATH_MAX], name[VMM_NAME_MAX + 1];
+	struct dirent *de;
+	DIR *d;
+
+	x->unresolved = false;
+	snprintf(path, sizeof(path), "%s/hv", x->run_dir);
+	d = opendir(path);
+	if (!d)
+		return err_errno(e, "cannot read %s", path);
+	while ((de = readdir(d)) != NULL) {
+		if (name_of(de->d_name, ".life", name) && !executor_find(x, name))
+			adopt(x, name);
+		else if (name_of(de->d_name, ".sock", name))
+			check_socket(x, name);
+	}
+	closedir(d);
+	return 0;
+}
+
+static void look_again(void *data)
+{
+	struct executor *x = data;
+	struct err e = { 0 };
+
+	x->scan_armed = false;
+	if (x->unresolved && look(x, &e) < 0)
+		unresolved(x, e.text);
+	check_scan(x);
 }
 
 static void check_scan_job(void *data)
@@ -275,25 +361,12 @@ static void check_scan_job(void *data)
 
 int executor_scan(struct executor *x, struct err *e)
 {
-	char path[PATH_MAX], name[VMM_NAME_MAX + 1];
-	struct dirent *de;
-	size_t len;
-	DIR *d;
+	int rc = look(x, e);
 
-	snprintf(path, sizeof(path), "%s/hv", x->run_dir);
-	d = opendir(path);
-	if (!d)
-		return err_errno(e, "cannot read %s", path);
-	while ((de = readdir(d)) != NULL) {
-		len = strlen(de->d_name);
-		if (len <= 5 || len - 5 > VMM_NAME_MAX || strcmp(de->d_name + len - 5, ".sock") != 0)
-			continue;
-		memcpy(name, de->d_name, len - 5);
-		name[len - 5] = '\0';
-		adopt(x, name);
-	}
-	closedir(d);
+	if (rc < 0)
+		return rc;
 	x->scanning = true;
+	x->scan_until_ms = clock_ms() + SCAN_WAIT_MS;
 	qb_loop_job_add(x->loop, QB_LOOP_MED, x, check_scan_job);
 	return 0;
 }
@@ -323,11 +396,11 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 		   size_t conf_len, bool incoming, struct err *e)
 {
 	char yaml[EXECUTOR_PATH_MAX], control[EXECUTOR_PATH_MAX], console[EXECUTOR_PATH_MAX];
-	char logfile[PATH_MAX];
+	char life[EXECUTOR_PATH_MAX], logfile[PATH_MAX];
 	struct vmm_spawn spawn = {
 		.name = name, .incarnation = incarnation,
 		.cluster = *x->cluster ? x->cluster : NULL, .program = x->drover_hv, .conf = yaml,
-		.control = control, .console = console, .lease = x->lease,
+		.control = control, .console = console, .lease = x->lease, .life = life,
 		.incoming = incoming ? x->incoming : NULL, .log = logfile,
 	};
 	struct slot *s;
@@ -338,6 +411,7 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 	hv_path(x, name, ".yaml", yaml);
 	hv_path(x, name, ".sock", control);
 	hv_path(x, name, ".console", console);
+	hv_path(x, name, ".life", life);
 	snprintf(logfile, sizeof(logfile), "%s/log/%s.log", x->state_dir, name);
 	rc = write_file(yaml, conf, conf_len, e);
 	if (rc < 0)

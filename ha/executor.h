@@ -4,8 +4,8 @@
  * steers the VMMs, and tells what they say.
  *
  * At most one VMM per domain name and host.  Files in the run directory:
- * hv/NAME.yaml (what it was started with), hv/NAME.sock (control),
- * hv/NAME.console; in the state directory: log/NAME.log.
+ * hv/NAME.yaml (what it was started with), hv/NAME.life (that it lives,
+ * conf/vmm_life.h), hv/NAME.sock (control), hv/NAME.console; in the state directory: log/NAME.log.
  */
 #ifndef DROVER_HA_EXECUTOR_H
 #define DROVER_HA_EXECUTOR_H
@@ -24,7 +24,7 @@ struct executor_conf {
 struct executor_ops {
 	/* A VMM said something (vmm.h). After EXITED it is gone from the table. */
 	void (*news)(void *arg, const char *name, uint64_t incarnation, const struct vmm_news *n);
-	/* Every VMM found at start has answered or is dead. Called once. */
+	/* Every VMM found at start has been told, at least as STARTING, or is dead. Called once. */
 	void (*scanned)(void *arg);
 };
 

@@ -113,11 +113,20 @@ void shell_event(struct shell *s, struct ha_event *ev)
 }
 
 void shell_vmm_event(struct shell *s, const char *domain, uint64_t incarnation,
-		     enum ha_vmm_what what, const char *addr, int rc, const char *text)
+		     enum ha_vmm_what what, const char *addr, const char *text)
 {
 	struct ha_event ev = { .kind = HA_EV_VMM, .vmm = {
-		.domain = domain, .incarnation = incarnation, .what = what, .addr = addr,
-		.rc = rc, .text = text } };
+		.domain = domain, .incarnation = incarnation, .what = what, .addr = addr, .text = text } };
+
+	shell_event(s, &ev);
+}
+
+void shell_vmm_ended(struct shell *s, const char *domain, uint64_t incarnation, enum ha_end end, int rc,
+		     const char *text)
+{
+	struct ha_event ev = { .kind = HA_EV_VMM, .vmm = {
+		.domain = domain, .incarnation = incarnation, .what = HA_VMM_EXITED,
+		.end = end, .rc = rc, .text = text } };
 
 	shell_event(s, &ev);
 }
@@ -178,9 +187,46 @@ static enum ha_vmm_what what_of(enum vmm_state state)
 	return HA_VMM_STARTING;
 }
 
+/*
+ * Nothing but the guest's own power-off is a wish that the domain stay off: not a SIGTERM
+ * (a host that shuts down sends it to everybody), not a silence, not our own SIGKILL.
+ */
+static enum ha_end end_of(const struct vmm_news *n)
+{
+	switch (n->end) {
+	case VMM_END_POWEROFF:
+		return HA_END_POWEROFF;
+	case VMM_END_STOPPED:
+		return HA_END_ASKED;
+	case VMM_END_MOVED:
+		return HA_END_MOVED;
+	case VMM_END_SILENT:
+		return n->killed ? HA_END_KILLED : HA_END_FAILED;
+	case VMM_END_SIGNAL:
+	case VMM_END_FAILED:
+	case VMM_ENDS:
+		break;
+	}
+	return HA_END_FAILED;
+}
+
+/* For a VMM that said nothing: what the kernel says. */
+static const char *last_words(const struct vmm_news *n, char buf[HA_TEXT_MAX + 1])
+{
+	if (n->rc > 128)
+		snprintf(buf, HA_TEXT_MAX + 1, "its process was killed by signal %d (%s)", n->rc - 128,
+			 strsignal(n->rc - 128));
+	else
+		snprintf(buf, HA_TEXT_MAX + 1, "its process ended without a word, exit status %d", n->rc);
+	return buf;
+}
+
 static void on_vmm(void *arg, const char *name, uint64_t incarnation, const struct vmm_news *n)
 {
 	struct shell *s = arg;
+	char buf[HA_TEXT_MAX + 1];
+	const char *text;
+	enum ha_end end;
 
 	switch (n->what) {
 	case VMM_SAID_STATE:
@@ -188,7 +234,7 @@ static void on_vmm(void *arg, const char *name, uint64_t incarnation, const stru
 			  vmm_state_str(n->state));
 		/* A process that is ending says so once, by its end. */
 		if (n->state != VMM_STATE_GONE && n->state != VMM_STATE_STOPPED)
-			shell_vmm_event(s, name, incarnation, what_of(n->state), n->listen, 0, NULL);
+			shell_vmm_event(s, name, incarnation, what_of(n->state), n->listen, NULL);
 		break;
 	case VMM_SAID_PROGRESS:
 		shell_tell_progress(s, name, incarnation);
@@ -196,18 +242,21 @@ static void on_vmm(void *arg, const char *name, uint64_t incarnation, const stru
 	case VMM_SAID_MIGRATE_FAILED:
 		shell_say(s, true, "%s: migration failed: %s", name, n->text);
 		shell_tell_progress(s, name, incarnation);
-		shell_vmm_event(s, name, incarnation, HA_VMM_MIGRATE_FAILED, NULL, 0, n->text);
+		shell_vmm_event(s, name, incarnation, HA_VMM_MIGRATE_FAILED, NULL, n->text);
 		break;
 	case VMM_SAID_ASK_COMMIT:
-		shell_vmm_event(s, name, incarnation, HA_VMM_ASK_COMMIT, NULL, 0, NULL);
+		shell_vmm_event(s, name, incarnation, HA_VMM_ASK_COMMIT, NULL, NULL);
 		break;
 	case VMM_SAID_ASK_ABORT:
-		shell_vmm_event(s, name, incarnation, HA_VMM_ASK_ABORT, NULL, 0, NULL);
+		shell_vmm_event(s, name, incarnation, HA_VMM_ASK_ABORT, NULL, NULL);
 		break;
 	case VMM_SAID_EXITED:
-		shell_say(s, n->rc != 0, "%s: VMM ended with %d (was %s)%s%s", name, n->rc,
-			  vmm_state_str(n->state), *n->text ? ": " : "", n->text);
-		shell_vmm_event(s, name, incarnation, HA_VMM_EXITED, NULL, n->rc, n->text);
+		end = end_of(n);
+		text = n->end == VMM_END_SILENT ? last_words(n, buf) : n->text;
+		shell_say(s, end != HA_END_POWEROFF && end != HA_END_ASKED && end != HA_END_MOVED,
+			  "%s: VMM %s (was %s)%s%s", name, ha_end_str(end), vmm_state_str(n->state),
+			  *text ? ": " : "", text);
+		shell_vmm_ended(s, name, incarnation, end, n->rc, text);
 		break;
 	}
 }

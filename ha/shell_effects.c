@@ -48,8 +48,7 @@ static void do_start(struct shell *s, const struct ha_effect *fx, bool incoming)
 
 	if (rc < 0) {
 		shell_say(s, true, "%s", e.text);
-		shell_vmm_event(s, fx->vmm.name, fx->vmm.incarnation, HA_VMM_EXITED, NULL,
-				EXIT_ERROR, e.text);
+		shell_vmm_ended(s, fx->vmm.name, fx->vmm.incarnation, HA_END_FAILED, EXIT_ERROR, e.text);
 		return;
 	}
 	shell_say(s, false, "%s: VMM started, incarnation %" PRIu64 "%s", fx->vmm.name,
@@ -62,8 +61,7 @@ static struct vmm *vmm_of(struct shell *s, const struct ha_effect *fx, bool answ
 	struct vmm *v = executor_find(s->executor, fx->vmm.name);
 
 	if (!v && answer)
-		shell_vmm_event(s, fx->vmm.name, fx->vmm.incarnation, HA_VMM_EXITED, NULL, 0,
-				"it does not run here");
+		shell_vmm_ended(s, fx->vmm.name, fx->vmm.incarnation, HA_END_ABSENT, EXIT_ERROR, "");
 	return v;
 }
 
@@ -91,8 +89,7 @@ static void do_migrate(struct shell *s, const struct ha_effect *fx)
 		vmm_migrate(v, fx->vmm.addr, fx->vmm.to_incarnation,
 			    ha_core_timing(shell_core(s))->peer);
 	else
-		shell_vmm_event(s, fx->vmm.name, fx->vmm.incarnation, HA_VMM_EXITED, NULL,
-				EXIT_ERROR, "it does not run here");
+		shell_vmm_ended(s, fx->vmm.name, fx->vmm.incarnation, HA_END_ABSENT, EXIT_ERROR, "");
 }
 
 static void do_decide(struct shell *s, const struct ha_effect *fx)

@@ -68,9 +68,13 @@ struct shell {
 /** shell_event() - hand @ev to the core, at once or after the step that is under way */
 void shell_event(struct shell *s, struct ha_event *ev);
 
-/** shell_vmm_event() - the same for news of a VMM; NULL strings are fine */
+/** shell_vmm_event() - the same for news of a VMM that lives; NULL strings are fine */
 void shell_vmm_event(struct shell *s, const char *domain, uint64_t incarnation,
-		     enum ha_vmm_what what, const char *addr, int rc, const char *text);
+		     enum ha_vmm_what what, const char *addr, const char *text);
+
+/** shell_vmm_ended() - the same for one that does not, or never did; @rc its exit status */
+void shell_vmm_ended(struct shell *s, const char *domain, uint64_t incarnation, enum ha_end end, int rc,
+		     const char *text);
 
 /** shell_carry_out() - one effect (shell_effects.c) */
 void shell_carry_out(struct shell *s, const struct ha_effect *fx);

@@ -5,12 +5,14 @@
  * Life of one:
  *
  *   spawn -> (connect, every CONNECT_MS, until the socket stands) -> hello
- *         -> query -> known -> news ... -> pidfd readable -> EXITED
+ *         -> query -> known -> news ... -> life file free -> EXITED
  *
- * The pidfd alone says that a VMM is dead.  A control connection that ends
- * while the process lives is made again; a VMM that does not come back to its
- * socket within CONTROL_DEADLINE_MS cannot be steered any more and is killed, since
- * only one that is proved stopped may be replaced (rule G).
+ * The lock of its life file alone says that a VMM is dead (conf/vmm_life.h); the
+ * pidfd says when to look.  A control connection that ends while the process lives is
+ * made again; a VMM that was heard once and does not come back to its socket within
+ * CONTROL_DEADLINE_MS cannot be steered any more and is killed, since only one that is
+ * proved stopped may be replaced (rule G).  One that was never heard may be slow to
+ * start: how long it may take is the core's to say.
  */
 #include "ha/vmm_int.h"
 #include "ha/vmm_process.h"
@@ -29,6 +31,8 @@
 
 #define CONNECT_MS 10
 #define CONTROL_DEADLINE_MS HA_CONTROL_MS
+#define START_CONNECT_MS 20     /* until it listens for the first time */
+#define STILL_HELD_MS 100       /* its process is gone, but not its life: another of its processes ends */
 
 void vmm_say(struct vmm *v, struct vmm_news n)
 {
@@ -41,6 +45,7 @@ void vmm_say(struct vmm *v, struct vmm_news n)
 static void send_query(struct vmm *v);
 static void arm_timer(struct vmm *v, uint64_t ms);
 static void disarm_timer(struct vmm *v);
+static void look_whether_dead(struct vmm *v);
 
 static void on_decided(void *arg, int code, json_t *ret, const char *text)
 {
@@ -97,11 +102,19 @@ static void on_hello(void *arg, json_t *o)
 {
 	struct vmm *v = arg;
 	const char *name = json_string_value(json_object_get(o, "name"));
+	uint64_t inc = (uint64_t)json_integer_value(json_object_get(o, "incarnation"));
 
-	if (!name || strcmp(name, v->name) != 0)
-		log_warn("%s: the VMM behind its socket calls itself %s", v->name, name ? name : "nothing");
-	v->incarnation = (uint64_t)json_integer_value(json_object_get(o, "incarnation"));
+	if (!name || strcmp(name, v->name) != 0 || inc != v->incarnation) {
+		/* Never believed: its life file says who was started here (rule H). */
+		log_error("%s: behind its socket is %s, incarnation %llu, not %llu: not listened to", v->name,
+			  name ? name : "nobody", (unsigned long long)inc,
+			  (unsigned long long)v->incarnation);
+		v->client_lost = true;
+		arm_timer(v, CONTROL_DEADLINE_MS);
+		return;
+	}
 	v->control_deadline_ms = 0;
+	v->heard = true;
 	disarm_timer(v);
 	send_query(v);
 	vmm_send_decision(v);
@@ -154,8 +167,6 @@ static void on_event(void *arg, const char *name, json_t *data)
 	} else if (strcmp(name, "ask") == 0) {
 		on_ask(v, data);
 	} else if (strcmp(name, "guest") == 0) {
-		if (what && strcmp(what, "poweroff") == 0)
-			v->powered_off = true;
 		log_info("%s: guest %s", v->name, what ? what : "event");
 	}
 }
@@ -166,7 +177,7 @@ static void on_closed(void *arg, const char *why)
 
 	v->client_lost = true;
 	disarm_timer(v);
-	if (!v->control_deadline_ms)
+	if (!v->control_deadline_ms && v->heard)
 		v->control_deadline_ms = clock_ms() + CONTROL_DEADLINE_MS;
 	arm_timer(v, CONNECT_MS);
 }
@@ -195,12 +206,12 @@ static void on_timer(void *data)
 		v->client = NULL;
 		v->client_lost = false;
 	}
-	if (v->client && !v->control_deadline_ms) {
+	if (v->client && v->heard && !v->control_deadline_ms) {
 		send_query(v);
 		return;
 	}
 	now = clock_ms();
-	if (now >= v->control_deadline_ms) {
+	if (v->control_deadline_ms && now >= v->control_deadline_ms) {
 		log_error("%s: no answer on its control socket for %d ms, killing its VMM (pid %d)",
 			  v->name, CONTROL_DEADLINE_MS, v->pid);
 		vmm_process_kill(v->pidfd); /* not asked for: a failure */
@@ -208,10 +219,11 @@ static void on_timer(void *data)
 	}
 	if (v->client || vmm_client_connect(v->loop, v->control, &client_ops, v, &v->client,
 					    NULL) == 0) {
-		arm_timer(v, v->control_deadline_ms - now); /* for its hello */
+		/* for its hello */
+		arm_timer(v, v->control_deadline_ms ? v->control_deadline_ms - now : CONTROL_DEADLINE_MS);
 		return;
 	}
-	arm_timer(v, CONNECT_MS);
+	arm_timer(v, v->heard ? CONNECT_MS : START_CONNECT_MS);
 }
 
 static void arm_timer(struct vmm *v, uint64_t ms)
@@ -221,25 +233,75 @@ static void arm_timer(struct vmm *v, uint64_t ms)
 		v->timer_armed = true;
 }
 
+static void ended(struct vmm *v, const struct vmm_life *life)
+{
+	struct vmm_news n = { .what = VMM_SAID_EXITED, .end = life->end, .killed = v->killed };
+
+	if (life->end != VMM_END_SILENT)
+		n.rc = life->code;
+	else
+		n.rc = v->status >= 0 ? v->status : EXIT_FAILURE;
+	n.text = life->text;
+	v->known = true;
+	unlink(v->control);
+	unlink(v->life);
+	vmm_say(v, n);
+	v->state = VMM_STATE_EXITED;
+}
+
+static int watch_process(struct vmm *v, struct err *e);
+
+static void on_held_timer(void *data)
+{
+	struct vmm *v = data;
+
+	v->timer_armed = false;
+	look_whether_dead(v);
+}
+
+/*
+ * The process that was watched is gone.  It is the life file that counts: a program that stood
+ * in front of the VMM may have ended before what it started.
+ */
+static void look_whether_dead(struct vmm *v)
+{
+	struct vmm_life life;
+	struct err e = { 0 };
+	int rc = vmm_life_look(v->life, &life, &e);
+
+	if (rc == -ENOENT) /* somebody removed it; the process it belonged to is gone */
+		life = (struct vmm_life){ .end = VMM_END_SILENT };
+	if (rc == -ENOENT || (rc == 0 && !life.lives)) {
+		ended(v, &life);
+		return;
+	}
+	log_warn("%s: pid %d has ended, but not all that was started with it", v->name, v->pid);
+	v->pid = vmm_life_holder(v->life, 0);
+	if (v->pid > 0 && watch_process(v, &e) == 0) {
+		if (v->killed)
+			vmm_process_kill(v->pidfd);
+		return;
+	}
+	disarm_timer(v);
+	if (qb_loop_timer_add(v->loop, QB_LOOP_MED, STILL_HELD_MS * QB_TIME_NS_IN_MSEC, v, on_held_timer,
+			      &v->timer) == 0)
+		v->timer_armed = true;
+}
+
 static int32_t on_exit_ready(int32_t fd, int32_t revents, void *data)
 {
 	struct vmm *v = data;
-	int rc = v->child ? vmm_process_reap(v->pidfd) : -1;
 
-	if (v->asked_to_end)
-		rc = 0;
-	else if (rc < 0) /* not our child: all we know is how it looked last */
-		rc = v->powered_off || v->state == VMM_STATE_GONE ? 0 : 1;
-	v->known = true;
+	if (v->child)
+		v->status = vmm_process_reap(v->pidfd);
+	v->child = false;
 	close(v->pidfd); /* takes it out of the epoll set; see cpg.c on_ready() */
 	v->pidfd = -1;
-	unlink(v->control);
-	vmm_say(v, (struct vmm_news){ .what = VMM_SAID_EXITED, .rc = rc });
-	v->state = VMM_STATE_EXITED;
+	look_whether_dead(v);
 	return -1;
 }
 
-static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *control,
+static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *life, const char *control,
 			    const struct vmm_ops *ops, void *arg)
 {
 	struct vmm *v = calloc(1, sizeof(*v));
@@ -250,10 +312,11 @@ static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *contr
 	v->ops = ops;
 	v->arg = arg;
 	v->pidfd = -1;
+	v->status = -1;
 	v->state = VMM_STATE_STARTING;
 	snprintf(v->name, sizeof(v->name), "%s", name);
 	snprintf(v->control, sizeof(v->control), "%s", control);
-	v->control_deadline_ms = clock_ms() + CONTROL_DEADLINE_MS;
+	snprintf(v->life, sizeof(v->life), "%s", life);
 	return v;
 }
 
@@ -277,26 +340,30 @@ static int watch_process(struct vmm *v, struct err *e)
 int vmm_spawn(qb_loop_t *loop, const struct vmm_spawn *s, const struct vmm_ops *ops, void *arg,
 	      struct vmm **out, struct err *e)
 {
+	int rc, life = -1;
 	struct vmm *v;
-	int rc;
 
 	*out = NULL;
-	if (strlen(s->control) >= VMM_PATH_MAX)
-		return err_set(e, -EINVAL, "%s: socket path longer than %d bytes", s->control,
-			       VMM_PATH_MAX - 1);
-	v = vmm_make(loop, s->name, s->control, ops, arg);
+	if (strlen(s->control) >= VMM_PATH_MAX || strlen(s->life) >= VMM_PATH_MAX)
+		return err_set(e, -EINVAL, "%s: path longer than %d bytes", s->control, VMM_PATH_MAX - 1);
+	v = vmm_make(loop, s->name, s->life, s->control, ops, arg);
 	if (!v)
 		return err_set(e, -ENOMEM, "out of memory");
 	v->incarnation = s->incarnation;
 	v->child = true;
-	rc = vmm_process_spawn(s, &v->pid, e);
+	rc = vmm_life_begin(s->life, s->incarnation, &life, e);
 	if (rc < 0)
 		goto out_free;
-	rc = watch_process(v, e);
-	if (rc < 0) {
-		kill(v->pid, SIGKILL); /* our child, not reaped: the pid is still its own */
-		goto out_free;
+	rc = vmm_process_spawn(s, life, &v->pid, e);
+	if (rc == 0) {
+		vmm_life_pid(life, v->pid);
+		rc = watch_process(v, e);
+		if (rc < 0)
+			kill(v->pid, SIGKILL); /* our child, not reaped: the pid is still its own */
 	}
+	close(life);
+	if (rc < 0)
+		goto out_free;
 	arm_timer(v, CONNECT_MS);
 	*out = v;
 	return 0;
@@ -305,29 +372,39 @@ out_free:
 	return rc;
 }
 
-int vmm_adopt(qb_loop_t *loop, const char *name, const char *control, const struct vmm_ops *ops,
-	      void *arg, struct vmm **out, struct err *e)
+int vmm_adopt(qb_loop_t *loop, const char *name, const char *life, const char *control,
+	      const struct vmm_ops *ops, void *arg, struct vmm **out, struct err *e)
 {
+	struct vmm_life facts;
 	struct vmm *v;
 	int rc;
 
 	*out = NULL;
-	v = vmm_make(loop, name, control, ops, arg);
+	rc = vmm_life_look(life, &facts, e);
+	if (rc == -ENOENT || (rc == 0 && !facts.lives))
+		return err_set(e, -ESRCH, "%s: nothing of it lives", name);
+	if (rc == 0 && !facts.incarnation)
+		rc = err_set(e, -EAGAIN, "%s: its life file names no incarnation", life);
+	if (rc < 0)
+		return rc;
+	v = vmm_make(loop, name, life, control, ops, arg);
 	if (!v)
 		return err_set(e, -ENOMEM, "out of memory");
-	v->pid = vmm_process_peer(control);
+	v->incarnation = facts.incarnation;
+	v->pid = vmm_life_holder(life, facts.pid);
 	if (v->pid <= 0) {
-		rc = err_set(e, v->pid ? v->pid : -ESRCH, "%s: nobody listens", control);
+		rc = err_set(e, -EAGAIN, "%s: it lives, but its process is not found", name);
 		goto out_free;
 	}
 	rc = watch_process(v, e);
 	if (rc < 0)
 		goto out_free;
-	/* Connected after the pidfd was taken: whoever answers now is that process. */
-	rc = vmm_client_connect(loop, control, &client_ops, v, &v->client, e);
-	if (rc < 0)
+	/* Looked at again now that the pidfd is ours: a pid may come to mean another process, that one cannot. */
+	if (vmm_life_holder(life, v->pid) != v->pid) {
+		rc = err_set(e, -EAGAIN, "%s: its process has just ended", name);
 		goto out_free;
-	arm_timer(v, CONTROL_DEADLINE_MS);
+	}
+	arm_timer(v, CONNECT_MS);
 	*out = v;
 	return 0;
 out_free:

@@ -3,14 +3,15 @@
  * vmm - one drover-hv on this host, as droverd sees it: a process (pidfd) and
  * a control socket.
  *
- * A VMM outlives its droverd.  It is either spawned here or found running
- * (adopted); from then on both are the same, except that nobody but a parent
- * learns an exit code, so an adopted VMM's is inferred from its last words.
+ * A VMM outlives its droverd.  It is either spawned here or found alive
+ * (adopted); from then on both are the same.  That it lives and which incarnation it
+ * is stands in its life file (conf/vmm_life.h), and so does how it ended.
  */
 #ifndef DROVER_HA_VMM_H
 #define DROVER_HA_VMM_H
 
 #include "base/err.h"
+#include "conf/vmm_life.h"
 
 #include <jansson.h>
 #include <qb/qbdefs.h>
@@ -35,7 +36,7 @@ enum vmm_what {
 	VMM_SAID_MIGRATE_FAILED,  /* text says why; the domain runs on */
 	VMM_SAID_ASK_COMMIT,      /* asks the cluster (rule H, GRANT); incarnation is the proposal */
 	VMM_SAID_ASK_ABORT,
-	VMM_SAID_EXITED,          /* rc; the last word */
+	VMM_SAID_EXITED,          /* end, rc, text; the last word */
 };
 
 struct vmm_news {
@@ -43,7 +44,9 @@ struct vmm_news {
 	enum vmm_state state;     /* before EXITED: the last state; else the state now */
 	const char *listen;       /* VMM_SAID_STATE when INCOMING, else NULL */
 	uint64_t incarnation;     /* VMM_SAID_ASK_* */
-	int rc;                   /* VMM_SAID_EXITED: exit status, 128 + signal, or inferred */
+	enum vmm_end end;         /* VMM_SAID_EXITED: what it said itself; VMM_END_SILENT: nothing */
+	bool killed;              /* VMM_SAID_EXITED: by vmm_kill(), or for not following vmm_stop() */
+	int rc;                   /* VMM_SAID_EXITED: exit status, 128 + signal, EXIT_ERROR if nobody knows */
 	const char *text;         /* never NULL */
 };
 
@@ -63,20 +66,25 @@ struct vmm_spawn {
 	const char *control;      /* socket to be */
 	const char *console;      /* socket to be */
 	const char *lease;        /* lease page */
+	const char *life;         /* life file */
 	const char *incoming;     /* "tcp:ADDRESS:0", or NULL to boot */
 	const char *log;          /* standard output and error are appended here */
 };
 
-/** vmm_spawn() - start a VMM in a session of its own */
+/**
+ * vmm_spawn() - start a VMM in a session of its own
+ * Return: 0; -EEXIST when a VMM of this name lives here that we do not know; other errors.
+ */
 int vmm_spawn(qb_loop_t *loop, const struct vmm_spawn *s, const struct vmm_ops *ops, void *arg,
 	      struct vmm **out, struct err *e);
 
 /**
- * vmm_adopt() - take over the VMM that listens on @control
- * Return: 0, -ECONNREFUSED when the socket is a leftover, other errors.
+ * vmm_adopt() - take over the VMM whose life file is @life
+ * What the file says of it is known at once; the rest when it answers at @control.
+ * Return: 0; -ESRCH when it is dead (the file may go); any other error: it may live, ask again.
  */
-int vmm_adopt(qb_loop_t *loop, const char *name, const char *control, const struct vmm_ops *ops,
-	      void *arg, struct vmm **out, struct err *e);
+int vmm_adopt(qb_loop_t *loop, const char *name, const char *life, const char *control,
+	      const struct vmm_ops *ops, void *arg, struct vmm **out, struct err *e);
 
 /** vmm_free() - let go of it; the process lives on. Not from news(). */
 void vmm_free(struct vmm *v);

@@ -15,19 +15,21 @@ struct vmm {
 	void *arg;
 	char name[VMM_NAME_MAX + 1];
 	char control[VMM_PATH_MAX];
+	char life[VMM_PATH_MAX];
 	uint64_t incarnation;
 	enum vmm_state state;
 	pid_t pid;
 	int pidfd;
 	bool child, known;
+	bool heard;                     /* it has said hello */
 	uint64_t about;                 /* what the migration under way is about: the destination's
 					 * incarnation, 0 = not known */
 	bool decided, decided_commit;   /* `decide` not answered yet */
 	uint64_t decided_incarnation;
-	bool asked_to_end;              /* by vmm_stop() or vmm_kill() */
+	bool killed;                    /* by us */
+	int status;                     /* our child's exit status, -1 = not known (yet) */
 	qb_loop_timer_handle kill_timer;
 	bool kill_armed;
-	bool powered_off;               /* its guest ended by itself */
 	struct vmm_client *client;
 	bool client_lost;               /* to be closed and made again by the timer */
 	uint64_t control_deadline_ms;

@@ -3,8 +3,8 @@
  * vmm_process - see vmm_process.h.
  *
  * A pidfd, not a pid, stands for the process: it cannot come to mean another
- * one.  The child gets no descriptor of ours, a session of its own (so that
- * nothing sent to droverd's reaches it), and a log file.
+ * one.  The child gets no descriptor of ours but its life file, a session of its own (so
+ * that nothing sent to droverd's reaches it), and a log file.
  */
 #include "ha/vmm_process.h"
 
@@ -16,14 +16,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
 #define ARGS_MAX 20
+#define LIFE_FD 3           /* where the child finds its life file */
 
 static void fill_args(const struct vmm_spawn *s, char incarnation[24], const char *args[ARGS_MAX])
 {
@@ -45,6 +44,8 @@ static void fill_args(const struct vmm_spawn *s, char incarnation[24], const cha
 	args[n++] = s->console;
 	args[n++] = "--lease";
 	args[n++] = s->lease;
+	args[n++] = "--life";
+	args[n++] = "3";
 	if (s->incoming) {
 		args[n++] = "--incoming";
 		args[n++] = s->incoming;
@@ -52,7 +53,7 @@ static void fill_args(const struct vmm_spawn *s, char incarnation[24], const cha
 	args[n] = NULL;
 }
 
-int vmm_process_spawn(const struct vmm_spawn *s, pid_t *pid, struct err *e)
+int vmm_process_spawn(const struct vmm_spawn *s, int life, pid_t *pid, struct err *e)
 {
 	const char *args[ARGS_MAX];
 	posix_spawn_file_actions_t fa;
@@ -67,7 +68,8 @@ int vmm_process_spawn(const struct vmm_spawn *s, pid_t *pid, struct err *e)
 	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&fa, 1, s->log, O_WRONLY | O_CREAT | O_APPEND, 0640);
 	posix_spawn_file_actions_adddup2(&fa, 1, 2);
-	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
+	posix_spawn_file_actions_adddup2(&fa, life, LIFE_FD); /* also clears O_CLOEXEC, POSIX.1-2017 */
+	posix_spawn_file_actions_addclosefrom_np(&fa, LIFE_FD + 1);
 	sigemptyset(&none);
 	sigfillset(&all);
 	posix_spawnattr_setsigmask(&at, &none);
@@ -101,24 +103,4 @@ int vmm_process_reap(int pidfd)
 void vmm_process_kill(int pidfd)
 {
 	pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
-}
-
-pid_t vmm_process_peer(const char *path)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-	int fd, rc = 0;
-
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		rc = -errno;
-	close(fd);
-	return rc < 0 ? rc : cred.pid;
 }

@@ -7,8 +7,8 @@
 
 #include "ha/vmm.h"
 
-/** vmm_process_spawn() - fork and exec in an own session; @pid is our child */
-int vmm_process_spawn(const struct vmm_spawn *s, pid_t *pid, struct err *e);
+/** vmm_process_spawn() - fork and exec in an own session with @life open; @pid is our child */
+int vmm_process_spawn(const struct vmm_spawn *s, int life, pid_t *pid, struct err *e);
 
 /** vmm_process_pidfd() - a descriptor that becomes readable when @pid ends, or -errno */
 int vmm_process_pidfd(pid_t pid);
@@ -17,8 +17,5 @@ int vmm_process_pidfd(pid_t pid);
 int vmm_process_reap(int pidfd);
 
 void vmm_process_kill(int pidfd);
-
-/** vmm_process_peer() - pid of whoever listens at the other end of a UNIX socket path, or -errno */
-pid_t vmm_process_peer(const char *path);
 
 #endif

@@ -112,7 +112,6 @@ void vmm_stop(struct vmm *v, bool force, uint32_t timeout_ms)
 				 (json_int_t)timeout_ms);
 	uint64_t kill_ms = (force ? 0 : timeout_ms) + KILL_AFTER_MS;
 
-	v->asked_to_end = true;
 	if (!vmm_send(v, "stop", args, on_done) && force) {
 		vmm_kill(v);
 		return;
@@ -127,7 +126,7 @@ void vmm_kill(struct vmm *v)
 {
 	if (v->pidfd < 0)
 		return;
-	v->asked_to_end = true;
+	v->killed = true;
 	vmm_process_kill(v->pidfd);
 }
 

@@ -253,7 +253,7 @@ static void on_stdin(void *arg, uint32_t events)
 		return;
 	n = read(STDIN_FILENO, buf, sizeof(buf));
 	if (n > 0 && c->raw && memchr(buf, QUIT_KEY, (size_t)n)) {
-		vmm_end(c->vmm, EXIT_OK);
+		vmm_end(c->vmm, VMM_END_STOPPED, EXIT_OK, "ended on the terminal");
 	} else if (n > 0) {
 		take_typed(c, buf, (size_t)n);
 	} else if (n == 0 || errno != EAGAIN) {

@@ -18,7 +18,9 @@
 #include "base/number.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +30,7 @@
 #include <unistd.h>
 
 enum { OPT_NAME = 1, OPT_INCARNATION, OPT_CONTROL, OPT_LEASE, OPT_INCOMING, OPT_CONSOLE,
-       OPT_NO_REBOOT, OPT_PAUSED, OPT_NO_ARBITER, OPT_CLUSTER };
+       OPT_LIFE, OPT_NO_REBOOT, OPT_PAUSED, OPT_NO_ARBITER, OPT_CLUSTER };
 
 static const struct option options[] = {
 	{ "name", required_argument, NULL, OPT_NAME },
@@ -36,6 +38,7 @@ static const struct option options[] = {
 	{ "cluster", required_argument, NULL, OPT_CLUSTER },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "lease", required_argument, NULL, OPT_LEASE },
+	{ "life", required_argument, NULL, OPT_LIFE },
 	{ "incoming", required_argument, NULL, OPT_INCOMING },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
@@ -59,6 +62,7 @@ static const char usage_text[] =
 	"  --control PATH         listen for commands (docs/control.md)\n"
 	"  --console stdio|PATH   serial port; default: beside the control socket, else stdio\n"
 	"  --lease FILE           run only while this lease page is valid\n"
+	"  --life FD              inherited life file: how it ends is written there\n"
 	"  --incoming ADDRESS     wait for a migration, e.g. tcp:0.0.0.0:7700\n"
 	"  --no-arbiter           let a migration be decided without shared disk or cluster\n"
 	"  --no-reboot            end when the guest resets\n"
@@ -73,6 +77,7 @@ static const char usage_text[] =
 static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 {
 	int c, ret = 0;
+	uint64_t fd;
 
 	while (!ret && (c = getopt_long(argc, argv, ":vhV", options, NULL)) != -1) {
 		switch (c) {
@@ -95,6 +100,12 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 			break;
 		case OPT_LEASE:
 			o->lease = optarg;
+			break;
+		case OPT_LIFE:
+			if (!number_parse(optarg, 0, INT_MAX, &fd) || fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0)
+				ret = err_set(e, -EINVAL, "--life %s: expected an open descriptor", optarg);
+			else
+				o->life = (int)fd;
 			break;
 		case OPT_INCOMING:
 			o->incoming = optarg;
@@ -145,7 +156,7 @@ static void on_signal(void *arg, uint32_t events)
 
 	(void)events;
 	log_info("ended by a signal");
-	vmm_end(v, EXIT_OK);
+	vmm_end(v, VMM_END_SIGNAL, EXIT_OK, "ended by a signal");
 }
 
 static int watch_signals(struct vmm *v, const sigset_t *set, int *fd, struct err *e)
@@ -187,7 +198,7 @@ static int start(struct vmm *v, struct err *e)
 
 int main(int argc, char **argv)
 {
-	struct vmm v = { .opt.log_level = LOG_LEVEL_INFO };
+	struct vmm v = { .opt = { .log_level = LOG_LEVEL_INFO, .life = -1 } };
 	struct err e = { 0 };
 	int ret, signal_fd = -1;
 	sigset_t set;
@@ -223,6 +234,7 @@ int main(int argc, char **argv)
 out:
 	if (ret) {
 		log_error("%s", e.text);
+		vmm_life_end(v.opt.life, VMM_END_FAILED, err_exit_code(ret), e.text);
 		return err_exit_code(ret);
 	}
 	return v.exit_code;

@@ -21,7 +21,7 @@ static void end_process(void *arg)
 {
 	struct migration *m = arg;
 
-	vmm_end(m->v, EXIT_OK);
+	vmm_end(m->v, VMM_END_MOVED, EXIT_OK, "moved away");
 }
 
 static void init_cluster(struct cluster_arbiter *c)

@@ -24,7 +24,8 @@ static void destination_ended(void *arg)
 	if (!m->rc)
 		return;
 	log_error("migration: %s", m->err.text);
-	vmm_end(m->v, err_exit_code(m->rc) == EXIT_USAGE ? EXIT_ERROR : err_exit_code(m->rc));
+	vmm_end(m->v, VMM_END_FAILED, err_exit_code(m->rc) == EXIT_USAGE ? EXIT_ERROR : err_exit_code(m->rc),
+		m->err.text);
 }
 
 static void *destination_thread(void *arg)

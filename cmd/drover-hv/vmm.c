@@ -87,8 +87,9 @@ void vmm_announce(struct vmm *v)
 	announce(v);
 }
 
-void vmm_end(struct vmm *v, int exit_code)
+void vmm_end(struct vmm *v, enum vmm_end how, int exit_code, const char *text)
 {
+	vmm_life_end(v->opt.life, how, exit_code, text);
 	v->exit_code = exit_code;
 	loop_quit(v->loop);
 }
@@ -114,10 +115,10 @@ static const char *event_name(enum machine_event what)
 	return "?";
 }
 
-static void stopped(struct vmm *v, const char *why, int exit_code)
+static void stopped(struct vmm *v, enum vmm_end how, const char *why, int exit_code)
 {
 	vmm_set_state(v, VMM_STOPPED, why);
-	vmm_end(v, exit_code);
+	vmm_end(v, how, exit_code, why);
 }
 
 static void try_reset(void *arg)
@@ -135,7 +136,7 @@ static void try_reset(void *arg)
 	}
 	if (ret) {
 		log_error("the guest cannot be reset: %s", e.text);
-		stopped(v, "reset failed", EXIT_ERROR);
+		stopped(v, VMM_END_FAILED, e.text, EXIT_ERROR);
 		return;
 	}
 	vmm_update_state(v);
@@ -150,11 +151,11 @@ static void on_guest_event(void *arg)
 	ctl_event(v->ctl, "guest",
 		  json_pack("{s:s, s:s}", "what", event_name(g->what), "why", g->text));
 	if (g->what == MACHINE_CRASH)
-		stopped(v, "crash", EXIT_ERROR);
+		stopped(v, VMM_END_FAILED, "the guest crashed", EXIT_ERROR);
 	else if (g->what == MACHINE_POWEROFF)
-		stopped(v, "poweroff", EXIT_OK);
+		stopped(v, VMM_END_POWEROFF, "poweroff", EXIT_OK);
 	else if (v->opt.no_reboot)
-		stopped(v, "reset", EXIT_OK);
+		stopped(v, VMM_END_POWEROFF, "reset", EXIT_OK);
 	else
 		try_reset(v);
 	free(g);
@@ -237,7 +238,7 @@ static void stop_by_force(void *arg)
 	struct vmm *v = arg;
 
 	log_warn("the guest did not power off in time: stopped by force");
-	stopped(v, "stopped by force", EXIT_OK);
+	stopped(v, VMM_END_STOPPED, "stopped by force", EXIT_OK);
 }
 
 static int cmd_stop(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
@@ -251,7 +252,7 @@ static int cmd_stop(struct vmm *v, const json_t *args, json_t **ret, struct err 
 	if (timeout_ms < 0 || timeout_ms > 24 * 3600 * 1000)
 		return err_set(e, -EINVAL, "timeout_ms: %lld, expected 0 to a day", (long long)timeout_ms);
 	if (json_is_true(json_object_get(args, "force")) || v->state == VMM_INCOMING) {
-		stopped(v, "operator", EXIT_OK);
+		stopped(v, VMM_END_STOPPED, "operator", EXIT_OK);
 		return 0;
 	}
 	machine_power_button(v->machine);
@@ -264,7 +265,7 @@ static int cmd_quit(struct vmm *v, const json_t *args, json_t **ret, struct err 
 	(void)args;
 	(void)ret;
 	(void)e;
-	vmm_end(v, EXIT_OK);
+	vmm_end(v, VMM_END_STOPPED, EXIT_OK, "quit");
 	return 0;
 }
 

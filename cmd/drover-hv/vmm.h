@@ -22,6 +22,7 @@
 #include "cmd/drover-hv/ctl.h"
 #include "cmd/drover-hv/loop.h"
 #include "conf/domain.h"
+#include "conf/vmm_life.h"
 #include "hv/machine.h"
 
 #include <stdatomic.h>
@@ -49,6 +50,7 @@ struct vmm_options {
 	bool adopt;                /* do not run it, make its disks nobody's */
 	const char *control;       /* path of the control socket, or NULL for none */
 	const char *lease;         /* lease page, or NULL: no gate */
+	int life;                  /* descriptor of the life file (conf/vmm_life.h), -1 for none */
 	const char *incoming;      /* address to receive a migration at, or NULL */
 	const char *console;       /* "stdio", path of a socket, or NULL for <control without .sock>.console */
 	bool no_reboot;            /* a guest's reset ends the process */
@@ -104,8 +106,8 @@ int vmm_start(struct vmm *v, struct err *e);
 /** vmm_announce() - tell the network that the domain is here now; after a migration, repeats by itself */
 void vmm_announce(struct vmm *v);
 
-/** vmm_end() - leave the main loop with @exit_code */
-void vmm_end(struct vmm *v, int exit_code);
+/** vmm_end() - leave the main loop with @exit_code; @how and @text for whoever reads the life file */
+void vmm_end(struct vmm *v, enum vmm_end how, int exit_code, const char *text);
 
 /** vmm_init() - fill @v, whose opt is set: loop, domain, machine, console, control socket, gate */
 int vmm_init(struct vmm *v, struct err *e);

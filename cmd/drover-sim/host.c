@@ -160,10 +160,11 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.vmm.domain = sim_dom_name(in->dom);
 		ev.vmm.incarnation = in->incarnation;
 		ev.vmm.what = in->what;
-		ev.vmm.rc = in->rc;
+		ev.vmm.end = in->end;
+		ev.vmm.rc = in->end == HA_END_FAILED || in->end == HA_END_KILLED;
 		snprintf(addr, sizeof(addr), "tcp:10.0.0.%u:49152", h + 1);
 		ev.vmm.addr = addr;
-		ev.vmm.text = in->rc ? "simulated failure" : "";
+		ev.vmm.text = in->rc || ev.vmm.rc ? "simulated failure" : "";
 		break;
 	case HA_EV_FENCE_DONE:
 		ev.fence_done.node = s->host[in->node].id;

@@ -103,6 +103,7 @@ struct sim_in {
 	uint64_t ring, token, incarnation, debt, request;
 	uint32_t dom, node;
 	enum ha_vmm_what what;
+	enum ha_end end;
 	int rc;
 	struct ha_command cmd;
 };

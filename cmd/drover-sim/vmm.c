@@ -20,6 +20,7 @@ enum act {
 	ACT_FAIL,
 	ACT_EXIT,
 	ACT_CRASH,
+	ACT_KILLED,
 	ACT_INCOMING,
 	ACT_LIST,
 	ACT_RUN_ON,
@@ -76,7 +77,15 @@ static void vmm_new(struct sim *s, uint32_t h, uint32_t d, uint64_t incarnation,
 			       .gate_part = (uint32_t)sim_range(s, 0, 1000) };
 }
 
-static void vmm_end(struct sim *s, uint32_t h, uint32_t d, int rc)
+static void tell_end(struct sim *s, uint32_t h, uint32_t d, uint64_t incarnation, enum ha_end end)
+{
+	struct sim_in in = {
+		.kind = HA_EV_VMM, .dom = d, .what = HA_VMM_EXITED, .incarnation = incarnation, .end = end};
+
+	host_give(s, h, &in);
+}
+
+static void vmm_end(struct sim *s, uint32_t h, uint32_t d, enum ha_end end)
 {
 	struct sim_vmm *v = &s->host[h].vmm[d];
 	uint64_t incarnation = v->incarnation;
@@ -84,9 +93,9 @@ static void vmm_end(struct sim *s, uint32_t h, uint32_t d, int rc)
 	if (v->state == VM_NONE)
 		return;
 	*v = (struct sim_vmm){ .gen = v->gen + 1 };
-	sim_trace(s, "n%u: VMM %s.%llu ends, %d", s->host[h].id, sim_dom_name(d),
-		  (unsigned long long)incarnation, rc);
-	tell(s, h, d, HA_VMM_EXITED, incarnation, rc);
+	sim_trace(s, "n%u: VMM %s.%llu ends: %s", s->host[h].id, sim_dom_name(d),
+		  (unsigned long long)incarnation, ha_end_str(end));
+	tell_end(s, h, d, incarnation, end);
 }
 
 void vmm_host_died(struct sim *s, uint32_t h)
@@ -347,7 +356,7 @@ void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 			sim_at(s, 1 * MS, EV_VMM, h, d, x->vmm[d].gen, ACT_NONE);
 			break;
 		}
-		later(s, h, d, fx->kind == HA_FX_STOP ? ACT_EXIT : ACT_CRASH,
+		later(s, h, d, fx->kind == HA_FX_STOP ? ACT_EXIT : ACT_KILLED,
 		      sim_range(s, 1 * MS, sim_chance(s, 5) ? 3000 * MS : 80 * MS));
 		break;
 	case HA_FX_MIGRATE:
@@ -409,13 +418,16 @@ void vmm_event(struct sim *s, const struct sim_ev *ev)
 			move_fail(s, ev->h, d);
 		break;
 	case ACT_EXIT:
-		vmm_end(s, ev->h, d, 0);
+		vmm_end(s, ev->h, d, v->state == VM_GRANTED ? HA_END_MOVED : HA_END_ASKED);
 		break;
 	case ACT_CRASH:
-		vmm_end(s, ev->h, d, 9);
+		vmm_end(s, ev->h, d, HA_END_FAILED);
+		break;
+	case ACT_KILLED:
+		vmm_end(s, ev->h, d, HA_END_KILLED);
 		break;
 	case ACT_NONE:
-		tell(s, ev->h, d, HA_VMM_EXITED, 0, 0);
+		tell_end(s, ev->h, d, 0, HA_END_ABSENT);
 		break;
 	case ACT_LIST:
 		break;

@@ -61,12 +61,12 @@ int domain_delete(struct drover *d, const char *base, const char *name)
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
 
-/* "failed (3): kernel: /x: No such file or directory": the VMM's exit code is ours too. */
-static int failed(const char *name, const char *reason)
+/* The exit code of the VMM that failed is ours too. */
+static int failed(const char *name, const json_t *domain, const char *reason)
 {
-	int code = EXIT_ERROR;
+	int code = (int)json_integer_value(json_object_get(domain, "exit_code"));
 
-	if (sscanf(reason, "failed (%d)", &code) != 1 || code < EXIT_ERROR || code > EXIT_REFUSED)
+	if (code < EXIT_ERROR || code > EXIT_REFUSED)
 		code = EXIT_ERROR;
 	return say_error(code, "%s: %s", name, *reason ? reason : "it was stopped");
 }
@@ -88,7 +88,7 @@ int domain_wait(struct drover *d, const char *name, const char *phase, uint32_t 
 		/* Protected domains are tried again later, others are not: both have failed now. */
 		if (strcmp(now, "backoff") == 0 ||
 		    (strcmp(now, "stopped") == 0 && !json_is_true(json_object_get(o, "wanted"))))
-			code = failed(name, str_of(o, "reason"));
+			code = failed(name, o, str_of(o, "reason"));
 		else if (clock_ms() >= until)
 			code = say_error(EXIT_TIMEOUT, "%s is still %s%s%s", name, now,
 					 *str_of(o, "why") ? ": " : "", str_of(o, "why"));

@@ -186,19 +186,19 @@ static void apply_exited(struct ha_core *c, struct ha_domain *d, const struct ha
 {
 	char why[HA_TEXT_MAX + 32];
 
-	if (e->rc == 0) {
-		if (d->phase != HA_STOPPING)
-			d->wanted = false;
-		ha_apply_unown(c, d, false,
-			       d->phase == HA_STOPPING ? "" : "powered off by its guest");
-		return;
-	}
 	if (d->phase == HA_STOPPING) {
 		ha_apply_unown(c, d, false, "");
 		return;
 	}
+	/* Only the guest's own wish is one; whatever else ended its VMM, the domain is still wanted. */
+	if (e->end == HA_END_POWEROFF) {
+		d->wanted = false;
+		ha_apply_unown(c, d, false, "powered off by its guest");
+		return;
+	}
 	d->avoid = d->owner;
-	snprintf(why, sizeof(why), "failed (%d): %s", e->rc, e->text);
+	d->exit_code = e->rc;
+	snprintf(why, sizeof(why), "%s%s%s", ha_end_str(e->end), e->text[0] ? ": " : "", e->text);
 	ha_apply_unown(c, d, true, why);
 }
 
@@ -225,6 +225,7 @@ static void apply_domain(struct ha_core *c, const struct ha_entry *e)
 		if (d->phase == HA_STARTING) {
 			d->phase = HA_RUNNING;
 			d->reason[0] = 0;
+			d->exit_code = 0;
 		}
 		break;
 	case HA_E_STABLE:

@@ -71,8 +71,7 @@ enum ha_vmm_what {
 	HA_VMM_MIGRATE_FAILED, /* source: migration ended before GRANT, the domain runs on; text says why */
 	HA_VMM_ASK_COMMIT,     /* destination, after GRANT: may I run? */
 	HA_VMM_ASK_ABORT,      /* source, after GRANT: may I run on? */
-	HA_VMM_EXITED,         /* process is gone; rc 0 = the guest powered off or it was asked to stop or it
-				* moved away; else a failure, text says which. Also the answer to a START or
+	HA_VMM_EXITED,         /* process is gone: end, rc, text say how. Also the answer to a START or
 				* RECEIVE that failed, and to STOP or KILL of a VMM that does not exist. */
 };
 
@@ -157,7 +156,8 @@ struct ha_event {
 			uint64_t incarnation;
 			enum ha_vmm_what what;
 			const char *addr;           /* INCOMING */
-			int rc;                     /* EXITED */
+			enum ha_end end;            /* EXITED */
+			int rc;                     /* EXITED: exit status, for people */
 			const char *text;           /* EXITED, MIGRATE_FAILED; may be NULL */
 		} vmm;
 		struct {
@@ -306,6 +306,7 @@ const char *ha_event_kind_str(enum ha_event_kind k);
 const char *ha_effect_kind_str(enum ha_effect_kind k);
 const char *ha_vmm_what_str(enum ha_vmm_what w);
 const char *ha_op_str(enum ha_op op);
+const char *ha_end_str(enum ha_end e);
 const char *ha_standing_str(enum ha_standing s);
 
 /* One line, no newline; as snprintf(). */

@@ -181,6 +181,8 @@ struct ha_vmm {
 	uint64_t since_ms;        /* of state */
 	char addr[HA_ADDR_MAX + 1];
 	int rc;
+	enum ha_end end;
+	const char *kill_why;     /* why we have it killed, a literal; NULL = not yet or for being stale */
 	char text[HA_TEXT_MAX + 1];
 	/* what was asked of it and by it */
 	bool ask_commit, ask_abort, move_failed;

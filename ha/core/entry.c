@@ -35,6 +35,20 @@ static void f_u64(struct walk *k, uint64_t *v)
 		*v = ha_get_u64(k->r);
 }
 
+static void f_end(struct walk *k, enum ha_end *v)
+{
+	uint8_t n = (uint8_t)*v;
+
+	if (k->w) {
+		ha_put_u8(k->w, n);
+		return;
+	}
+	n = ha_get_u8(k->r);
+	if (n >= HA_ENDS)
+		k->r->bad = true;
+	*v = n < HA_ENDS ? (enum ha_end)n : HA_END_FAILED;
+}
+
 static void f_bool(struct walk *k, bool *v)
 {
 	if (k->w)
@@ -178,6 +192,8 @@ static void walk(struct walk *k, struct ha_entry *e)
 		f_domain(k, e);
 		break;
 	case HA_E_EXITED:
+		f_end(k, &e->end);
+		/* fall through */
 	case HA_E_READY:
 	case HA_E_ABORT:
 		f_domain(k, e);
@@ -302,6 +318,9 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 			     (unsigned long long)e->incarnation, e->origin);
 		break;
 	case HA_E_EXITED:
+		n = snprintf(buf, size, "%s %s.%llu by %u, %s (%d): %s", k, e->domain,
+			     (unsigned long long)e->incarnation, e->origin, ha_end_str(e->end), e->rc, e->text);
+		break;
 	case HA_E_READY:
 	case HA_E_ABORT:
 		n = snprintf(buf, size, "%s %s.%llu by %u, rc %d: %s", k, e->domain,

@@ -43,7 +43,8 @@ struct ha_entry {
 	uint64_t serial;              /* counts origin's proposals */
 	char domain[HA_NAME_MAX + 1];
 	uint64_t incarnation;         /* of the VMM this is about */
-	int32_t rc;                   /* EXITED */
+	int32_t rc;                   /* EXITED: exit status, for people */
+	enum ha_end end;              /* EXITED */
 	char text[HA_TEXT_MAX + 1];   /* EXITED, ABORT, FENCE_FAILED: why; READY: address */
 	uint32_t node;                /* PASSED, FENCED, FENCE_FAILED, OP */
 	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED */

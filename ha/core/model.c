@@ -108,6 +108,7 @@ static uint64_t hash_domain(uint64_t h, const struct ha_domain *d)
 		d->max_restart,
 		d->avoid,
 		d->moves,
+		(uint64_t)d->exit_code,
 		d->conf_hash,
 		d->conf_len,
 	};

@@ -61,6 +61,17 @@ struct ha_claim {
 	uint64_t key;
 };
 
+/* How a VMM ended, as far as a decision depends on it; the words are in a text beside it. */
+enum ha_end {
+	HA_END_FAILED,   /* could not start, crashed, was killed by somebody else */
+	HA_END_POWEROFF, /* its guest powered off, and nobody had asked */
+	HA_END_ASKED,    /* somebody asked it to end, by its control socket or by a STOP of ours */
+	HA_END_MOVED,    /* its domain runs elsewhere */
+	HA_END_KILLED,   /* by us: it did not do what it had to */
+	HA_END_ABSENT,   /* there is no such VMM here */
+	HA_ENDS
+};
+
 struct ha_domain {
 	bool used;
 	char name[HA_NAME_MAX + 1];
@@ -83,6 +94,7 @@ struct ha_domain {
 	uint32_t avoid;               /* node it failed on last: any other is preferred, 0 = none */
 	uint32_t moves;               /* times ownership moved, for history */
 	char reason[HA_TEXT_MAX + 1]; /* why it is in this phase */
+	int32_t exit_code;            /* of the VMM whose failure is the reason, 0 = none */
 	uint32_t n_claims;
 	struct ha_claim claims[HA_CLAIMS_MAX];
 	uint64_t conf_hash;

@@ -64,6 +64,20 @@ const char *ha_vmm_what_str(enum ha_vmm_what w)
 	return "?";
 }
 
+const char *ha_end_str(enum ha_end e)
+{
+	switch (e) {
+	case HA_END_FAILED: return "failed";
+	case HA_END_POWEROFF: return "powered off by its guest";
+	case HA_END_ASKED: return "was told to end";
+	case HA_END_MOVED: return "moved away";
+	case HA_END_KILLED: return "had to be killed";
+	case HA_END_ABSENT: return "its VMM is not there";
+	case HA_ENDS: break;
+	}
+	return "?";
+}
+
 const char *ha_op_str(enum ha_op op)
 {
 	switch (op) {
@@ -164,7 +178,7 @@ size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size)
 		if (ev->vmm.what == HA_VMM_INCOMING)
 			add(&l, " at %s", ev->vmm.addr ? ev->vmm.addr : "");
 		if (ev->vmm.what == HA_VMM_EXITED)
-			add(&l, " %d", ev->vmm.rc);
+			add(&l, " %s (%d)", ha_end_str(ev->vmm.end), ev->vmm.rc);
 		if (ev->vmm.text && ev->vmm.text[0])
 			add(&l, ": %s", ev->vmm.text);
 		break;

@@ -68,20 +68,35 @@ static bool reported(const struct ha_core *c)
 }
 
 static void propose_domain(struct ha_core *c, enum ha_entry_kind kind, const char *domain,
-			   uint64_t inc, int rc, const char *text)
+			   uint64_t inc, const char *text)
 {
 	struct ha_entry *e = ha_log_prepare(c, kind, domain, 0);
 
 	if (!e)
 		return;
 	e->incarnation = inc;
+	ha_copy(e->text, sizeof(e->text), text);
+	ha_log_propose(c, e);
+}
+
+static void propose_exited(struct ha_core *c, const struct ha_domain *d, enum ha_end end, int rc,
+			   const char *text)
+{
+	struct ha_entry *e = ha_log_prepare(c, HA_E_EXITED, d->name, 0);
+
+	if (!e)
+		return;
+	e->incarnation = d->incarnation;
+	e->end = end;
 	e->rc = rc;
 	ha_copy(e->text, sizeof(e->text), text);
 	ha_log_propose(c, e);
 }
 
-static void kill_vmm(struct ha_core *c, struct ha_vmm *v)
+/* @why: told as the reason, NULL when nobody will ask */
+static void kill_vmm(struct ha_core *c, struct ha_vmm *v, const char *why)
 {
+	v->kill_why = why;
 	if (!v->kill_ms || c->now - v->kill_ms >= c->t.kill_again) {
 		if (!ha_out_room(c, 1, sizeof(v->name)))
 			return;
@@ -101,7 +116,7 @@ static void decide(struct ha_core *c, struct ha_vmm *v, bool commit, uint64_t wi
 		return;
 	}
 	if (v->decide_ms && winner != v->incarnation) {
-		kill_vmm(c, v);
+		kill_vmm(c, v, "it did not follow the outcome of its migration");
 		return;
 	}
 	if (!ha_out_room(c, 1, sizeof(v->name)))
@@ -121,7 +136,7 @@ static void stop_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 
 	if (v->stop_ms && (!d->force_stop || v->stop_force)) {
 		if (c->now - v->stop_ms >= c->t.stop + c->t.stop_kill)
-			kill_vmm(c, v);
+			kill_vmm(c, v, "it did not stop");
 		else
 			ha_wake_at(c, v->stop_ms + c->t.stop + c->t.stop_kill);
 		return;
@@ -151,7 +166,7 @@ static void send_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 	struct ha_effect *fx;
 
 	if (v->ask_abort || (v->move_failed && v->sending == d->target_incarnation)) {
-		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation, 0,
+		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation,
 			       v->text[0] ? v->text : "the source asked to go on");
 		return;
 	}
@@ -178,7 +193,7 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 {
 	if (v->state == V_GONE) {
 		if (reported(c))
-			propose_domain(c, HA_E_EXITED, d->name, d->incarnation, v->rc, v->text);
+			propose_exited(c, d, v->end, v->rc, v->text);
 		return;
 	}
 	/* It asked for this incarnation as a destination, and the log gave it; whatever was ordered
@@ -198,14 +213,14 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 		v->sending = 0;
 	}
 	if (v->state == V_LAUNCH && c->now - v->since_ms >= c->t.launch)
-		kill_vmm(c, v);
+		kill_vmm(c, v, "it did not say in time that it runs (launch, see `drover ha timings`)");
 	else if (v->state == V_LAUNCH)
 		ha_wake_at(c, v->since_ms + c->t.launch);
 
 	switch (d->phase) {
 	case HA_STARTING:
 		if (v->seen_up && reported(c))
-			propose_domain(c, HA_E_RUNNING, d->name, d->incarnation, 0, "");
+			propose_domain(c, HA_E_RUNNING, d->name, d->incarnation, "");
 		break;
 	case HA_RUNNING:
 		if (!d->failures || v->stable)
@@ -214,7 +229,7 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 			ha_wake_at(c, v->since_ms + c->t.stable);
 			break;
 		}
-		propose_domain(c, HA_E_STABLE, d->name, d->incarnation, 0, "");
+		propose_domain(c, HA_E_STABLE, d->name, d->incarnation, "");
 		v->stable = true;
 		break;
 	case HA_STOPPING:
@@ -233,20 +248,20 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 static void do_incoming(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 {
 	if (v->state == V_GONE) {
-		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation, 0,
+		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation,
 			       v->text[0] ? v->text : "the destination's VMM ended");
 		return;
 	}
 	if (v->state == V_INCOMING && d->move == HA_MOVE_INTENT)
-		propose_domain(c, HA_E_READY, d->name, d->target_incarnation, 0, v->addr);
+		propose_domain(c, HA_E_READY, d->name, d->target_incarnation, v->addr);
 	if (v->ask_commit) {
 		if (MUTANT(M_COMMIT_EARLY))
 			decide(c, v, true, d->target_incarnation);
-		propose_domain(c, HA_E_COMMIT, d->name, d->target_incarnation, 0, "");
+		propose_domain(c, HA_E_COMMIT, d->name, d->target_incarnation, "");
 	}
 	if (v->state == V_LAUNCH) {
 		if (c->now - v->since_ms >= c->t.ready)
-			kill_vmm(c, v);
+			kill_vmm(c, v, "it was not ready for the migration in time");
 		else
 			ha_wake_at(c, v->since_ms + c->t.ready);
 	}
@@ -273,7 +288,7 @@ static void do_vmm(struct ha_core *c, struct ha_vmm *v)
 		if (v->state == V_GONE)
 			ha_vmm_drop(c, v);
 		else
-			kill_vmm(c, v);
+			kill_vmm(c, v, NULL);
 		break;
 	}
 }
@@ -338,7 +353,7 @@ static void do_backoff(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 	if (c->now < due)
 		ha_wake_at(c, due);
 	else if (i_am_lowest(c))
-		propose_domain(c, HA_E_RETRY, d->name, d->incarnation, 0, "");
+		propose_domain(c, HA_E_RETRY, d->name, d->incarnation, "");
 }
 
 /* Maintenance: the owner moves its domains away, one after the other. */
@@ -419,8 +434,7 @@ void ha_reconcile(struct ha_core *c)
 			 d->move == HA_MOVE_INTENT)
 			launch(c, d, i, true);
 		else if (d->owner == c->me && !ha_vmm_find(c, d->name) && reported(c))
-			propose_domain(c, HA_E_EXITED, d->name, d->incarnation,
-				       d->phase == HA_STOPPING ? 0 : 1, "its VMM is not there");
+			propose_exited(c, d, HA_END_ABSENT, HA_ERROR, "");
 	}
 	drain(c);
 }

@@ -52,6 +52,7 @@ static void put_domain(struct ha_writer *w, const struct ha_domain *d, const cha
 	ha_put_u32(w, d->n_claims);
 	for (uint32_t i = 0; i < d->n_claims; i++)
 		ha_claim_put(w, &d->claims[i]);
+	ha_put_u32(w, (uint32_t)d->exit_code);
 	ha_put_bytes(w, conf, d->conf_len);
 }
 
@@ -92,6 +93,7 @@ static void get_domain(struct ha_reader *r, struct ha_record *rec, uint32_t i)
 	}
 	for (uint32_t k = 0; k < d->n_claims; k++)
 		ha_claim_get(r, &d->claims[k]);
+	d->exit_code = (int32_t)ha_get_u32(r);
 	conf = ha_get_bytes(r, HA_CONF_MAX, &len);
 	if (phase > HA_BACKOFF || move > HA_MOVE_READY || !ha_name_valid(d->name))
 		r->bad = true;

@@ -64,7 +64,12 @@ void ha_vmm_event(struct ha_core *c, const struct ha_event *ev)
 			return;
 		set_state(c, v, V_GONE);
 		v->rc = ev->vmm.rc;
-		ha_copy(v->text, sizeof(v->text), ev->vmm.text);
+		v->end = ev->vmm.end;
+		/* Whoever has it killed knows better why than the corpse. */
+		if (v->end != HA_END_KILLED || !v->kill_why)
+			ha_copy(v->text, sizeof(v->text), ev->vmm.text);
+		else
+			ha_copy(v->text, sizeof(v->text), v->kill_why);
 		return;
 	}
 	if (v && v->incarnation != ev->vmm.incarnation) {

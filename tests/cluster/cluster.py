@@ -258,9 +258,9 @@ class Bed:
         os.replace(path + ".new", path)   # a droverd that is starting may be reading it
         return path
 
-    def start_droverd(self, h):
+    def start_droverd(self, h, *options):
         return h.start("droverd", "droverd", "--foreground", "--config", self.cluster_yaml(),
-                       "--state-dir", os.path.join(h.dir, "state"))
+                       "--state-dir", os.path.join(h.dir, "state"), *options)
 
     def members(self, h):
         """How many hosts @h's droverd counts as members of the standing epoch."""

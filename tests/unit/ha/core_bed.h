@@ -234,6 +234,7 @@ static inline void bed_vmm(struct bed *b, uint32_t node, const char *name, uint6
 	ev.vmm.incarnation = inc;
 	ev.vmm.what = what;
 	ev.vmm.rc = rc;
+	ev.vmm.end = rc ? HA_END_FAILED : HA_END_POWEROFF;
 	ev.vmm.addr = "tcp:10.0.0.1:1";
 	ev.vmm.text = rc ? "test" : "";
 	bed_step(b, node - 1, &ev);

@@ -4,10 +4,15 @@
  * socket (docs/control.md), for tests of whoever supervises it.
  *
  * The domain file's text steers it:
- *   "fails"   writes a line to standard error and exits 3 before it listens
+ *   "fails"   says in its life file that there is no kernel, and exits 3 before it listens
+ *   "slow"    takes two seconds before it listens, as a host under load
+ *   "mute"    never listens
+ *   "other"   says hello with an incarnation that is not its own
  *   "deaf"    does not answer `stop`
  *   "asks"    as a source: after `migrate` it asks the cluster to abort
  */
+#include "conf/vmm_life.h"
+
 #include <jansson.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -21,6 +26,7 @@
 struct fake {
 	const char *file, *control, *incoming;
 	long incarnation;
+	int life;
 	json_int_t about;
 	char text[4096], name[64];
 	FILE *to;
@@ -90,6 +96,7 @@ static void command(struct fake *f, const char *line)
 			return;
 		reply(f, id, json_object());
 		say(f, json_pack("{s:s, s:{s:s}}", "event", "guest", "data", "what", "poweroff"));
+		vmm_life_end(f->life, VMM_END_POWEROFF, 0, "poweroff");
 		exit(0);
 	} else if (strcmp(what, "migrate") == 0) {
 		migrate(f, id, json_object_get(o, "arguments"));
@@ -108,7 +115,7 @@ static void serve(struct fake *f, int fd)
 
 	f->to = fdopen(fd, "w");
 	say(f, json_pack("{s:{s:s, s:I, s:i}}", "drover-hv", "name", f->name, "incarnation",
-			 (json_int_t)f->incarnation, "pid", (int)getpid()));
+			 (json_int_t)f->incarnation + !!strstr(f->text, "other"), "pid", (int)getpid()));
 	while (fgets(line, sizeof(line), from))
 		command(f, line);
 	fclose(from);
@@ -125,6 +132,8 @@ static void take_options(struct fake *f, int argc, char **argv)
 			f->control = argv[i + 1];
 		else if (strcmp(argv[i], "--incarnation") == 0)
 			f->incarnation = atol(argv[i + 1]);
+		else if (strcmp(argv[i], "--life") == 0)
+			f->life = atoi(argv[i + 1]);
 		else if (strcmp(argv[i], "--incoming") == 0)
 			f->incoming = argv[i + 1];
 	}
@@ -149,9 +158,13 @@ int main(int argc, char **argv)
 	f.text[fread(f.text, 1, sizeof(f.text) - 1, conf)] = '\0';
 	fclose(conf);
 	if (strstr(f.text, "fails")) {
-		fputs("drover-hv web: error: no such kernel\n", stderr);
+		vmm_life_end(f.life, VMM_END_FAILED, 3, "no such kernel");
 		return 3;
 	}
+	if (strstr(f.text, "slow"))
+		sleep(2);
+	if (strstr(f.text, "mute"))
+		pause();
 	snprintf(f.name, sizeof(f.name), "%s", strrchr(f.control, '/') + 1);
 	dot = strrchr(f.name, '.');
 	if (dot)

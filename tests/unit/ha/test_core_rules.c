@@ -58,6 +58,7 @@ static void about(enum ha_entry_kind kind, uint32_t origin, uint64_t inc, int rc
 	strcpy(e->domain, "d0");
 	e->incarnation = inc;
 	e->rc = rc;
+	e->end = rc ? HA_END_FAILED : HA_END_POWEROFF;
 	ha_apply(c, e);
 }
 
@@ -289,6 +290,30 @@ static void a_guest_that_powers_off_stays_off(void **state)
 	assert_false(d->wanted);
 }
 
+/* A VMM that had to be killed, was told to end by somebody, or is simply not there: its domain is still wanted. */
+static void only_the_guest_itself_can_want_to_stay_off(void **state)
+{
+	static const enum ha_end ends[] = { HA_END_FAILED, HA_END_ASKED, HA_END_KILLED, HA_END_ABSENT };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct ha_domain *d = running_on(1);
+		struct ha_entry *e = entry(HA_E_EXITED, 1);
+
+		strcpy(e->domain, "d0");
+		e->incarnation = d->incarnation;
+		e->end = ends[i];
+		strcpy(e->text, "it did not stop");
+		ha_apply(c, e);
+		assert_int_equal(d->phase, HA_STARTING); /* elsewhere */
+		assert_int_not_equal(d->owner, 1);
+		assert_true(d->wanted);
+		assert_non_null(strstr(d->reason, ha_end_str(ends[i])));
+		memset(d, 0, sizeof(*d));
+		c->rec.n_domains = 0;
+	}
+}
+
 static void a_second_copy_of_an_entry_changes_nothing(void **state)
 {
 	struct ha_entry *e;
@@ -471,6 +496,7 @@ int main(void)
 		RULE(a_host_that_comes_back_without_its_domain_loses_it),
 		RULE(failures_back_off_and_never_give_up),
 		RULE(a_guest_that_powers_off_stays_off),
+		RULE(only_the_guest_itself_can_want_to_stay_off),
 		RULE(a_second_copy_of_an_entry_changes_nothing),
 		RULE(a_member_is_never_fenced),
 		RULE(a_running_domain_is_not_removed),

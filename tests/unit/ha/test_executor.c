@@ -150,6 +150,7 @@ static void a_vmm_that_fails_gives_its_exit_code_and_its_last_line(void **state)
 
 	start(b, "fails", false);
 	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_int_equal(b->last.end, VMM_END_FAILED);
 	assert_int_equal(b->last.rc, 3);
 	assert_string_equal(b->text, "no such kernel");
 	assert_null(executor_find(b->x, "web"));
@@ -184,6 +185,7 @@ static void a_stop_that_was_asked_for_ends_with_zero(void **state)
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
 	vmm_stop(executor_find(b->x, "web"), false, 5000);
 	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_int_equal(b->last.end, VMM_END_POWEROFF);
 	assert_int_equal(b->last.rc, 0);
 }
 
@@ -195,7 +197,8 @@ static void a_deaf_vmm_is_killed_when_its_time_is_over(void **state)
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
 	vmm_stop(executor_find(b->x, "web"), true, 0);
 	wait_for(b, VMM_SAID_EXITED, 0);
-	assert_int_equal(b->last.rc, 0);
+	assert_int_equal(b->last.end, VMM_END_SILENT);
+	assert_true(b->last.killed);
 }
 
 static void a_vmm_that_is_shot_ends_with_its_signal(void **state)
@@ -207,6 +210,8 @@ static void a_vmm_that_is_shot_ends_with_its_signal(void **state)
 	kill(vmm_pid(executor_find(b->x, "web")), SIGKILL);
 	wait_for(b, VMM_SAID_EXITED, 0);
 	assert_int_equal(b->last.rc, 128 + SIGKILL);
+	assert_int_equal(b->last.end, VMM_END_SILENT);
+	assert_false(b->last.killed);
 }
 
 static void a_vmm_outlives_its_supervisor_and_is_adopted(void **state)
@@ -220,7 +225,7 @@ static void a_vmm_outlives_its_supervisor_and_is_adopted(void **state)
 	executor_close(b->x);
 	memset(b->said, 0, sizeof(b->said));
 	open_executor(b);
-	assert_int_equal(b->said[VMM_SAID_STATE], 1); /* told before the scan was over */
+	assert_int_equal(b->said[VMM_SAID_STATE], 2); /* told before the scan was over: alive, then running */
 	assert_int_equal(vmm_pid(executor_find(b->x, "web")), pid);
 	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
 	vmm_stop(executor_find(b->x, "web"), false, 5000);
@@ -241,6 +246,109 @@ static void a_socket_that_nobody_listens_on_is_removed(void **state)
 	open_executor(b);
 	assert_int_equal(access(sa.sun_path, F_OK), -1);
 	assert_int_equal(executor_count(b->x), 0);
+}
+
+/* The supervisor again, as after its death; its VMMs live on. */
+static void restart(struct bed *b)
+{
+	executor_close(b->x);
+	memset(b->said, 0, sizeof(b->said));
+	open_executor(b);
+}
+
+/* Between exec and its socket (rule H): the list is not complete without it. */
+static void a_vmm_that_does_not_listen_yet_is_found(void **state)
+{
+	struct bed *b = *state;
+	pid_t pid;
+
+	start(b, "slow", false);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	restart(b);
+	assert_int_equal(b->scans, 2);
+	assert_non_null(executor_find(b->x, "web"));
+	assert_int_equal(vmm_pid(executor_find(b->x, "web")), pid);
+	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
+	assert_int_equal(b->said[VMM_SAID_STATE], 1);
+	assert_int_equal(b->last.state, VMM_STATE_STARTING);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+}
+
+/* What answers nobody holds nobody up, can be killed, and is not replaced before it is dead. */
+static void a_mute_vmm_is_found_and_can_be_killed(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "mute", false);
+	restart(b);
+	assert_int_equal(executor_start(b->x, "web", 4, "", 0, false, &b->e), -EEXIST);
+	vmm_kill(executor_find(b->x, "web"));
+	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_true(b->last.killed);
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+}
+
+/* The pid in the file belongs to somebody else by now: the kernel says who holds the life. */
+static void a_recycled_pid_is_never_taken_for_a_vmm(void **state)
+{
+	struct bed *b = *state;
+	char path[128];
+	pid_t pid;
+	FILE *f;
+
+	start(b, "mute", false);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	executor_close(b->x);
+	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
+	f = fopen(path, "a");
+	fprintf(f, "pid %d\n", (int)getpid());
+	fclose(f);
+	open_executor(b);
+	assert_int_equal(vmm_pid(executor_find(b->x, "web")), pid);
+	vmm_kill(executor_find(b->x, "web"));
+	wait_for(b, VMM_SAID_EXITED, 0);
+}
+
+/* A life file that says nothing sensible may belong to a VMM: nothing is told until somebody looks. */
+static void a_scan_that_cannot_know_is_not_complete(void **state)
+{
+	struct bed *b = *state;
+	char path[128];
+	FILE *f;
+
+	executor_close(b->x);
+	b->scans = 0;
+	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
+	f = fopen(path, "w");
+	fputs("rubbish\n", f);
+	fclose(f);
+	assert_int_equal(executor_open(b->loop, &b->conf, &ops, b, &b->x, &b->e), 0);
+	assert_int_equal(executor_scan(b->x, &b->e), 0);
+	for (int i = 0; i < 3; i++) {
+		qb_loop_timer_handle t;
+
+		qb_loop_timer_add(b->loop, QB_LOOP_LOW, 500 * QB_TIME_NS_IN_MSEC, b, on_deadline, &t);
+		qb_loop_run(b->loop);
+	}
+	assert_int_equal(b->scans, 0);
+	assert_int_equal(unlink(path), 0);
+	b->want_scan = true;
+	run(b);
+	assert_int_equal(b->scans, 1);
+}
+
+/* What listens behind its socket is not what was started: never believed, whatever it says. */
+static void a_hello_with_another_incarnation_is_not_believed(void **state)
+{
+	struct bed *b = *state;
+	qb_loop_timer_handle t;
+
+	start(b, "other", false);
+	qb_loop_timer_add(b->loop, QB_LOOP_LOW, 1000 * QB_TIME_NS_IN_MSEC, b, on_deadline, &t);
+	qb_loop_run(b->loop);
+	assert_int_equal(b->said[VMM_SAID_STATE], 0);
+	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
 }
 
 static void a_migration_that_fails_is_told_with_its_reason(void **state)
@@ -285,6 +393,11 @@ int main(void)
 		T(a_vmm_that_is_shot_ends_with_its_signal),
 		T(a_vmm_outlives_its_supervisor_and_is_adopted),
 		T(a_socket_that_nobody_listens_on_is_removed),
+		T(a_vmm_that_does_not_listen_yet_is_found),
+		T(a_mute_vmm_is_found_and_can_be_killed),
+		T(a_recycled_pid_is_never_taken_for_a_vmm),
+		T(a_scan_that_cannot_know_is_not_complete),
+		T(a_hello_with_another_incarnation_is_not_believed),
 		T(a_migration_that_fails_is_told_with_its_reason),
 		T(a_question_is_handed_on_and_its_answer_given),
 	};
