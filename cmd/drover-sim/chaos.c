@@ -3,10 +3,6 @@
  * well. */
 #include "cmd/drover-sim/sim.h"
 
-#include <string.h>
-
-static const char conf[] = "name: test\nmemory: 1 GiB\n";
-
 static void next(struct sim *s)
 {
 	sim_at(s, sim_range(s, 20 * MS, sim_chance(s, 20) ? 4000 * MS : 900 * MS), EV_CHAOS, 0, 0,
@@ -91,75 +87,16 @@ static void fault(struct sim *s)
 	}
 }
 
-static void command(struct sim *s)
-{
-	uint32_t d = (uint32_t)sim_range(s, 0, s->o.domains - 1), h = any_host(s);
-	struct ha_command cmd = {
-		.domain = sim_dom_name(d), .conf = conf, .conf_len = sizeof(conf) - 1};
-
-	switch (sim_range(s, 0, 19)) {
-	case 0:
-	case 1:
-	case 2:
-		cmd.op = HA_OP_ADD;
-		cmd.ha = cmd.started = true;
-		break;
-	case 3:
-		cmd.op = HA_OP_STOP;
-		cmd.force = sim_chance(s, 30);
-		s->stop_asked[d] = true;
-		break;
-	case 4:
-	case 5:
-	case 6:
-		cmd.op = HA_OP_START;
-		break;
-	case 7:
-		if (!s->stop_asked[d])
-			return;
-		cmd.op = HA_OP_REMOVE;
-		s->removed[d] = true;
-		break;
-	case 8:
-		cmd.op = HA_OP_CANCEL;
-		break;
-	case 9:
-		cmd.op = HA_OP_MAINTENANCE;
-		cmd.domain = NULL;
-		cmd.node = any_host(s) + 1;
-		cmd.on = sim_chance(s, 30);
-		break;
-	case 10:
-		cmd.op = HA_OP_FENCE;
-		cmd.domain = NULL;
-		cmd.node = any_host(s) + 1;
-		break;
-	default:
-		cmd.op = HA_OP_MIGRATE;
-		cmd.node = sim_chance(s, 50) ? any_host(s) + 1 : 0;
-		break;
-	}
-	host_command(s, h, &cmd);
-}
-
 void chaos_event(struct sim *s, const struct sim_ev *ev)
 {
 	if (s->quiet_world)
 		return;
 	if (ev->a == 1) {
 		/* Something to lose. */
-		for (uint32_t d = 0; d < s->o.domains; d++) {
-			struct ha_command cmd = {.op = HA_OP_ADD,
-						 .domain = sim_dom_name(d),
-						 .conf = conf,
-						 .conf_len = sizeof(conf) - 1,
-						 .ha = true,
-						 .started = true};
-
-			host_command(s, any_host(s), &cmd);
-		}
+		for (uint32_t d = 0; d < s->o.domains; d++)
+			operator_add(s, d, true);
 	} else if (s->o.operators && sim_chance(s, 50)) {
-		command(s);
+		operator_random(s);
 	} else if (s->o.faults) {
 		fault(s);
 	}
@@ -185,18 +122,6 @@ void chaos_end(struct sim *s)
 	}
 }
 
-static void maintenance_off(struct sim *s)
-{
-	for (uint32_t n = 0; n < s->o.hosts; n++) {
-		struct ha_command cmd = { .op = HA_OP_MAINTENANCE, .node = n + 1, .on = false };
-
-		/* By two hosts: one may still be on its way back into the group. */
-		host_command(s, n, &cmd);
-		if (s->o.hosts > 1)
-			host_command(s, (n + 1) % s->o.hosts, &cmd);
-	}
-}
-
 bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o)
 {
 	char why[256] = "";
@@ -209,7 +134,7 @@ bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	chaos_end(s);
 	/* First the nodes, then the commands that undo what operators did, then the domains. */
 	sim_run(s, s->now + 20 * SEC);
-	maintenance_off(s);
+	operator_peace(s);
 	for (end = s->now + o->settle_us; s->now < end && !s->failed;) {
 		sim_run(s, s->now + 500 * MS);
 		if (!s->failed && check_settled(s, why, sizeof(why)))

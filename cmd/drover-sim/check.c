@@ -48,6 +48,7 @@ void check_step(struct sim *s, uint32_t h)
 		s->filled |= 1u << h;
 	if (!st.committed || st.committed == x->checked)
 		return;
+	rules_placed(s, h, st.committed == x->checked + 1);
 	x->checked = st.committed;
 	hash = st.hash ^ ha_record_hash(ha_core_record(x->core)) * 3;
 	seen = &s->seen[st.committed % SEEN_MAX];
@@ -102,6 +103,7 @@ void check_reply(struct sim *s, uint32_t h, const struct ha_effect *fx)
 		sim_fail(s, "I6", "request %llu was answered twice",
 			 (unsigned long long)fx->reply.request);
 	q->done = true;
+	operator_answered(s, h, q, fx->reply.code);
 	if (fx->reply.code != HA_OK || q->op != HA_OP_ADD)
 		return;
 	s->added[d] = true;
@@ -131,7 +133,7 @@ static bool domain_settled(struct sim *s, const struct ha_record *r, uint32_t d,
 	if (dom->phase == HA_STOPPED && dom->wanted)
 		return false;
 	if (dom->phase == HA_STOPPED)
-		return !vmms && !(s->added[d] && dom->ha && !s->stop_asked[d] && !s->removed[d]);
+		return !vmms && !(s->added[d] && dom->ha && !s->stop_asked[d] && !s->removed[d] && !s->unprotected[d]);
 	return dom->phase == HA_RUNNING && vmms == 1 && writers == 1 &&
 	       vmm_can_write(s, dom->owner - 1, d) &&
 	       s->host[dom->owner - 1].vmm[d].incarnation == dom->incarnation;
@@ -167,6 +169,8 @@ bool check_settled(struct sim *s, char *why, size_t size)
 		first = r;
 		hash = ha_record_hash(r);
 	}
+	if (first && operator_missing(s, first))
+		sim_fail(s, "I6", "%s was answered with success and is gone", operator_missing(s, first));
 	for (uint32_t d = 0; first && d < s->o.domains; d++) {
 		if (!domain_settled(s, first, d, why, size))
 			return false;

@@ -175,6 +175,7 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 	case HA_EV_OPERATOR:
 		ev.op.request = in->request;
 		ev.op.cmd = in->cmd;
+		ev.op.cmd.hosts = in->hosts;
 		break;
 	default:
 		break;
@@ -385,10 +386,16 @@ void host_config(struct sim *s, uint32_t configured)
 
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd)
 {
-	struct sim_in in = { .kind = HA_EV_OPERATOR, .cmd = *cmd, .request = ++s->request };
+	struct sim_in in = { .kind = HA_EV_OPERATOR, .cmd = *cmd };
 
-	s->requests[s->request % REQUESTS_MAX] = (struct sim_request){
-		.op = cmd->op, .dom = cmd->domain ? sim_dom(cmd->domain) : SIM_DOMAINS};
+	if (!s->host[h].daemon)
+		return;
+	in.request = ++s->request;
+	if (cmd->op == HA_OP_FENCE)
+		s->fence_asked[cmd->node - 1] = true;
+	if (cmd->n_hosts)
+		memcpy(in.hosts, cmd->hosts, cmd->n_hosts * sizeof(in.hosts[0]));
+	operator_asked(s, h, cmd);
 	host_give(s, h, &in);
 }
 
@@ -445,6 +452,7 @@ static void run_effects(struct sim *s, uint32_t h)
 			sim_trace(s, "n%u     -> %s", s->host[h].id, line);
 		}
 		check_effect(s, h, &fx->fx[i]);
+		rules_effect(s, h, &fx->fx[i]);
 		run_effect(s, h, &fx->fx[i]);
 		if (s->crash_after && !--s->crash_after) {
 			host_daemon_crash(s, h);

@@ -126,10 +126,6 @@ static bool command(struct sim *s, const struct line *l)
 			if (l->word[2] && !host_of(s, l->word[2], &node))
 				return false;
 			cmd.node = l->word[2] ? node + 1 : 0;
-			if (cmd.op == HA_OP_STOP)
-				s->stop_asked[d] = true;
-			if (cmd.op == HA_OP_REMOVE)
-				s->removed[d] = true;
 		}
 		while (h < s->o.hosts &&
 		       !(s->host[h].daemon && s->host[h].joined && !s->host[h].paused))

@@ -7,7 +7,9 @@
  *   host.c      a host: power, daemon, clock; carries out the core's effects
  *   disk.c      its disk
  *   vmm.c       VMMs as ground truth: who can write at each instant; migrations; fence agents
- *   check.c     the invariants, after each step
+ *   check.c     the invariants about state, after each step
+ *   rules.c     the invariants about what is ordered
+ *   operator.c  random commands, and what may be relied on afterwards
  *   chaos.c     random schedules
  *   scenario.c  scenario files (docs/scenario.md)
  *
@@ -106,6 +108,7 @@ struct sim_in {
 	enum ha_end end;
 	int rc;
 	struct ha_command cmd;
+	struct ha_group_host hosts[SIM_HOSTS]; /* cmd.hosts */
 };
 
 struct sim_blob {
@@ -151,6 +154,7 @@ struct sim_host {
 	uint64_t gate_ms;            /* W that belongs to the lease on the page */
 	uint64_t tick_at;
 	uint64_t checked;            /* last committed entry that check_step() compared */
+	uint64_t placed[SIM_DOMAINS]; /* newest incarnation it has seen placed */
 	/* net */
 	struct sim_ring *ring;
 	uint32_t next, join_at;      /* next item to deliver; items before join_at are not for this daemon */
@@ -198,11 +202,48 @@ void fence_event(struct sim *s, const struct sim_ev *ev);
 
 struct sim_seen { uint64_t seq, hash; };
 
+/* ---------------------------------------------------------------- operator.c */
+
+enum sim_wish_kind { WISH_EXISTS, WISH_PROTECTED, WISH_WANTED, WISH_GROUP, WISH_MAINTENANCE, WISH_KINDS };
+
+struct sim_wish {
+	bool known, value;       /* granted: so it is since entry hi at the latest */
+	bool unknown;            /* something may have happened, or not, or in another order */
+	uint32_t open;           /* commands without an answer */
+	uint64_t hi;
+};
+
 struct sim_request {            /* a command that an operator gave */
 	enum ha_op op;
-	uint32_t dom;
+	uint32_t dom, host;
+	uint64_t lo;             /* what its host had applied then */
 	bool done;
+	uint32_t n_wishes;
+	struct sim_wish *wish[3];
+	bool value[3];
 };
+
+void operator_add(struct sim *s, uint32_t d, bool plain); /* plain: protected, started, anywhere */
+void operator_random(struct sim *s);
+void operator_peace(struct sim *s);
+void operator_asked(struct sim *s, uint32_t h, const struct ha_command *cmd);
+void operator_answered(struct sim *s, uint32_t h, struct sim_request *q, enum ha_code code);
+/* what was answered with success and is not in @r; NULL: nothing */
+const char *operator_missing(struct sim *s, const struct ha_record *r);
+bool operator_keeps_stopped(struct sim *s, uint32_t d, uint64_t *since); /* since that entry */
+
+/* ------------------------------------------------------------------- rules.c */
+
+#define ONCE_MAX 128             /* incarnations of a domain that are remembered */
+#define STORM_MAX 8
+
+struct sim_starts {
+	uint64_t asked, at[STORM_MAX];
+	uint32_t n;
+};
+
+void rules_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
+void rules_placed(struct sim *s, uint32_t h, bool by_one_entry);
 
 #define SEEN_MAX 8192
 #define REQUESTS_MAX 4096
@@ -244,6 +285,12 @@ struct sim {
 
 	uint64_t request;
 	struct sim_request *requests; /* REQUESTS_MAX, by number */
+	struct sim_wish wishes[WISH_KINDS][SIM_DOMAINS];
+	struct sim_starts starts[SIM_DOMAINS];
+	uint64_t asked[SIM_DOMAINS];   /* commands for it so far */
+	uint64_t once[SIM_DOMAINS][ONCE_MAX];
+	bool fence_asked[SIM_HOSTS];
+	bool unprotected[SIM_DOMAINS]; /* at some time, perhaps */
 	bool removed[SIM_DOMAINS], added[SIM_DOMAINS], stop_asked[SIM_DOMAINS];
 	struct sim_seen *seen;      /* SEEN_MAX, by seq */
 	uint64_t starts_quiet[SIM_DOMAINS];

@@ -158,10 +158,10 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			ha_proof_check(c, i);
 }
 
-static bool in_report(const struct ha_entry *e, const struct ha_domain *d)
+static bool in_report(const struct ha_entry *e, const struct ha_domain *d, uint64_t incarnation)
 {
 	for (uint32_t i = 0; i < e->n_items; i++)
-		if (e->items[i].incarnation == d->incarnation && !strcmp(e->items[i].name, d->name))
+		if (e->items[i].incarnation == incarnation && !strcmp(e->items[i].name, d->name))
 			return true;
 	return false;
 }
@@ -177,8 +177,12 @@ static void apply_report(struct ha_core *c, const struct ha_entry *e)
 	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
 		struct ha_domain *d = &c->rec.domains[i];
 
-		if (d->used && d->owner == e->origin && !in_report(e, d))
+		if (d->used && d->owner == e->origin && !in_report(e, d, d->incarnation))
 			ha_apply_unown(c, d, false, "its host came back without it");
+		/* Nor is a destination started a second time under its number. */
+		if (d->used && d->phase == HA_MIGRATING && d->target == e->origin &&
+		    !in_report(e, d, d->target_incarnation))
+			ha_move_drop(d, "the destination's host came back without it");
 	}
 }
 
@@ -270,6 +274,7 @@ void ha_apply(struct ha_core *c, const struct ha_entry *e)
 	case HA_E_COMMIT:
 	case HA_E_ABORT:
 		ha_move_apply(c, e);
+		ha_proof_needless(c);
 		break;
 	case HA_E_PASSED:
 	case HA_E_FENCED:

@@ -346,6 +346,7 @@ void ha_op_done(struct ha_core *c, struct ha_pending *p);
 
 /* --- proof.c */
 void ha_proof_apply(struct ha_core *c, const struct ha_entry *e);
+void ha_proof_needless(struct ha_core *c);
 void ha_proof_check(struct ha_core *c, uint32_t slot);
 void ha_proof_tick(struct ha_core *c);
 void ha_proof_fence_done(struct ha_core *c, const struct ha_event *ev);

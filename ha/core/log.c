@@ -352,8 +352,10 @@ void ha_log_epoch_changed(struct ha_core *c)
 		p->sent = false;
 		if (slot >= 0 && c->rec.nodes[slot].last_op >= p->serial) {
 			ha_op_done(c, p);
-			ha_out_reply(c, p->request, HA_OK,
-				     "done (found in the log after the view changed)");
+			/* It came with a snapshot: the record tells that it was judged, not how. */
+			ha_out_reply(c, p->request, HA_TIMEOUT,
+				     "it was decided while this host was cut off; whether it was done "
+				     "or refused shows in the status");
 		}
 	}
 }

@@ -71,6 +71,22 @@ void ha_proof_check(struct ha_core *c, uint32_t slot)
 		ha_apply_prove(c, slot, "its lease is over");
 }
 
+/*
+ * The last domain of a lost host went elsewhere by a COMMIT that was on its way: there is
+ * nothing left that it might run, so there is no reason to switch it off.
+ */
+void ha_proof_needless(struct ha_core *c)
+{
+	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id; i++) {
+		struct ha_node_rec *n = &c->rec.nodes[i];
+
+		if (!n->debt || n->fence_ordered || ha_node_may_run(&c->rec, n->id))
+			continue;
+		n->debt = n->passed = 0;
+		n->fence_attempts = 0;
+	}
+}
+
 void ha_proof_apply(struct ha_core *c, const struct ha_entry *e)
 {
 	int slot = ha_record_slot(&c->rec, e->node), by = ha_record_slot(&c->rec, e->origin);

@@ -403,8 +403,10 @@ static void report(struct ha_core *c)
 		const struct ha_vmm *v = &c->vmms[i];
 		struct ha_domain *d;
 
-		/* What ended is told by EXITED, with its reason; so it counts as known here. */
-		if (!v->used || role_of(c, v, &d) != R_RUNNER)
+		enum role role = v->used ? role_of(c, v, &d) : R_STALE;
+
+		/* What ended is told by EXITED or ABORT, with its reason; so it counts as known here. */
+		if (role != R_RUNNER && role != R_INCOMING)
 			continue;
 		ha_copy(e->items[e->n_items].name, sizeof(e->items[0].name), v->name);
 		e->items[e->n_items++].incarnation = v->incarnation;

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rules - what a host may order, checked against the record it acts on and against what
+ * is true (check.c has the rules about state):
+ *
+ *   I7   our own move never breaks a hard rule: a host that is placed on is a member, has
+ *        told what it runs, carries no debt, is not in maintenance, and is in the group
+ *   I9   no storm: what fails is not started again and again without a pause
+ *   I11  nobody is fenced needlessly: no member of the view, and nobody who owns nothing
+ *        unless an operator ordered it
+ *   ONCE an incarnation is started once, wherever
+ *   STOP what an operator stopped stays stopped
+ */
+#include "cmd/drover-sim/sim.h"
+
+#include <string.h>
+
+#define STORM_US (6 * SEC)
+
+static bool in_restricted_group(const struct ha_record *r, const struct ha_domain *d, uint32_t node)
+{
+	int g = d->group[0] ? ha_record_find_group(r, d->group) : -1;
+
+	if (g < 0 || !r->groups[g].restricted)
+		return true;
+	for (uint32_t i = 0; i < r->groups[g].n_hosts; i++)
+		if (r->groups[g].hosts[i].node == node)
+			return true;
+	return false;
+}
+
+static const char *unfit(const struct ha_record *r, const struct ha_domain *d, uint32_t node)
+{
+	int slot = ha_record_slot(r, node);
+
+	if (slot < 0 || !(r->members >> slot & 1))
+		return "is no member of the view";
+	if (r->nodes[slot].debt)
+		return "carries a debt";
+	if (r->nodes[slot].report_due)
+		return "has not told what it runs";
+	if (r->nodes[slot].maintenance)
+		return "is in maintenance";
+	return in_restricted_group(r, d, node) ? NULL : "is outside the domain's restricted group";
+}
+
+/* One entry was applied: whoever was placed by it, was placed by this very record. */
+void rules_placed(struct sim *s, uint32_t h, bool by_one_entry)
+{
+	const struct ha_record *r = ha_core_record(s->host[h].core);
+
+	for (uint32_t i = 0; i < r->n_domains; i++) {
+		const struct ha_domain *d = &r->domains[i];
+		uint32_t n, node;
+		uint64_t inc;
+		const char *no;
+
+		if (!d->used || (d->phase != HA_STARTING && d->phase != HA_MIGRATING))
+			continue;
+		node = d->phase == HA_STARTING ? d->owner : d->target;
+		inc = d->phase == HA_STARTING ? d->incarnation : d->target_incarnation;
+		n = sim_dom(d->name);
+		if (inc <= s->host[h].placed[n])
+			continue;
+		s->host[h].placed[n] = inc;
+		no = by_one_entry ? unfit(r, d, node) : NULL;
+		if (no)
+			sim_fail(s, "I7", "%s.%llu is placed on n%u, which %s", d->name,
+				 (unsigned long long)inc, node, no);
+	}
+}
+
+static void started(struct sim *s, uint32_t h, const struct ha_effect *fx)
+{
+	uint32_t d = sim_dom(fx->vmm.name);
+	uint64_t inc = fx->vmm.incarnation, since, *once = &s->once[d][inc % ONCE_MAX];
+	struct sim_starts *st = &s->starts[d];
+	struct ha_status status;
+
+	if (*once == inc)
+		sim_fail(s, "ONCE", "n%u starts %s.%llu, which was started before", h + 1, fx->vmm.name,
+			 (unsigned long long)inc);
+	*once = inc;
+	if (fx->kind != HA_FX_START)
+		return;
+	ha_core_status(s->host[h].core, &status);
+	if (operator_keeps_stopped(s, d, &since) && status.committed >= since)
+		sim_fail(s, "STOP", "n%u starts %s.%llu, which an operator stopped at entry %llu", h + 1,
+			 fx->vmm.name, (unsigned long long)inc, (unsigned long long)since);
+	if (st->asked != s->asked[d])
+		st->n = 0;
+	st->asked = s->asked[d];
+	st->at[st->n++ % STORM_MAX] = s->now;
+	if (st->n > STORM_MAX && s->now - st->at[st->n % STORM_MAX] < STORM_US)
+		sim_fail(s, "I9", "%s was started %u times in %llu s, and nobody asked for it", fx->vmm.name,
+			 STORM_MAX, (unsigned long long)(STORM_US / SEC));
+}
+
+static void fences(struct sim *s, uint32_t h, const struct ha_effect *fx)
+{
+	const struct ha_record *r = ha_core_record(s->host[h].core);
+	int slot = ha_record_slot(r, fx->fence.node);
+	bool owns = false;
+
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		owns |= r->domains[i].used && r->domains[i].owner == fx->fence.node;
+	if (slot >= 0 && (r->members >> slot & 1))
+		sim_fail(s, "I11", "n%u fences n%u, a member of the view", h + 1, fx->fence.node);
+	if (!owns && !s->fence_asked[fx->fence.node - 1])
+		sim_fail(s, "I11", "n%u fences n%u, which owns nothing", h + 1, fx->fence.node);
+}
+
+void rules_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
+{
+	if (fx->kind == HA_FX_START || fx->kind == HA_FX_RECEIVE)
+		started(s, h, fx);
+	else if (fx->kind == HA_FX_FENCE)
+		fences(s, h, fx);
+}
