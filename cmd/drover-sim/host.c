@@ -88,22 +88,6 @@ static size_t list_nodes(const struct sim *s, uint32_t mask, uint32_t *ids)
 	return n;
 }
 
-/* corosync.conf's nodelist. */
-static size_t list_config(const struct sim *s, struct ha_node_conf *nodes)
-{
-	size_t n = 0;
-
-	for (uint32_t h = 0; h < s->o.hosts; h++) {
-		if (!(s->configured >> h & 1))
-			continue;
-		memset(&nodes[n], 0, sizeof(nodes[n]));
-		nodes[n].id = h + 1;
-		nodes[n].votes = 1;
-		snprintf(nodes[n++].name, sizeof(nodes[0].name), "n%u", h + 1);
-	}
-	return n;
-}
-
 static void step(struct sim *s, uint32_t h, struct ha_event *ev)
 {
 	struct sim_host *x = &s->host[h];
@@ -138,7 +122,7 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.view.left = left;
 		break;
 	case HA_EV_CONFIG:
-		ev.config.n = list_config(s, nodes);
+		ev.config.n = host_nodes(s, nodes);
 		ev.config.nodes = nodes;
 		ev.config.token_ms = s->host[h].token;
 		break;
@@ -360,28 +344,6 @@ void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us)
 	sim_trace(s, "n%u: daemon paused for %llu ms", x->id, (unsigned long long)us / 1000);
 	x->daemon_paused = true;
 	sim_at(s, us, EV_DAEMON_RESUME, h, x->gen, 0, 0);
-}
-
-void host_token(struct sim *s, uint32_t h, uint32_t token)
-{
-	struct sim_in in = { .kind = HA_EV_CONFIG };
-
-	s->host[h].token = token;
-	host_give(s, h, &in);
-}
-
-void host_config(struct sim *s, uint32_t configured)
-{
-	struct sim_in in = { .kind = HA_EV_CONFIG };
-
-	s->configured = configured;
-	for (uint32_t h = 0; h < s->o.hosts; h++) {
-		host_give(s, h, &in);
-		/* votequorum counts anew */
-		if (s->host[h].ring)
-			sim_at(s, sim_range(s, 0, 10 * MS), EV_QUORUM, h, s->host[h].ring->id,
-			       s->host[h].gen, 0);
-	}
 }
 
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd)

@@ -19,7 +19,7 @@
  * ever sees them.  What was not yet ordered stays in the sender's queue and is
  * ordered in its next ring, whatever that is.
  */
-#include "cmd/drover-sim/sim.h"
+#include "cmd/drover-sim/net.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static void msg_put(struct sim_msg *m)
 		free(m);
 }
 
-static void ring_put(struct sim_ring *r)
+void net_ring_put(struct sim_ring *r)
 {
 	if (!r || --r->refs)
 		return;
@@ -40,12 +40,12 @@ static void ring_put(struct sim_ring *r)
 	free(r);
 }
 
-static bool lives(const struct sim *s, uint32_t h)
+bool net_lives(const struct sim *s, uint32_t h)
 {
 	return s->host[h].up && !s->host[h].paused && s->host[h].corosync;
 }
 
-static bool linked(const struct sim *s, uint32_t a, uint32_t b)
+bool net_linked(const struct sim *s, uint32_t a, uint32_t b)
 {
 	return a == b || (s->link[a][b] && s->link[b][a]);
 }
@@ -74,7 +74,7 @@ void net_free(struct sim *s)
 		free(x->sendq);
 		x->sendq = NULL;
 		x->sendq_size = 0;
-		ring_put(x->ring);
+		net_ring_put(x->ring);
 		x->ring = NULL;
 	}
 }
@@ -108,7 +108,7 @@ static void pump_all(struct sim *s, struct sim_ring *r)
 }
 
 /* @left: who left the group by its own will */
-static void append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint32_t left)
+void net_append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint32_t left)
 {
 	struct sim_item *it = append(r);
 
@@ -121,7 +121,7 @@ static void append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint3
 	pump_all(s, r);
 }
 
-static void give_item(struct sim *s, uint32_t h, const struct sim_item *it)
+void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 {
 	struct sim_in in = { 0 };
 
@@ -150,10 +150,10 @@ static void pump(struct sim *s, uint32_t h, uint64_t ring)
 		return;
 	x->next++;
 	if (x->next > x->join_at)
-		give_item(s, h, &x->ring->items[x->next - 1]);
+		net_give_item(s, h, &x->ring->items[x->next - 1]);
 }
 
-static void schedule_send(struct sim *s, uint32_t h)
+void net_schedule_send(struct sim *s, uint32_t h)
 {
 	struct sim_host *x = &s->host[h];
 
@@ -190,7 +190,7 @@ void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len)
 			abort();
 	}
 	x->sendq[x->sendq_n++] = m;
-	schedule_send(s, h);
+	net_schedule_send(s, h);
 }
 
 static void order(struct sim *s, uint32_t h, uint64_t ring, uint64_t gen)
@@ -211,233 +211,17 @@ static void order(struct sim *s, uint32_t h, uint64_t ring, uint64_t gen)
 	pump_all(s, x->ring);
 }
 
-/* ------------------------------------------------------------- break and form */
-
-static void ring_break(struct sim *s, struct sim_ring *r)
-{
-	uint32_t all = r->members;
-
-	if (!r->live)
-		return;
-	r->live = false;
-	for (uint32_t i = 0; i < r->n; i++) {
-		struct sim_item *it = &r->items[i];
-
-		it->got = it->from < SIM_HOSTS ? 1u << it->from : all;
-		for (uint32_t h = 0; h < s->o.hosts; h++)
-			if ((all >> h & 1) && s->host[h].ring == r &&
-			    (s->host[h].next > i || sim_chance(s, 50)))
-				it->got |= 1u << h;
-	}
-}
-
-/* The rest of the old ring, for those who leave it together (@group). */
-static void recover(struct sim *s, uint32_t h, uint32_t group)
-{
-	struct sim_host *x = &s->host[h];
-	struct sim_ring *r = x->ring;
-	bool hole = false;
-
-	for (uint32_t i = 0; r && i < r->n; i++) {
-		const struct sim_item *it = &r->items[i];
-		bool have = (it->got & group) != 0;
-
-		hole |= !have;
-		if (i < x->next || !have)
-			continue;
-		if (hole && !(it->from < SIM_HOSTS && (group >> it->from & 1)))
-			continue;
-		if (i >= x->join_at)
-			give_item(s, h, it);
-	}
-}
-
-static void quorum_notices(struct sim *s, struct sim_ring *r)
-{
-	for (uint32_t h = 0; h < s->o.hosts; h++)
-		if (r->members >> h & 1)
-			sim_at(s,
-			       sim_range(s, 0,
-					 !s->script && sim_chance(s, 10) ? 1000 * MS : 10 * MS),
-			       EV_QUORUM, h, r->id, s->host[h].gen, 0);
-}
-
-static void form(struct sim *s, uint32_t first)
-{
-	uint32_t set = 1u << first, ghost = 0;
-	struct sim_ring *r;
-
-	/* Whoever is without a ring and reaches all who are in already; lower ids first, or higher
-	 * ones. */
-	bool up = sim_chance(s, 50);
-
-	for (uint32_t k = 0; k < s->o.hosts; k++) {
-		uint32_t j = up ? k : s->o.hosts - 1 - k;
-		bool ok = lives(s, j) && (!s->host[j].ring || !s->host[j].ring->live);
-
-		for (uint32_t i = 0; i < s->o.hosts; i++)
-			if ((set >> i & 1) && !linked(s, i, j))
-				ok = false;
-		if (ok)
-			set |= 1u << j;
-	}
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		abort();
-	r->id = ++s->ring_seq;
-	r->members = set;
-	r->live = true;
-	for (uint32_t h = 0; h < s->o.hosts; h++) {
-		struct sim_host *x = &s->host[h];
-		uint32_t group = 0;
-
-		if (!(set >> h & 1))
-			continue;
-		for (uint32_t j = 0; j < s->o.hosts; j++)
-			if ((set >> j & 1) && s->host[j].ring == x->ring && x->ring)
-				group |= 1u << j;
-		x->reform_due = false;
-		recover(s, h, group);
-	}
-	for (uint32_t h = 0; h < s->o.hosts; h++) {
-		struct sim_host *x = &s->host[h];
-
-		if (!(set >> h & 1))
-			continue;
-		ring_put(x->ring);
-		x->ring = r;
-		r->refs++;
-		x->next = x->join_at = 0;
-		x->sendq_due = 0;
-		x->pump_at = x->order_at = s->now;
-		/* recover() ran daemons, which may have left: that is seen in the first view */
-	}
-	if (!s->quiet_world && sim_chance(s, 3)) {
-		uint32_t g = (uint32_t)sim_range(s, 0, s->o.hosts - 1);
-
-		if (!(set >> g & 1))
-			ghost = 1u << g;
-	}
-	sim_trace(s, "ring %llu: hosts %x ghost %x", (unsigned long long)r->id, set, ghost);
-	append_view(s, r, ghost, 0);
-	quorum_notices(s, r);
-	for (uint32_t h = 0; h < s->o.hosts; h++)
-		if (set >> h & 1)
-			schedule_send(s, h);
-	net_changed(s);
-}
-
-static bool ring_whole(const struct sim *s, const struct sim_ring *r)
-{
-	for (uint32_t i = 0; i < s->o.hosts; i++) {
-		if (!(r->members >> i & 1))
-			continue;
-		if (!lives(s, i) || s->host[i].ring != r)
-			return false;
-		for (uint32_t j = 0; j < i; j++)
-			if ((r->members >> j & 1) && !linked(s, i, j))
-				return false;
-	}
-	return true;
-}
-
-/* Two live rings whose members all reach each other will find each other. */
-static bool can_merge(const struct sim *s)
-{
-	for (uint32_t i = 0; i < s->o.hosts; i++)
-		for (uint32_t j = 0; j < i; j++)
-			if (lives(s, i) && lives(s, j) && linked(s, i, j) &&
-			    s->host[i].ring != s->host[j].ring && s->host[i].ring &&
-			    s->host[j].ring && s->host[i].ring->live && s->host[j].ring->live)
-				return true;
-	return false;
-}
-
-void net_changed(struct sim *s)
-{
-	for (uint32_t h = 0; h < s->o.hosts; h++) {
-		struct sim_host *x = &s->host[h];
-
-		if (x->ring && x->ring->live && !ring_whole(s, x->ring))
-			ring_break(s, x->ring);
-	}
-	for (uint32_t h = 0; h < s->o.hosts; h++) {
-		struct sim_host *x = &s->host[h];
-		uint64_t token = sim_token(s);
-
-		if (!lives(s, h) || x->reform_due || (x->ring && x->ring->live))
-			continue;
-		x->reform_due = true;
-		/* A member that was lost one way round is noticed later (corosync.md: 2.1 to 5
-		 * token). */
-		sim_at(s,
-		       x->ring ? sim_range(s, token * 20 / 10,
-					   token * (!s->script && sim_chance(s, 10) ? 40 : 23) / 10)
-			       : sim_range(s, 50 * MS, 400 * MS),
-		       EV_REFORM, h, 0, 0, 0);
-	}
-	if (can_merge(s))
-		sim_at(s, sim_range(s, 20 * MS, sim_token(s) * 14 / 10), EV_MERGE, 0,
-		       ++s->merge_gen, 0, 0);
-}
-
-void net_heal(struct sim *s)
-{
-	for (int i = 0; i < SIM_HOSTS; i++)
-		for (int j = 0; j < SIM_HOSTS; j++)
-			s->link[i][j] = true;
-	net_changed(s);
-}
-
-void net_cut(struct sim *s, uint32_t side, bool one_way)
-{
-	for (uint32_t i = 0; i < s->o.hosts; i++)
-		for (uint32_t j = 0; j < s->o.hosts; j++)
-			if ((side >> i & 1) != (side >> j & 1) && (!one_way || (side >> i & 1)))
-				s->link[i][j] = false;
-	net_changed(s);
-}
-
-static void merge(struct sim *s)
-{
-	bool broke = false;
-
-	if (!can_merge(s))
-		return;
-	for (uint32_t i = 0; i < s->o.hosts; i++) {
-		for (uint32_t j = 0; j < s->o.hosts; j++) {
-			struct sim_ring *a = s->host[i].ring, *b = s->host[j].ring;
-
-			if (lives(s, i) && lives(s, j) && linked(s, i, j) && a != b && a && b) {
-				/* Members of both go on together: nothing is lost inside either. */
-				if (a->live) {
-					ring_break(s, a);
-					for (uint32_t k = 0; k < a->n; k++)
-						a->items[k].got = a->members;
-				}
-				broke = true;
-			}
-		}
-	}
-	for (uint32_t h = 0; broke && h < s->o.hosts; h++) {
-		if (!lives(s, h) || (s->host[h].ring && s->host[h].ring->live))
-			continue;
-		s->host[h].reform_due = true;
-		sim_at(s, sim_range(s, 5 * MS, 60 * MS), EV_REFORM, h, 0, 0, 0);
-	}
-}
-
 void net_join(struct sim *s, uint32_t h)
 {
 	struct sim_host *x = &s->host[h];
 
-	if (!x->daemon || x->joined || !lives(s, h))
+	if (!x->daemon || x->joined || !net_lives(s, h))
 		return;
 	x->joined = true;
 	if (!x->ring || !x->ring->live)
 		return;
 	x->join_at = x->ring->n;
-	append_view(s, x->ring, 0, 0);
+	net_append_view(s, x->ring, 0, 0);
 	sim_at(s, sim_range(s, 0, 5 * MS), EV_QUORUM, h, x->ring->id, x->gen, 0);
 }
 
@@ -450,7 +234,7 @@ void net_leave(struct sim *s, uint32_t h)
 	x->joined = false;
 	sendq_clear(x);
 	if (x->ring && x->ring->live)
-		append_view(s, x->ring, 0, 1u << h);
+		net_append_view(s, x->ring, 0, 1u << h);
 }
 
 /* Whatever corosync had in memory goes with it: what was not ordered yet, and its place in the ring. */
@@ -461,7 +245,7 @@ void net_gone(struct sim *s, uint32_t h)
 	x->corosync = x->joined = false;
 	sendq_clear(x);
 	net_changed(s);
-	ring_put(x->ring);
+	net_ring_put(x->ring);
 	x->ring = NULL;
 	x->reform_due = false;
 }
@@ -489,7 +273,7 @@ void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us)
 	struct sim_host *x = &s->host[h];
 	struct sim_ring *r = x->ring;
 
-	if (!lives(s, h))
+	if (!net_lives(s, h))
 		return;
 	net_leave(s, h);
 	if (r && r->live) {
@@ -497,7 +281,7 @@ void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us)
 		for (uint32_t i = 0; i < r->n; i++)
 			r->items[i].got = r->members;
 		for (uint32_t j = 0; j < s->o.hosts; j++) {
-			if (j == h || s->host[j].ring != r || !lives(s, j))
+			if (j == h || s->host[j].ring != r || !net_lives(s, j))
 				continue;
 			s->host[j].reform_due = true;
 			sim_at(s, sim_range(s, 3 * MS, 40 * MS), EV_REFORM, j, 0, 0, 0);
@@ -537,12 +321,15 @@ void net_event(struct sim *s, const struct sim_ev *ev)
 		if (!x->reform_due)
 			break;
 		x->reform_due = false;
-		if (lives(s, ev->h) && (!x->ring || !x->ring->live))
-			form(s, ev->h);
+		if (net_lives(s, ev->h) && (!x->ring || !x->ring->live))
+			ring_form(s, ev->h);
 		break;
 	case EV_MERGE:
 		if (ev->a == s->merge_gen)
-			merge(s);
+			ring_merge(s);
+		break;
+	case EV_FLUX:
+		ring_flux(s, ev->h, ev->a);
 		break;
 	case EV_QUORUM:
 		quorum(s, ev);

@@ -4,7 +4,9 @@
  *
  *   world.c     time, randomness, the trace
  *   net.c       corosync: rings, total order, views, what a broken ring recovers, quorum notices
+ *   ring.c      ... how rings break and form
  *   host.c      a host: power, daemon, clock; carries out the core's effects
+ *   conf.c      corosync.conf
  *   disk.c      its disk
  *   vmm.c       VMMs as ground truth: who can write at each instant; migrations; fence agents
  *   check.c     the invariants about state, after each step
@@ -35,7 +37,7 @@ struct sim;
 /* ------------------------------------------------------------------ world.c */
 
 enum sim_ev_kind {
-	EV_ORDER, EV_PUMP, EV_REFORM, EV_MERGE, EV_QUORUM, EV_JOIN, EV_COROSYNC_UP,
+	EV_ORDER, EV_PUMP, EV_REFORM, EV_MERGE, EV_FLUX, EV_QUORUM, EV_JOIN, EV_COROSYNC_UP,
 	EV_TICK, EV_PERSISTED, EV_DAEMON_START, EV_DAEMON_RESUME, EV_HOST_RESUME, EV_HOST_BOOT, EV_HOST_CRASH,
 	EV_VMM, EV_MOVE, EV_FENCE, EV_CHAOS, EV_SCRIPT, EV_CHECK,
 };
@@ -179,6 +181,7 @@ void host_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_daemon_crash(struct sim *s, uint32_t h);
 void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_event(struct sim *s, const struct sim_ev *ev);
+size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes); /* the nodelist */
 void host_token(struct sim *s, uint32_t h, uint32_t token); /* corosync.conf was changed here */
 void host_config(struct sim *s, uint32_t configured);   /* hosts in corosync.conf, everywhere */
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd);

@@ -178,6 +178,7 @@ void sim_dispatch(struct sim *s, const struct sim_ev *ev)
 	case EV_PUMP:
 	case EV_REFORM:
 	case EV_MERGE:
+	case EV_FLUX:
 	case EV_QUORUM:
 	case EV_JOIN:
 	case EV_COROSYNC_UP:
