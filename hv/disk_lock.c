@@ -156,19 +156,20 @@ int disk_lock_check(const struct disk_lock *l, const struct disk_holder *me, uin
 	/* A domain that no cluster counted enters one: only the lock can say anything about it. */
 	if (!*last->cluster && *me->cluster)
 		return 0;
-	/* Two counters: a number that happens to be higher, or grows with each try, proves nothing. */
+	/*
+	 * Two counters: a number that happens to be higher, or grows with each try, proves nothing.
+	 * The way out comes first in the text: what a cluster shows of it is cut.
+	 */
 	if (strcmp(last->cluster, me->cluster))
-		return err_set(e, -EPERM, "disk %s belongs to domain %s of cluster %s (incarnation %llu, "
-			       "last on host %s), and who asks is of cluster %s; if that cluster will never "
-			       "run it again, `drover-hv adopt FILE.yaml` sets its disks free",
-			       l->path, last->domain, last->cluster,
-			       (unsigned long long)last->incarnation, last->host, cluster_name(me));
+		return err_set(e, -EPERM, "disk %s is another cluster's (if it is no more: drover-hv adopt "
+			       "FILE): incarnation %llu of domain %s, host %s, cluster %s; who asks is of "
+			       "cluster %s", l->path, (unsigned long long)last->incarnation, last->domain,
+			       last->host, last->cluster, cluster_name(me));
 	/* Rule H: ownership moved on while we did not hold the disk.  Never write it again. */
 	if (last->incarnation > after)
 		return err_set(e, -EPERM, "disk %s was used by incarnation %llu of domain %s (host %s, "
-			       "pid %d); incarnation %llu must not run any more; if nothing runs or will "
-			       "run a newer one, `drover-hv adopt FILE.yaml` sets its disks free", l->path,
-			       (unsigned long long)last->incarnation, last->domain, last->host,
+			       "pid %d): %llu must not run (if the newer one is no more: drover-hv adopt FILE)",
+			       l->path, (unsigned long long)last->incarnation, last->domain, last->host,
 			       (int)last->pid, (unsigned long long)me->incarnation);
 	return 0;
 }

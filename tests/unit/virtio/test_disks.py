@@ -142,7 +142,7 @@ class Disks(unittest.TestCase):
         for options in ([], *(["--cluster", "new", "--incarnation", str(n)] for n in range(1, 5))):
             rc, said = self.refused(*options)
             self.assertEqual(rc, EXIT_REFUSED, said)
-            self.assertIn("`drover-hv adopt FILE.yaml` sets its disks free", said)
+            self.assertIn("if it is no more: drover-hv adopt FILE", said)
         self.assertEqual(subprocess.run(adopt, stderr=subprocess.DEVNULL).returncode, 0)
         _, base = self.start("third", "--cluster", "new", "--incarnation", "1")
         self.wait_state(Control(base + ".sock"), "running", 10)
