@@ -110,6 +110,22 @@ uint64_t machine_disks_next(struct machine *m);
  */
 int machine_disks_mark(struct machine *m, uint64_t incarnation, const char *nonce, struct err *e);
 
+/** machine_disks_sizes() - what the guest knows of its disks, [[bytes, bytes of a sector], ...]; caller owns it */
+json_t *machine_disks_sizes(struct machine *m);
+/**
+ * machine_disks_expect() - a guest will arrive that knows @sizes of its disks: machine_disks_probe() looks at them
+ * @sizes: what machine_disks_sizes() said elsewhere; not trusted
+ * Return: 0; -EINVAL when it is no such list, or of another length than here.
+ */
+int machine_disks_expect(struct machine *m, const json_t *sizes, struct err *e);
+/**
+ * machine_disks_marked() - is @nonce in the records as machine_disks_prepare() found them?
+ * So nobody has had these disks since they were marked.  A block device's record is its host's
+ * own and says nothing.
+ * Return: 0, or -EPERM naming the first that is not.
+ */
+int machine_disks_marked(struct machine *m, const char *nonce, struct err *e);
+
 /** machine_disks_flush() - what disks have answered is on stable storage; also while it runs */
 int machine_disks_flush(struct machine *m, struct err *e);
 /**

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void holder_fill(struct machine *m, uint64_t incarnation, struct disk_holder *h)
@@ -160,6 +161,61 @@ int machine_disks_mark(struct machine *m, uint64_t incarnation, const char *nonc
 	holder_fill(m, incarnation, &me);
 	for (size_t i = 0; i < m->n_disks_open && m->disks_owned && !ret; i++)
 		ret = virtio_blk_commit(m->disks[i], &me, e);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
+json_t *machine_disks_sizes(struct machine *m)
+{
+	json_t *list = json_array();
+	uint64_t capacity;
+	uint32_t sector;
+
+	for (size_t i = 0; i < m->conf->n_disks; i++) {
+		virtio_blk_size(m->disks[i], &capacity, &sector);
+		json_array_append_new(list, json_pack("[I, I]", (json_int_t)capacity, (json_int_t)sector));
+	}
+	return list;
+}
+
+int machine_disks_expect(struct machine *m, const json_t *sizes, struct err *e)
+{
+	if (json_array_size(sizes) != m->conf->n_disks)
+		return err_set(e, -EINVAL, "disks: %zu there, %zu here", json_array_size(sizes), m->conf->n_disks);
+	for (size_t i = 0; i < m->conf->n_disks; i++) {
+		const json_t *one = json_array_get(sizes, i);
+		json_int_t capacity = json_integer_value(json_array_get(one, 0));
+		json_int_t sector = json_integer_value(json_array_get(one, 1));
+
+		if (capacity <= 0 || sector <= 0 || sector > UINT32_MAX)
+			return err_set(e, -EINVAL, "disks[%zu]: %lld bytes in sectors of %lld", i, (long long)capacity,
+				       (long long)sector);
+		virtio_blk_expect(m->disks[i], (uint64_t)capacity, (uint32_t)sector);
+	}
+	return 0;
+}
+
+static int marked(const struct domain_disk *d, const struct disk_holder *h, const char *nonce,
+		  struct err *e)
+{
+	struct stat st;
+
+	if (d->readonly || stat(d->path, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	if (h && !strcmp(h->nonce, nonce))
+		return 0;
+	return err_set(e, -EPERM, "disk %s: somebody has had it since the domain was sent here (domain %s, "
+		       "incarnation %llu, host %s)", d->path, h ? h->domain : "?",
+		       h ? (unsigned long long)h->incarnation : 0, h ? h->host : "?");
+}
+
+int machine_disks_marked(struct machine *m, const char *nonce, struct err *e)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&m->lock);
+	for (size_t i = 0; i < m->n_disks_open && !ret; i++)
+		ret = marked(&m->conf->disks[i], virtio_blk_last(m->disks[i]), nonce, e);
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }

@@ -110,6 +110,10 @@ int virtio_blk_create(struct virtio_env *env, unsigned int index, const struct v
  * After a migration's load it must be at least as large as the guest was told, -EINVAL if not.
  */
 int virtio_blk_prepare(struct virtio_dev *v, struct err *e);
+/** virtio_blk_size() - what the guest knows of it: bytes, 0 for nothing yet, and bytes of a sector */
+void virtio_blk_size(struct virtio_dev *v, uint64_t *capacity, uint32_t *sector);
+/** virtio_blk_expect() - a guest will arrive that knows this of it; for virtio_blk_probe() */
+void virtio_blk_expect(struct virtio_dev *v, uint64_t capacity, uint32_t sector);
 /** virtio_blk_last() - whom its record named when it was prepared; NULL: nobody, or only read here */
 const struct disk_holder *virtio_blk_last(const struct virtio_dev *v);
 /** virtio_blk_check() - disk_lock_check() */

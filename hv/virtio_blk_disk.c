@@ -120,6 +120,26 @@ int virtio_blk_prepare(struct virtio_dev *v, struct err *e)
 	return ret;
 }
 
+void virtio_blk_size(struct virtio_dev *v, uint64_t *capacity, uint32_t *sector)
+{
+	struct virtio_blk *d = virtio_blk_of(v);
+
+	pthread_mutex_lock(&v->lock);
+	*capacity = d->capacity;
+	*sector = d->sector_size;
+	pthread_mutex_unlock(&v->lock);
+}
+
+void virtio_blk_expect(struct virtio_dev *v, uint64_t capacity, uint32_t sector)
+{
+	struct virtio_blk *d = virtio_blk_of(v);
+
+	pthread_mutex_lock(&v->lock);
+	d->capacity = capacity;
+	d->sector_size = sector;
+	pthread_mutex_unlock(&v->lock);
+}
+
 const struct disk_holder *virtio_blk_last(const struct virtio_dev *v)
 {
 	const struct virtio_blk *d = (const struct virtio_blk *)v;

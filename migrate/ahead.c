@@ -2,6 +2,8 @@
 /* ahead - see ahead.h. */
 #include "migrate/ahead.h"
 
+#include "base/room.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -30,7 +32,8 @@ static bool memory_is_plenty(void)
 		sscanf(line, "MemAvailable: %llu", &available);
 	}
 	fclose(f);
-	return available > total / KEEP_SHARE;
+	/* What is put in use here must not be what somebody else is killed for. */
+	return available > total / KEEP_SHARE && !room_check("", 2ull * LOOK_EVERY * STEP, NULL);
 }
 
 /* Waits while held; a session that ends calls ahead_stop(), so it does not wait for ever. */

@@ -9,6 +9,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
+
+#define PREPARE_MS 2000u  /* what passes is waited for: well before the source asks by itself (DECISION_MS) */
+#define RETRY_MS 50
 
 int destination_ready(struct destination *d, struct err *e)
 {
@@ -61,49 +65,111 @@ static int wait_grant(struct destination *d, struct err *e)
 	return rc;
 }
 
-static void say_decision(struct destination *d, enum outcome o, uint64_t grant_ns,
-			 uint64_t decision_ns)
+static void say_decision(struct destination *d, enum outcome o)
 {
 	uint8_t buf[WIRE_SMALL_MAX];
 	struct writer w = writer_make(buf, sizeof(buf));
-	uint64_t now = clock_ns();
 	struct err ignored;
 
 	writer_u32(&w, (uint32_t)o);
 	writer_u32(&w, 0);
 	writer_u64(&w, d->incarnation);
 	session_send(&d->s, WIRE_DECISION, buf, (uint32_t)writer_len(&w), &ignored);
-	if (o != OUTCOME_COMMIT)
-		return;
-	w = writer_make(buf, sizeof(buf));
+}
+
+static void say_running(struct destination *d, uint64_t grant_ns, uint64_t decision_ns)
+{
+	uint8_t buf[WIRE_SMALL_MAX];
+	struct writer w = writer_make(buf, sizeof(buf));
+	struct err ignored;
+
 	writer_u64(&w, decision_ns - grant_ns);
-	writer_u64(&w, now - decision_ns);
+	writer_u64(&w, clock_ns() - decision_ns);
 	session_send(&d->s, WIRE_RUNNING, buf, (uint32_t)writer_len(&w), &ignored);
+}
+
+static void say_cannot_run(struct destination *d, const struct err *e)
+{
+	uint8_t buf[WIRE_SMALL_MAX];
+	struct writer w = writer_make(buf, sizeof(buf));
+	struct err ignored;
+
+	wire_put_abort(&w, e->code, e->text);
+	session_send(&d->s, WIRE_CANNOT_RUN, buf, (uint32_t)writer_len(&w), &ignored);
+}
+
+/* Until @end_ms of clock_ms(); false when it has passed, or nobody wants to know any more. */
+static bool wait_a_little(struct destination *d, uint64_t end_ms)
+{
+	struct timespec t = { .tv_nsec = RETRY_MS * (long)NS_PER_MS };
+
+	if (clock_ms() >= end_ms || atomic_load(&d->s.abandoned))
+		return false;
+	nanosleep(&t, NULL);
+	return true;
+}
+
+/* Everything in hand before anybody is asked: what fails here costs the domain a moment, not its life. */
+static int prepare(struct destination *d, struct err *e)
+{
+	const struct guest *g = &d->p.guest;
+	uint64_t end = clock_ms() + PREPARE_MS;
+	int rc;
+
+	do {
+		rc = g->ops->prepare(g->self, e);
+	} while (rc && rc != -EPERM && wait_a_little(d, end));
+	return rc;
+}
+
+/* The arbiter has said so already: nobody else may run it now, so what passes is waited for. */
+static int commit(struct destination *d, struct err *e)
+{
+	const struct guest *g = &d->p.guest;
+	uint64_t end = clock_ms() + PREPARE_MS;
+	int rc;
+
+	do {
+		rc = g->ops->commit(g->self, d->incarnation, e);
+	} while (rc && rc != -EPERM && wait_a_little(d, end));
+	return rc ? rc : g->ops->resume(g->self, e);
 }
 
 static int run_here(struct destination *d, uint64_t grant_ns, struct err *e)
 {
-	const struct guest *g = &d->p.guest;
 	uint64_t decision_ns = clock_ns();
 	int rc;
 
 	session_enter(&d->s, MIGRATE_COMMITTED);
-	rc = g->ops->take_over(g->self, d->incarnation, e);
-	if (!rc)
-		rc = g->ops->resume(g->self, e);
+	rc = commit(d, e);
 	if (!rc)
 		session_notify(&d->s);
-	/* Also when it cannot run: the record says that it is ours, the source must not take it back. */
-	say_decision(d, OUTCOME_COMMIT, grant_ns, decision_ns);
+	/* Also when it cannot run: it is ours by now, the source must not take it back. */
+	say_decision(d, OUTCOME_COMMIT);
 	if (rc) {
 		err_prefix(e, "the domain belongs here now, but cannot run");
+		say_cannot_run(d, e);
 		return rc;
 	}
+	say_running(d, grant_ns, decision_ns);
 	pthread_mutex_lock(&d->s.lock);
 	destination_refresh_stats(d);
 	pthread_mutex_unlock(&d->s.lock);
 	session_step(&d->s, MIGRATE_DONE);
 	return 0;
+}
+
+/* The source takes it back: by then nothing of it may be left here.  @why: not to be forgotten meanwhile. */
+static int give_back(struct destination *d, int why, struct err *e)
+{
+	const struct guest *g = &d->p.guest;
+	struct err ignored;
+
+	while (g->ops->let_go(g->self, &ignored))
+		if (!wait_a_little(d, UINT64_MAX))
+			return err_set(e, -EINPROGRESS, "cannot let go of the domain: %s", ignored.text);
+	say_decision(d, OUTCOME_ABORT);
+	return why;
 }
 
 int destination_handover(struct destination *d, struct err *e)
@@ -124,19 +190,16 @@ int destination_handover(struct destination *d, struct err *e)
 		return rc;
 	grant_ns = clock_ns();
 	s->p->at_step(s->p->arg, MIGRATE_DESTINATION, MIGRATE_GRANT, false);
-	/* Where nobody else has said that the domain is ours, what we cannot take we must hand back. */
-	if (s->p->arbiter.ops->word_is_enough) {
-		rc = d->p.guest.ops->take_over(d->p.guest.self, d->incarnation, e);
-		if (rc) {
-			say_decision(d, OUTCOME_ABORT, grant_ns, grant_ns);
-			return rc;
-		}
-	}
-	rc = session_ask(s, OUTCOME_COMMIT, d->incarnation, &outcome, e);
+	rc = prepare(d, e);
+#ifdef MUTANT_COMMIT_UNPREPARED
+	rc = 0;
+#endif
 	if (rc)
-		return rc;
-	if (outcome == OUTCOME_COMMIT)
+		return give_back(d, rc, e);
+	rc = session_ask(s, OUTCOME_COMMIT, d->incarnation, &outcome, e);
+	if (!rc && outcome == OUTCOME_COMMIT)
 		return run_here(d, grant_ns, e);
-	say_decision(d, OUTCOME_ABORT, grant_ns, grant_ns);
-	return err_set(e, -ECANCELED, "the source kept the domain");
+	if (!rc)
+		rc = err_set(e, -ECANCELED, "the source kept the domain");
+	return rc == -EINPROGRESS ? rc : give_back(d, rc, e);
 }

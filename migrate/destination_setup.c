@@ -65,6 +65,30 @@ static int accept_offer(struct destination *d, struct caller *c, const struct wi
 	return session_start(s, e);
 }
 
+static void say_caps(struct channel *ch, const struct wire_caps *c)
+{
+	uint8_t buf[WIRE_SMALL_MAX];
+	struct writer w = writer_make(buf, sizeof(buf));
+	struct err ignored;
+
+	wire_put_caps(&w, c);
+	channel_send(ch, WIRE_CAPS, buf, (uint32_t)writer_len(&w), (int)c->dead_ms, &ignored);
+}
+
+/* It would do, or what is in the way; and then the next one may come. */
+static void answer_dry_run(struct destination *d, struct caller *c, const struct wire_caps *caps)
+{
+	const struct guest *g = &d->p.guest;
+	struct err why;
+
+	if (g->ops->preflight(g->self, &why)) {
+		caller_drop(c, &why);
+		return;
+	}
+	say_caps(&c->ch, caps);
+	caller_drop(c, NULL);
+}
+
 /* Wait for a source whose offer fits; what does not is told why and sent away. */
 static int open_control(struct destination *d, struct greeter *g, struct wire_caps *caps, struct err *e)
 {
@@ -80,9 +104,12 @@ static int open_control(struct destination *d, struct greeter *g, struct wire_ca
 		rc = check_caps(d, c->caps, caps, &why);
 		if (!rc)
 			rc = check_domain(d, c, &why);
-		if (!rc)
+		if (rc)
+			caller_drop(c, &why);
+		else if (caps->flags & WIRE_CAPS_DRY_RUN)
+			answer_dry_run(d, c, caps);
+		else
 			return accept_offer(d, c, caps, e);
-		caller_drop(c, &why);
 	}
 }
 
@@ -131,6 +158,7 @@ static int open_data(struct destination *d, struct greeter *g, struct err *e)
 
 static int open_all(struct destination *d, struct greeter *g, struct err *e)
 {
+	const struct guest *guest = &d->p.guest;
 	struct wire_caps caps;
 	int rc;
 
@@ -139,7 +167,9 @@ static int open_all(struct destination *d, struct greeter *g, struct err *e)
 	if (rc)
 		return rc;
 	d->start_ns = clock_ns();
-	rc = send_caps(d, &caps, e);
+	rc = guest->ops->preflight(guest->self, e);
+	if (!rc)
+		rc = send_caps(d, &caps, e);
 	return rc ? rc : open_data(d, g, e);
 }
 

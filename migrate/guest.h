@@ -70,7 +70,8 @@ struct guest_ops {
 	int (*resume)(void *guest, struct err *e);
 	/* All device and vCPU state as one string, malloc'ed, caller frees. Only while paused. */
 	int (*save)(void *guest, uint8_t **buf, size_t *len, struct err *e);
-	/* Before GRANT, paused: let the other side have the disks. Undone by take_over() with the old incarnation. */
+	/* Before GRANT, paused: all that was written is on stable storage, and the other side may have the disks.
+	 * Undone by prepare() and commit(). */
 	int (*release)(void *guest, struct err *e);
 	/* The domain now runs elsewhere: never resume it again. */
 	void (*gone)(void *guest);
@@ -80,11 +81,25 @@ struct guest_ops {
 	/* Compare with what describe() said on the other side, @len hostile bytes: 0, or -EINVAL with what
 	 * differs ("vcpus: 4 there, 2 here"). */
 	int (*match)(void *guest, const char *theirs, size_t len, struct err *e);
+	/* Could the domain run here?  Tried before the first page is sent, after match(); keeps nothing. An error
+	 * says what is missing, by name. */
+	int (*preflight)(void *guest, struct err *e);
 	/* Check and load what save() made on the other side. The bytes are hostile (rule S). */
 	int (*load)(void *guest, const uint8_t *buf, size_t len, struct err *e);
-	/* Take the disks for @incarnation, before resume(): the destination at COMMITTED, the source when a released
-	 * domain stays. Taking what is held already is fine. -EBUSY: another one holds them; -EPERM: has held them since. */
-	int (*take_over)(void *guest, uint64_t incarnation, struct err *e);
+
+	/*
+	 * Taking the domain, in two steps (rule H): the destination after GRANT, the source when a released domain
+	 * stays.  Doing again what is done already is fine.
+	 *
+	 *   prepare()   everything that running here takes is in hand: disks locked and opened, nothing left that could
+	 *               fail.  Nobody can see it but by a lock.  -EBUSY: another one holds a disk; -EPERM: has held it
+	 *               since, and so it will stay; all else may pass.
+	 *   commit()    it is on record that @incarnation has the domain.  -EPERM: somebody came in between.
+	 *   let_go()    undo both.  An error: something of it is left, call again.
+	 */
+	int (*prepare)(void *guest, struct err *e);
+	int (*commit)(void *guest, uint64_t incarnation, struct err *e);
+	int (*let_go)(void *guest, struct err *e);
 };
 
 struct guest {

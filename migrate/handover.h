@@ -14,6 +14,11 @@
  *   FAILED     runs (resumed)                  never
  *   CANCELLED  runs (resumed)                  never
  *   IN_DOUBT   stands, goes on asking          does not know whether it may run: stands
+ *   TAKE_BACK  its own again, stands until it has its disks
+ *
+ * The destination asks for commit only when it has everything in hand that running
+ * takes (guest.h, prepare()); what it cannot get in hand it gives back, and the
+ * source, which still has the memory, runs on.
  *
  * Between GRANT and the outcome neither side believes the other one, only the
  * arbiter: a cut link looks the same as a dead peer.
@@ -40,6 +45,7 @@ enum migrate_phase {
 	MIGRATE_FAILED,
 	MIGRATE_CANCELLED,
 	MIGRATE_IN_DOUBT,
+	MIGRATE_TAKE_BACK,
 };
 
 enum may_run {
@@ -61,13 +67,18 @@ enum may_run handover_may_run(enum migrate_role role, enum migrate_phase p);
 
 /*
  * An arbiter answers one question per migration the same way to both sides.
- * ask() is called after GRANT only; by the destination once, with its deadline,
- * by the source as often as it takes.  Every hook must be there.
+ * ask() is called after GRANT only; by the destination when it is prepared, by the
+ * source as often as it takes.  Every hook must be there.
  */
 struct arbiter_ops {
 	const char *name;        /* "cluster", "disk", "none" */
 	uint32_t wire;           /* its number in CAPS */
-	bool word_is_enough;     /* a destination that says `abort` took nothing and never will: no need to ask */
+	bool word_is_enough;     /* nobody else knows more than what the destination says */
+	/*
+	 * The destination asks for so long after GRANT, then lets go of everything: what it has was true then.
+	 * 0: as long as it takes, for an answer that says the same to both whenever it comes (a log).
+	 */
+	unsigned int give_up_ms;
 	/**
 	 * ask() - propose @proposal for @incarnation (the destination's) and learn the outcome
 	 * Returns 0 and *@out, which may be the opposite; -EAGAIN when nobody can know yet;

@@ -12,8 +12,10 @@
  * known.  Everything else may be called from other threads meanwhile.
  *
  * After source_run():
- *   0            the domain runs at the other side; guest_ops.gone() was called
+ *   0            the domain is the other side's; guest_ops.gone() was called.  An error in the
+ *                statistics says that it does not run there.
  *   else         it runs here again (or still does), as if nothing had been
+ *                Also for a dry run that found nothing in the way: MIGRATE_CANCELLED without an error.
  *   -EINPROGRESS only after source_abandon(): in doubt, it stands, and nobody
  *                may resume it without asking the arbiter
  * After destination_run():
@@ -55,6 +57,7 @@ struct migrate_stats {
 	/* Where the downtime went, source: */
 	uint64_t pause_us, last_us, state_us, commit_us;
 	uint64_t last_pages;
+	bool dry_run;
 	int error;                  /* negative errno of a failure, 0 */
 	char text[480];             /* its line */
 };
@@ -81,7 +84,11 @@ struct migrate_params {
 			    struct err *e);
 	/* Source: the destination's. Destination: 0 takes what the source says, else it must be that. */
 	uint64_t incarnation;
-	uint64_t own_incarnation;   /* source: what the domain has now, to take the disks back with */
+	uint64_t own_incarnation;   /* source: what the domain has now, to take the disks back with before GRANT */
+	/* Source: what it takes the domain back with after GRANT.  Above `incarnation`, so that the one that was
+	 * granted can never be used, however late; or own_incarnation, where the arbiter remembers that by itself. */
+	uint64_t back_incarnation;
+	bool dry_run;               /* source: ask whether it would do, and move nothing */
 	unsigned int downtime_ms;   /* source; 0 = MIGRATE_DOWNTIME_MS */
 	unsigned int channels;      /* source; 0 = one per core, at most MIGRATE_CHANNELS_AUTO_MAX */
 	enum compress_mode compress;

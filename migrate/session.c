@@ -409,16 +409,21 @@ int session_ask(struct session *s, enum outcome proposal, uint64_t incarnation, 
 		struct err *e)
 {
 	const struct arbiter *a = &s->p->arbiter;
+	uint64_t end = clock_ms() + a->ops->give_up_ms; /* counts while the host sleeps, too */
 	struct err why;
 
 	for (;;) {
 		if (!a->ops->ask(a->self, s->role, proposal, incarnation, ASK_MS, out, &why))
 			return 0;
+		if (s->role == MIGRATE_DESTINATION && a->ops->give_up_ms && clock_ms() >= end)
+			return err_set(e, -ETIME, "no decision within %u ms: %s", a->ops->give_up_ms,
+				       why.text);
 		if (s->phase == MIGRATE_GRANT) {
 			pthread_mutex_lock(&s->lock);
 			s->stats.error = -EINPROGRESS;
 			snprintf(s->stats.text, sizeof(s->stats.text),
-				 "in doubt who may run the domain: %s", a->ops->advice(a->self));
+				 "in doubt who may run the domain: %s (now: %.240s)",
+				 a->ops->advice(a->self), why.text);
 			pthread_mutex_unlock(&s->lock);
 			session_step(s, MIGRATE_IN_DOUBT);
 		}

@@ -108,7 +108,8 @@ uint64_t session_now_ms(void);
 /**
  * session_ask() - learn the outcome from the arbiter (rule H), proposing @proposal
  * Stays until there is one; MIGRATE_IN_DOUBT is entered when the first question has no answer.
- * -EINPROGRESS after `abandoned` was set.
+ * -EINPROGRESS after `abandoned` was set; at the destination -ETIME when the arbiter's give_up_ms have
+ * passed: it must let go then and never ask again.
  */
 int session_ask(struct session *s, enum outcome proposal, uint64_t incarnation, enum outcome *out,
 		struct err *e);

@@ -61,19 +61,22 @@ static int keep_error(struct source *src, int code, const struct err *e)
 static int give_up(struct source *src, int rc, struct err *e)
 {
 	struct session *s = &src->s;
+	bool released = src->released;
 	struct err why;
 	int bad = 0;
 
 	session_fail(s, rc, e);
+	if (released) /* getting it back may take its time: the other side need not wait for that */
+		session_say_abort(s, e);
 	if (src->paused)
-		bad = src->released ? source_take_back(src, &why) : ops(src)->resume(self(src), &why);
-	src->paused = false;
-	session_say_abort(s, e);
+		bad = source_take_back(src, src->p.own_incarnation, &why);
+	if (!released)
+		session_say_abort(s, e);
 	rc = session_error(s, e);
 	if (bad)
 		err_prefix(e, "%s, after", why.text);
 	session_cut(s);
-	return rc;
+	return bad ? bad : rc;
 }
 
 int source_run(struct source *src, struct err *e)
@@ -84,7 +87,14 @@ int source_run(struct source *src, struct err *e)
 
 	src->start_ns = clock_ns();
 	session_notify(s);
+	s->stats.dry_run = src->p.dry_run;
 	rc = source_setup(src, e);
+	if (rc == -ECANCELED && src->p.dry_run && !session_cancelled(s)) {
+		session_cut(s);
+		session_step(s, MIGRATE_CANCELLED);
+		sender_pool_free(&src->pool);
+		return 0;
+	}
 	if (!rc)
 		rc = source_precopy(src, e);
 	if (!rc)

@@ -8,10 +8,14 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #define READY_MS 60000u       /* it loads the device state; a dead peer is noticed long before */
 #define DECISION_MS 3000u     /* after GRANT, before this side asks the arbiter by itself */
+#define TAKE_BACK_MS 200      /* between two tries to get the disks back */
 #define FINAL_HERE_PAGES 64u  /* a last set up to here is sent without waking the senders */
 
 /* --- stop --- */
@@ -117,6 +121,33 @@ static int enter_grant(struct source *src, struct err *e)
 	return rc;
 }
 
+/*
+ * After DECISION(commit): that it runs there, or why it does not.  A destination that says no more
+ * may have died: then the arbiter is asked, so that nobody is told "moved" on its word alone.
+ */
+static int hear_running(struct source *src, struct err *e)
+{
+	struct session *s = &src->s;
+	struct session_record *rec;
+	char text[400];
+	struct reader r;
+	int rc;
+
+	rc = session_recv(s, &rec, session_now_ms() + DECISION_MS, e);
+	if (rc)
+		return rc;
+	if (rec->type == WIRE_CANNOT_RUN) {
+		r = reader_make(rec->payload, rec->len);
+		rc = wire_get_abort(&r, text, sizeof(text));
+		err_set(&src->not_running, rc, "destination: %s", text);
+		rc = 0;
+	} else if (rec->type != WIRE_RUNNING) {
+		rc = err_set(e, -EPROTO, "destination sent %s, expected RUNNING", wire_type_name(rec->type));
+	}
+	free(rec);
+	return rc;
+}
+
 /* What the destination says about the outcome; 0 and @out, or an error: then the arbiter knows. */
 static int hear_decision(struct source *src, enum outcome *out, struct err *e)
 {
@@ -136,7 +167,8 @@ static int hear_decision(struct source *src, enum outcome *out, struct err *e)
 	free(rec);
 	if (said == OUTCOME_COMMIT && incarnation == src->p.incarnation) {
 		*out = OUTCOME_COMMIT;
-		return 0;
+		rc = hear_running(src, e);
+		return src->p.arbiter.ops->word_is_enough ? 0 : rc;
 	}
 	if (said == OUTCOME_ABORT && incarnation == src->p.incarnation) {
 		*out = OUTCOME_ABORT;
@@ -150,16 +182,13 @@ static int hear_decision(struct source *src, enum outcome *out, struct err *e)
 static int committed(struct source *src)
 {
 	struct migrate_stats *st = &src->s.stats;
-	struct session_record *rec;
-	struct err ignored;
+	const struct err *bad = &src->not_running;
 
-	/* RUNNING ends the downtime as it is seen from here; without it, DECISION did. */
-	if (!session_expect(&src->s, WIRE_RUNNING, src->s.dead_ms, &rec, &ignored))
-		free(rec);
 	pthread_mutex_lock(&src->s.lock);
+	/* RUNNING ends the downtime as it is seen from here; without it, the decision does. */
 	st->downtime_us = us_since(src->pause_ns);
-	st->error = 0;
-	st->text[0] = '\0';
+	st->error = bad->code;
+	snprintf(st->text, sizeof(st->text), "%s", bad->text);
 	source_refresh_stats(src);
 	st->remaining = 0;
 	pthread_mutex_unlock(&src->s.lock);
@@ -169,18 +198,54 @@ static int committed(struct source *src)
 	return 0;
 }
 
-int source_take_back(struct source *src, struct err *e)
+static int try_take_back(struct source *src, uint64_t incarnation, struct err *e)
 {
-	struct err why;
 	int rc;
 
-	rc = ops(src)->take_over(self(src), src->p.own_incarnation, &why);
+	rc = ops(src)->prepare(self(src), e);
 	if (!rc)
-		rc = ops(src)->resume(self(src), &why);
-	src->paused = src->released = false;
-	if (rc)
-		err_set(e, rc, "the domain stays here, but cannot go on: %s", why.text);
+		rc = ops(src)->commit(self(src), incarnation, e);
+	if (!rc)
+		rc = ops(src)->resume(self(src), e);
+	if (!rc)
+		src->paused = src->released = false;
 	return rc;
+}
+
+/* In everybody's sight: why it still stands. */
+static void say_it_stands(struct source *src, const struct err *e)
+{
+	struct session *s = &src->s;
+	bool news;
+
+	pthread_mutex_lock(&s->lock);
+	news = s->phase != MIGRATE_TAKE_BACK || strcmp(s->stats.text, e->text);
+	s->stats.error = e->code;
+	snprintf(s->stats.text, sizeof(s->stats.text), "%s", e->text);
+	pthread_mutex_unlock(&s->lock);
+	if (s->phase != MIGRATE_TAKE_BACK)
+		session_step(s, MIGRATE_TAKE_BACK);
+	else if (news)
+		session_notify(s);
+}
+
+int source_take_back(struct source *src, uint64_t incarnation, struct err *e)
+{
+	struct timespec t = { .tv_nsec = TAKE_BACK_MS * (long)NS_PER_MS };
+	int rc;
+
+	for (;;) {
+		rc = try_take_back(src, incarnation, e);
+		if (!rc)
+			return 0;
+		err_prefix(e, "the domain stays here, but cannot go on");
+		if (rc == -EPERM) /* somebody has run it since: it never may again */
+			return rc;
+		say_it_stands(src, e);
+		if (atomic_load(&src->s.abandoned))
+			return err_set(e, -EINPROGRESS, "ended while it was taken back: %s", e->text);
+		nanosleep(&t, NULL);
+	}
 }
 
 int source_handover(struct source *src, struct err *e)
@@ -189,7 +254,7 @@ int source_handover(struct source *src, struct err *e)
 	uint8_t buf[8];
 	struct writer w = writer_make(buf, sizeof(buf));
 	uint64_t t = clock_ns();
-	enum outcome outcome;
+	enum outcome outcome = OUTCOME_ABORT;
 	struct err why = { 0 };
 	int rc;
 
@@ -209,7 +274,6 @@ int source_handover(struct source *src, struct err *e)
 		rc = hear_decision(src, &outcome, &why);
 #ifdef MUTANT_RESUME_AFTER_GRANT
 	if (rc) {
-		outcome = OUTCOME_ABORT;
 		rc = 0;
 	}
 #endif
@@ -220,6 +284,6 @@ int source_handover(struct source *src, struct err *e)
 	note(src, &s->stats.commit_us, us_since(t));
 	if (outcome == OUTCOME_COMMIT)
 		return committed(src);
-	rc = source_take_back(src, e);
+	rc = source_take_back(src, src->p.back_incarnation, e);
 	return rc ? rc : err_set(e, -ECANCELED, "%s: the domain stays here", why.text);
 }

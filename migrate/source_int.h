@@ -15,6 +15,7 @@ struct source {
 	bool pool_ok;
 	bool logging, paused, released;  /* what give_up() must undo */
 	uint64_t start_ns, pause_ns, round_ns;
+	struct err not_running;          /* it is the destination's, which said why it does not run there */
 };
 
 static inline const struct guest_ops *ops(const struct source *src)
@@ -27,7 +28,10 @@ static inline void *self(const struct source *src)
 	return src->p.guest.self;
 }
 
-/** source_setup() - connect, compare, open the data connections; the destination has said START */
+/**
+ * source_setup() - connect, compare, open the data connections; the destination has said START
+ * Return: 0; -ECANCELED without a text for a dry run that found nothing in the way.
+ */
 int source_setup(struct source *src, struct err *e);
 
 /** source_precopy() - rounds until stopping would be short enough, or too late */
@@ -53,7 +57,11 @@ int source_stop(struct source *src, struct err *e);
  */
 int source_handover(struct source *src, struct err *e);
 
-/** source_take_back() - what was released stays: its disks first, then its vCPUs */
-int source_take_back(struct source *src, struct err *e);
+/**
+ * source_take_back() - what was released stays: its disks first, for @incarnation, then its vCPUs
+ * Tries until it works, and says meanwhile why it does not (MIGRATE_TAKE_BACK).  -EPERM: it never
+ * will, somebody has run the domain since; -EINPROGRESS: abandoned.
+ */
+int source_take_back(struct source *src, uint64_t incarnation, struct err *e);
 
 #endif

@@ -63,6 +63,7 @@ static int send_caps(struct source *src, struct err *e)
 		.arbiter = src->p.arbiter.ops->wire,
 		.incarnation = src->p.incarnation,
 		.dead_ms = src->s.dead_ms,
+		.flags = src->p.dry_run ? WIRE_CAPS_DRY_RUN : 0,
 	};
 
 	wire_put_caps(&w, &c);
@@ -144,6 +145,8 @@ int source_setup(struct source *src, struct err *e)
 		rc = send_description(src, e);
 	if (!rc)
 		rc = recv_caps(src, e);
+	if (!rc && src->p.dry_run)
+		return -ECANCELED;
 	for (i = 0; !rc && i < n; i++) {
 		rc = open_channel(src, &s->data[i], ROLE_DATA, i, e);
 		if (s->data[i].stream)

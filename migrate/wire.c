@@ -31,6 +31,7 @@ static const struct wire_rule rules[] = {
 	  IN_BEFORE_GRANT },
 	{ WIRE_PING, "PING", 0, 0, CONTROL_TO_DST | CONTROL_TO_SRC, IN_ANY },
 	{ WIRE_ROUND_DONE, "ROUND_DONE", 8, 8, CONTROL_TO_SRC, IN_PRECOPY },
+	{ WIRE_CANNOT_RUN, "CANNOT_RUN", 8, 8 + ABORT_TEXT_MAX, CONTROL_TO_SRC, IN_GRANT },
 	{ WIRE_PROGRESS, "PROGRESS", 40, 40, CONTROL_TO_DST, IN_PRECOPY | IN_STOP },
 };
 
@@ -163,7 +164,7 @@ void wire_put_caps(struct writer *w, const struct wire_caps *c)
 	writer_u32(w, c->arbiter);
 	writer_u64(w, c->incarnation);
 	writer_u32(w, c->dead_ms);
-	writer_u32(w, 0);
+	writer_u32(w, c->flags);
 }
 
 int wire_get_caps(struct reader *r, struct wire_caps *c, struct err *e)
@@ -176,13 +177,15 @@ int wire_get_caps(struct reader *r, struct wire_caps *c, struct err *e)
 	c->arbiter = reader_u32(r);
 	c->incarnation = reader_u64(r);
 	c->dead_ms = reader_u32(r);
-	reader_u32(r);
+	c->flags = reader_u32(r);
 	unknown = c->required & ~WIRE_FEATURES;
 	if (r->bad)
 		return err_set(e, -EPROTO, "CAPS: too short");
 	if (unknown)
 		return err_set(e, -EPROTO, "CAPS: feature %d is required and not known here",
 			       __builtin_ctzll(unknown));
+	if (c->flags & ~WIRE_CAPS_DRY_RUN)
+		return err_set(e, -EPROTO, "CAPS: flags 0x%x, expected 0 or %u", c->flags, WIRE_CAPS_DRY_RUN);
 	if (c->page_size != GUEST_PAGE)
 		return err_set(e, -EPROTO, "CAPS: pages of %u octets, expected %u", c->page_size,
 			       GUEST_PAGE);

@@ -34,6 +34,7 @@
 
 #define WIRE_FEATURE_LZ4 1ull
 #define WIRE_FEATURES WIRE_FEATURE_LZ4
+#define WIRE_CAPS_DRY_RUN 1u             /* flags of CAPS: tell whether it would do, no more */
 
 enum wire_type {
 	WIRE_HELLO = 1,
@@ -52,6 +53,7 @@ enum wire_type {
 	WIRE_ABORT,
 	WIRE_PING,
 	WIRE_ROUND_DONE,
+	WIRE_CANNOT_RUN,
 	WIRE_PROGRESS = WIRE_OPTIONAL | 1,
 };
 
@@ -101,7 +103,7 @@ struct wire_caps {
 	uint64_t required, offered;
 	uint32_t page_size, arbiter;
 	uint64_t incarnation;
-	uint32_t dead_ms;
+	uint32_t dead_ms, flags;
 };
 
 struct wire_final {

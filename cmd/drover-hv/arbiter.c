@@ -7,8 +7,9 @@
  *            runs: the event is repeated every second.
  *   disk     The lock and the record of the domain's disk (hv/disk_lock.h).  The
  *            source has let go of it before GRANT.  The destination takes it with
- *            its new incarnation; a source that wants the domain back takes it
- *            with its old one, which fails if the destination has it or had it.
+ *            the incarnation it was granted; a source that wants the domain back
+ *            takes it with one above that, which fails if the destination has it
+ *            or had it, and bars a late destination for ever.
  *   none     The destination takes what it is granted; a source that does not
  *            hear of it waits for a person.
  */
@@ -21,6 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define DISK_GIVE_UP_MS 10000u  /* a destination whose record cannot be written hands the domain back */
 
 /* --- cluster --- */
 
@@ -76,7 +79,7 @@ static const char *cluster_advice(void *self)
 
 static const struct arbiter_ops cluster_ops = {
 	.name = "cluster",
-	.wire = 2,
+	.wire = ARBITER_WIRE_CLUSTER,
 	.ask = cluster_ask,
 	.advice = cluster_advice,
 };
@@ -108,7 +111,9 @@ static int disk_ask(void *self, enum migrate_role role, enum outcome proposal,
 	struct migration *m = self;
 	int rc;
 
-	rc = guest_kvm_take_disks(m, role == MIGRATE_SOURCE ? m->v->incarnation : incarnation, e);
+	rc = guest_kvm_prepare(m, e);
+	if (!rc)
+		rc = guest_kvm_commit(m, role == MIGRATE_SOURCE ? m->params.back_incarnation : incarnation, e);
 	if (rc == -EBUSY && role == MIGRATE_SOURCE && !destination_has_it(m->v))
 		rc = -EAGAIN;
 	if (!rc)
@@ -127,7 +132,8 @@ static const char *disk_advice(void *self)
 
 static const struct arbiter_ops disk_ops = {
 	.name = "disk",
-	.wire = 1,
+	.wire = ARBITER_WIRE_DISK,
+	.give_up_ms = DISK_GIVE_UP_MS,
 	.ask = disk_ask,
 	.advice = disk_advice,
 };

@@ -47,10 +47,21 @@ static int gk_regions(void *self, struct guest_region *out, size_t max, size_t *
 	return 0;
 }
 
+/* With what the destination must see on its disks (preflight.c), and how much memory this takes there. */
 static int gk_describe(void *self, char **json, struct err *e)
 {
-	json_t *j = machine_describe(machine(self));
+	struct migration *m = self;
+	int rc = preflight_mark(m, e);
+	json_t *j;
 
+	if (rc)
+		return rc;
+	j = machine_describe(machine(self));
+	if (j) {
+		json_object_set_new(j, "proof", json_string(m->proof));
+		json_object_set_new(j, "disks", machine_disks_sizes(machine(self)));
+		json_object_set_new(j, "resident", json_integer((json_int_t)preflight_resident()));
+	}
 	*json = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	json_decref(j);
 	return *json ? 0 : err_set(e, -ENOMEM, "describing the domain: out of memory");
@@ -121,6 +132,18 @@ static int gk_save(void *self, uint8_t **buf, size_t *len, struct err *e)
 	return 0;
 }
 
+static int learn_proof(struct migration *m, const json_t *j, struct err *e)
+{
+	const char *proof = json_string_value(json_object_get(j, "proof"));
+	json_int_t resident = json_integer_value(json_object_get(j, "resident"));
+
+	if (!proof || strlen(proof) != PROOF_TEXT - 1 || resident < 0)
+		return err_set(e, -EINVAL, "the source's description: no proof of %d digits", PROOF_TEXT - 1);
+	memcpy(m->proof, proof, PROOF_TEXT);
+	m->their_memory = (uint64_t)resident;
+	return 0;
+}
+
 static int gk_match(void *self, const char *theirs, size_t len, struct err *e)
 {
 	json_error_t je;
@@ -132,6 +155,10 @@ static int gk_match(void *self, const char *theirs, size_t len, struct err *e)
 		return err_set(e, -EINVAL, "the source's description is no JSON object");
 	}
 	rc = machine_match(machine(self), j, e);
+	if (!rc)
+		rc = machine_disks_expect(machine(self), json_object_get(j, "disks"), e);
+	if (!rc)
+		rc = learn_proof(self, j, e);
 	json_decref(j);
 	return rc;
 }
@@ -149,31 +176,60 @@ static int gk_load(void *self, const uint8_t *buf, size_t len, struct err *e)
 	return machine_load(machine(self), buf + STATE_HEAD, len - STATE_HEAD, e);
 }
 
-int guest_kvm_take_disks(struct migration *m, uint64_t incarnation, struct err *e)
+static int gk_preflight(void *self, struct err *e)
 {
+	return preflight(self, e);
+}
+
+int guest_kvm_prepare(void *self, struct err *e)
+{
+	struct migration *m = self;
 	int rc;
 
-	if (m->disks_open)
+	if (m->committed)
 		return 0;
-	rc = machine_disks_open(m->v->machine, incarnation, e);
-	m->disks_open = !rc;
+	rc = machine_disks_prepare(m->v->machine, e);
+	if (rc || m->role == MIGRATE_SOURCE)
+		return rc;
+	rc = machine_disks_marked(m->v->machine, m->proof, e);
+	if (rc)
+		machine_disks_abandon(m->v->machine);
 	return rc;
 }
 
-static int gk_take_over(void *self, uint64_t incarnation, struct err *e)
+/* A source may follow what it wrote itself, and nobody else. */
+int guest_kvm_commit(void *self, uint64_t incarnation, struct err *e)
+{
+	struct migration *m = self;
+	uint64_t after = m->role == MIGRATE_SOURCE ? m->v->incarnation : incarnation;
+	int rc;
+
+	if (m->committed)
+		return 0;
+	rc = machine_disks_commit(m->v->machine, after, incarnation, e);
+	if (rc)
+		return rc;
+	m->committed = true;
+	/* Who takes its disks from now on (gate.c) does so under this number. */
+	__atomic_store_n(&m->v->incarnation, incarnation, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int gk_let_go(void *self, struct err *e)
 {
 	struct migration *m = self;
 
-	return guest_kvm_take_disks(m, incarnation, e);
+	if (!m->committed)
+		machine_disks_abandon(m->v->machine);
+	return 0;
 }
 
 static int gk_release(void *self, struct err *e)
 {
 	struct migration *m = self;
-
 	int rc = machine_disks_close(m->v->machine, e);
 
-	m->disks_open = rc != 0;
+	m->committed = rc != 0;
 	return rc;
 }
 
@@ -197,7 +253,10 @@ static const struct guest_ops kvm_ops = {
 	.gone = gk_gone,
 	.match = gk_match,
 	.load = gk_load,
-	.take_over = gk_take_over,
+	.preflight = gk_preflight,
+	.prepare = guest_kvm_prepare,
+	.commit = guest_kvm_commit,
+	.let_go = gk_let_go,
 };
 
 struct guest guest_kvm_make(struct migration *m)

@@ -16,12 +16,16 @@
 
 #define CHANNELS_MAX 32
 #define DOWNTIME_MAX_MS 3600000
+#define DRY_RUN_DEAD_MS 20000  /* the destination tries everything before it says a word */
 
 static void end_process(void *arg)
 {
 	struct migration *m = arg;
+	struct migrate_stats st;
 
-	vmm_end(m->v, VMM_END_MOVED, EXIT_OK, "moved away");
+	source_stats(m->source, &st);
+	/* It has moved; but it may not have been able to run there. */
+	vmm_end(m->v, VMM_END_MOVED, st.error ? EXIT_ERROR : EXIT_OK, "moved away");
 }
 
 static void init_cluster(struct cluster_arbiter *c)
@@ -192,15 +196,21 @@ static int read_params(struct migration *m, const json_t *args, struct err *e)
 	if (p->incarnation <= p->own_incarnation)
 		return err_set(e, -EINVAL, "incarnation: %llu, the domain has %llu already",
 			       (unsigned long long)p->incarnation, (unsigned long long)p->own_incarnation);
+	/* The cluster's log never gives the granted one to anybody after an abort; a disk only knows what is written. */
+	p->back_incarnation = p->arbiter.ops->wire == ARBITER_WIRE_CLUSTER ? p->own_incarnation
+									  : p->incarnation + 1;
 	if (dead && dead < WIRE_DEAD_MIN_MS)
 		return err_set(e, -EINVAL, "dead_ms: %llu, expected 0 or %u to %u",
 			       (unsigned long long)dead, WIRE_DEAD_MIN_MS, WIRE_DEAD_MAX_MS);
 	p->downtime_ms = (unsigned int)downtime;
 	p->dead_ms = (unsigned int)dead;
+	p->dry_run = json_is_true(json_object_get(args, "dry_run"));
+	if (p->dry_run)
+		p->dead_ms = DRY_RUN_DEAD_MS;
 	p->channels = (unsigned int)channels;
 	p->link = migrate_link_to(m->to);
 	m->incarnation = p->incarnation;
-	m->disks_open = true;
+	m->committed = true;
 	return 0;
 }
 
@@ -212,6 +222,8 @@ static int may_begin(struct vmm *v, struct err *e)
 		return err_set(e, -EBUSY, "a migration is running already");
 	if (machine_holders(v->machine) & HOLD_START)
 		return err_set(e, -EPERM, "cannot migrate: the domain has not been started");
+	if (v->stands_why[0])
+		return err_set(e, -EPERM, "cannot migrate: %s", v->stands_why);
 	/* Rules G and H: somebody else may own it by now, and its disks may be released (gate.c). */
 	if (machine_holders(v->machine) & HOLD_GATE)
 		return err_set(e, -EPERM, "cannot migrate: this host has no valid lease");
@@ -272,7 +284,7 @@ static int cmd_decide(struct vmm *v, const json_t *args, json_t **ret, struct er
 }
 
 static const struct ctl_command commands[] = {
-	{ "migrate", "to:s! arbiter:s incarnation:i downtime_ms:i channels:i compress:s bandwidth:i timeout_ms:i dead_ms:i",
+	{ "migrate", "to:s! arbiter:s incarnation:i downtime_ms:i channels:i compress:s bandwidth:i timeout_ms:i dead_ms:i dry_run:b",
 	  cmd_migrate },
 	{ "migrate-cancel", "", cmd_cancel },
 	{ "decide", "outcome:s! incarnation:i", cmd_decide },

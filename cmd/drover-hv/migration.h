@@ -6,6 +6,7 @@
  *     receive.c    --incoming; receiving
  *     report.c     what clients get to see: events, `stats`, `query`
  *     guest_kvm.c  migrate/guest.h over a machine
+ *     preflight.c  could the domain run here?
  *     arbiter.c    who decides after GRANT: the cluster, a disk's lock, nobody (rule H)
  *
  * The engine runs in a thread of its own.  It touches the machine (any thread
@@ -18,6 +19,10 @@
 #include "migrate/migrate.h"
 
 #include <pthread.h>
+
+#define PROOF_TEXT 33           /* hex digits and the NUL */
+
+enum arbiter_wire { ARBITER_WIRE_NONE, ARBITER_WIRE_DISK, ARBITER_WIRE_CLUSTER };
 
 struct cluster_arbiter {
 	pthread_mutex_t lock;
@@ -42,7 +47,9 @@ struct migration {
 	struct err err;
 
 	_Atomic uint64_t incarnation; /* that the destination has or will have; 0: it has not heard yet */
-	bool disks_open;             /* engine's thread only */
+	bool committed;              /* the disks are this side's, on record; engine's thread only */
+	char proof[PROOF_TEXT];      /* what the source wrote into its disks' records, for the destination to find */
+	uint64_t their_memory;       /* destination: bytes that the source's process has in use; 0: not said */
 	struct arbiter_none none;
 	struct cluster_arbiter cluster;
 
@@ -71,8 +78,17 @@ void report_notify(void *arg, const struct migrate_stats *st);
 
 /* guest_kvm.c */
 struct guest guest_kvm_make(struct migration *m);
-/** guest_kvm_disks() - take or release the domain's disks for @incarnation; engine's thread */
-int guest_kvm_take_disks(struct migration *m, uint64_t incarnation, struct err *e);
+/** guest_kvm_prepare(), guest_kvm_commit() - the hooks (migrate/guest.h), for an arbiter that is the disk */
+int guest_kvm_prepare(void *self, struct err *e);
+int guest_kvm_commit(void *self, uint64_t incarnation, struct err *e);
+
+/* preflight.c */
+/** preflight_mark() - source: write a new proof into the records of its disks */
+int preflight_mark(struct migration *m, struct err *e);
+/** preflight_resident() - bytes of memory that this process has */
+uint64_t preflight_resident(void);
+/** preflight() - destination: could the domain run here?  -errno with what is missing */
+int preflight(struct migration *m, struct err *e);
 
 /* arbiter.c */
 /** arbiter_by_name() - "cluster", "disk", "none", NULL for disk where there is one to decide */

@@ -62,6 +62,8 @@ static json_t *to_json(const struct migrate_stats *st)
 	for (i = 0; i < sizeof(times) / sizeof(times[0]); i++)
 		json_object_set_new(j, times[i].name, json_real((double)times[i].us / 1000.0));
 	json_object_set_new(j, "converging", json_boolean(st->converging));
+	if (st->dry_run)
+		json_object_set_new(j, "dry_run", json_true());
 	if (outcome_text(st))
 		json_object_set_new(j, "outcome", json_string(outcome_text(st)));
 	if (st->text[0])
@@ -99,6 +101,24 @@ void report_query(struct vmm *v, json_t *answer)
 
 /* --- phases, on the main thread --- */
 
+static void say_moved(const struct migration *m, const struct migrate_stats *st)
+{
+	if (st->error)
+		log_error("moved to %s, and does not run there: %s", st->peer, st->text);
+	else
+		log_info("moved to %s in %.1f ms, stopped for %.2f ms", st->peer, (double)st->total_us / 1e3,
+			 (double)st->downtime_us / 1e3);
+}
+
+/* The domain is this side's again; @why it does not run yet, "" for nothing in the way. */
+static void stands(struct vmm *v, const char *why)
+{
+	snprintf(v->stands_why, sizeof(v->stands_why), "%s", why);
+	if (v->state == VMM_GRANTED)
+		v->state = VMM_PAUSED;
+	vmm_update_state(v);
+}
+
 static void source_phase(struct vmm *v, const struct migrate_stats *st)
 {
 	struct migration *m = v->migration;
@@ -112,17 +132,22 @@ static void source_phase(struct vmm *v, const struct migrate_stats *st)
 		log_error("%s", st->text);
 		break;
 	case MIGRATE_DONE:
-		log_info("moved to %s in %.1f ms, stopped for %.2f ms", st->peer, (double)st->total_us / 1e3,
-			 (double)st->downtime_us / 1e3);
+		say_moved(m, st);
 		vmm_set_state(v, VMM_GONE, "migration");
 		loop_timer_set(m->linger, clock_ns() + LINGER_NS);
 		break;
+	case MIGRATE_TAKE_BACK:
+		log_error("%s", st->text);
+		stands(v, st->text);
+		break;
 	case MIGRATE_FAILED:
 	case MIGRATE_CANCELLED:
-		log_warn("migration to %s: %s", m->to, st->text);
-		if (v->state == VMM_GRANTED)
-			v->state = VMM_PAUSED; /* the arbiter gave it back: whoever holds it decides */
-		vmm_update_state(v);
+		if (st->dry_run && !st->error)
+			log_info("dry run: the domain could move to %s", st->peer);
+		else
+			log_warn("migration to %s: %s", m->to, st->text);
+		/* Whoever holds it decides; a source that may never run again (EPERM) still does so itself. */
+		stands(v, machine_holders(v->machine) & HOLD_MIGRATION ? st->text : "");
 		break;
 	default:
 		vmm_update_state(v);

@@ -34,7 +34,7 @@ const char *vmm_state_name(enum vmm_state s)
 
 void vmm_set_state(struct vmm *v, enum vmm_state s, const char *why)
 {
-	if (v->state == s && strcmp(v->why, why) == 0)
+	if (v->state == s && strncmp(v->why, why, sizeof(v->why) - 1) == 0)
 		return;
 	v->state = s;
 	snprintf(v->why, sizeof(v->why), "%s", why);
@@ -48,7 +48,9 @@ void vmm_update_state(struct vmm *v)
 
 	if (v->state != VMM_RUNNING && v->state != VMM_PAUSED && v->state != VMM_GATED)
 		return;
-	if (h & HOLD_OPERATOR)
+	if (h & HOLD_MIGRATION && v->stands_why[0]) /* more than any pause: nothing the operator does ends it */
+		vmm_set_state(v, VMM_PAUSED, v->stands_why);
+	else if (h & HOLD_OPERATOR)
 		vmm_set_state(v, VMM_PAUSED, "operator");
 	else if (h & HOLD_MIGRATION)
 		vmm_set_state(v, VMM_PAUSED, "migration");
@@ -226,6 +228,9 @@ static int cmd_resume(struct vmm *v, const json_t *args, json_t **ret, struct er
 		return err_set(e, -EPERM, "cannot resume: the domain is %s", vmm_state_name(v->state));
 	if (machine_holders(v->machine) & HOLD_GATE)
 		return err_set(e, -EPERM, "cannot resume: this host has no valid lease");
+	if (machine_holders(v->machine) & HOLD_MIGRATION)
+		return err_set(e, -EBUSY, "cannot resume: %s", v->stands_why[0] ? v->stands_why :
+			       "a migration is about to end, and holds the domain");
 	code = machine_release(v->machine, HOLD_OPERATOR, e);
 	if (!code && machine_holders(v->machine) & HOLD_START)
 		code = vmm_start(v, e); /* it was started with --paused */

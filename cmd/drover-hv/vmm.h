@@ -75,6 +75,7 @@ struct vmm {
 	enum vmm_state state;
 	char log_name[80];           /* "drover-hv web", in front of every line */
 	char why[160];               /* "operator", "migration", ... */
+	char stands_why[480];        /* why HOLD_MIGRATION is still there when a migration has ended; "": it is not */
 	int exit_code;
 	struct loop_timer *stop_timer; /* force after the power button did not help */
 	struct loop_timer *announce_timer;

@@ -93,7 +93,7 @@ static int g_match(void *self, const char *theirs, size_t len, struct err *e)
 	return 0;
 }
 
-static int g_take_over(void *self, uint64_t incarnation, struct err *e)
+static int g_commit(void *self, uint64_t incarnation, struct err *e)
 {
 	return 0;
 }
@@ -102,7 +102,7 @@ static const struct guest_ops guest = {
 	.regions = g_regions, .describe = g_describe, .dirty_start = g_start, .dirty_stop = g_void,
 	.dirty_fetch = g_fetch, .dirty_clear = g_clear, .throttle = g_throttle, .pause = g_start,
 	.resume = g_resume, .save = g_save, .release = g_start, .gone = g_void, .match = g_match,
-	.load = g_bytes, .take_over = g_take_over,
+	.load = g_bytes, .preflight = g_start, .prepare = g_start, .commit = g_commit, .let_go = g_start,
 };
 
 /* --- the source's side --- */
@@ -174,7 +174,7 @@ static void play(struct bed *b, const uint8_t *data, size_t size)
 		if (len > reader_left(&r))
 			len = (unsigned int)reader_left(&r);
 		payload = reader_take(&r, len);
-		put_record(b->far[which], &seq[which], (uint16_t)(type % 17 | (type & 0x80) << 8), payload,
+		put_record(b->far[which], &seq[which], (uint16_t)(type % 18 | (type & 0x80) << 8), payload,
 			   len);
 	}
 }

@@ -3,6 +3,8 @@
 
 DROVER_HV names the program.
 """
+import fcntl
+import json
 import os
 import pathlib
 import signal
@@ -18,8 +20,9 @@ from test_drover_hv import COUNT, HV, Domain, elf, needs_kvm
 
 pytestmark = needs_kvm
 
-# 32 MiB from 4 MiB on get contents: mov $0x400000, %edi; mov $0x800000, %ecx; 1: mov %edi, (%edi); add $4, %edi; loop 1b
-FILL = bytes.fromhex("bf00004000 b900008000 893f 83c704 e2f9") + COUNT
+# 32 MiB from 4 MiB on get contents, an octet in each page:
+# mov $0x400000, %edi; mov $0x2000, %ecx; 1: mov %edi, 1(%edi); add $0x1000, %edi; loop 1b
+FILL = bytes.fromhex("bf00004000 b900200000 897f01 81c700100000 e2f5") + COUNT
 BIG = {"code": FILL, "memory": "64M"}
 SLOW = {"bandwidth": 4 << 20, "compress": "off", "channels": 1}  # eight seconds for those
 
@@ -197,3 +200,231 @@ def test_a_source_that_does_not_fit_is_told_and_the_next_one_comes_through(vmm, 
     s = vmm("source").connect()
     s.ok("migrate", to=d.listen, arbiter="none")
     assert s.wait_phase("done", "failed")["phase"] == "done"
+
+
+# --- S4: what the destination needs is tried before anything is given away ---
+
+def refused_before_start(s, d, text, **arguments):
+    s.ok("migrate", to=d.listen, **arguments)
+    m = s.wait_phase("failed", "done", "cancelled")
+    assert m["phase"] == "failed" and text in m["error"], m
+    assert m["round"] == 0 and m["downtime_ms"] == 0
+    assert s.state() == "running"
+
+
+def record(path):
+    return json.loads(pathlib.Path(f"{path}.drover").read_text())
+
+
+@pytest.mark.parametrize("arbiter", ["disk", "cluster"])
+def test_a_second_disk_that_is_missing_is_named_and_the_domain_runs_on(vmm, tmp_path, arbiter):
+    shared = [disk(tmp_path / "shared" / "a"), disk(tmp_path / "shared" / "b")]
+    s = vmm("source", disks=shared).connect()
+    d = incoming(vmm, disks=[shared[0], tmp_path / "elsewhere" / "b"])
+    refused_before_start(s, d, f"disk {tmp_path}/elsewhere/b: No such file", arbiter=arbiter)
+    assert record(shared[0])["incarnation"] == 1
+    assert d.process.wait(10) == 3
+
+
+def test_a_kernel_that_is_missing_is_named_before_the_guest_needs_it(vmm, tmp_path):
+    kernel = tmp_path / "kernel2"
+    kernel.write_bytes(elf(COUNT))
+    shared = [disk(tmp_path / "disk")]
+    s, d = vmm("source", disks=shared).connect(), incoming(vmm, disks=shared, kernel=kernel)
+    kernel.unlink()
+    refused_before_start(s, d, f"kernel: {kernel}: No such file")
+
+
+def mounted(tmp, what, *options):
+    """Options of unshare(1) that run a program where @what looks different."""
+    return ["unshare", "-m", "sh", "-c", f'{what} && exec "$0" "$@"']
+
+
+def test_a_read_only_mount_is_refused(vmm, tmp_path):
+    shared = [disk(tmp_path / "shared" / "disk")]
+    s = vmm("source", disks=shared).connect()
+    here = tmp_path / "shared"
+    d = incoming(vmm, disks=shared, wrap=mounted(tmp_path, f"mount --bind {here} {here} && mount -o remount,ro,bind {here}"))
+    refused_before_start(s, d, "Read-only file system", arbiter="disk")
+
+
+def test_a_full_file_system_is_refused_before_start(vmm, tmp_path):
+    here = tmp_path / "small"
+    here.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(here)], check=True)
+    try:
+        shared = [disk(here / "disk", 64 << 10)]
+        s, d = vmm("source", disks=shared).connect(), incoming(vmm, disks=shared)
+        with open(here / "filler", "wb", buffering=0) as f, pytest.raises(OSError):
+            while True:
+                f.write(bytes(4096))
+        refused_before_start(s, d, "No space left", arbiter="disk")
+    finally:
+        for v in (s, d):
+            v.end()
+        subprocess.run(["umount", "-l", str(here)], check=True)
+
+
+def test_a_disk_that_grew_is_fine_and_one_that_shrank_is_refused(vmm, tmp_path):
+    big = disk(tmp_path / "disk", 2 << 20)
+    s, d = vmm("source", disks=[big]).connect(), incoming(vmm, disks=[big])
+    os.truncate(big, 1 << 20)
+    refused_before_start(s, d, f"disk {big}: 1048576 bytes", arbiter="disk")
+    d = incoming(vmm, "second", disks=[big])
+    os.truncate(big, 4 << 20)
+    s.ok("migrate", to=d.listen, arbiter="disk")
+    assert s.wait_phase("failed", "done")["phase"] == "done"
+    assert d.state() == "running"
+
+
+def test_a_dry_run_tells_what_is_missing_and_moves_nothing(vmm, tmp_path):
+    shared = [disk(tmp_path / "a")]
+    s = vmm("source", disks=shared).connect()
+    d = incoming(vmm, disks=shared)
+    shared[0].rename(tmp_path / "away")
+    s.ok("migrate", to=d.listen, dry_run=True, arbiter="cluster")
+    assert "a: No such file" in s.wait_phase("failed", "cancelled")["error"]
+    (tmp_path / "away").rename(shared[0])
+    s.ok("migrate", to=d.listen, dry_run=True)
+    m = s.wait_phase("failed", "cancelled")
+    assert m["phase"] == "cancelled" and m["dry_run"] and "error" not in m
+    assert s.state() == "running" and d.state() == "incoming"
+    s.ok("migrate", to=d.listen)  # the same destination still waits
+    assert s.wait_phase("failed", "done")["phase"] == "done"
+
+
+# --- S5: the same path is not the same disk ---
+
+@pytest.mark.parametrize("arbiter", ["disk", "cluster", "none"])
+def test_the_same_path_on_another_file_is_refused_and_the_domain_runs_on(vmm, tmp_path, arbiter):
+    for host in ("h1", "h2"):
+        disk(tmp_path / host / "disk")
+    path = tmp_path / "srv" / "disk"
+    path.parent.mkdir()
+    there = {h: mounted(tmp_path, f"mount --bind {tmp_path}/{h} {tmp_path}/srv") for h in ("h1", "h2")}
+    s = vmm("source", disks=[path], wrap=there["h1"]).connect()
+    d = incoming(vmm, "destination", "--no-arbiter", disks=[path], wrap=there["h2"])
+    refused_before_start(s, d, f"disk {path}: not the file that the source has", arbiter=arbiter)
+    assert d.process.wait(10) != 0
+
+
+def test_a_copy_of_disk_and_record_is_no_shared_disk(vmm, tmp_path):
+    """Also after a domain was moved by hand, or a replica lags behind: the record of the last time is not enough."""
+    disk(tmp_path / "h1" / "disk")
+    path = tmp_path / "srv" / "disk"
+    path.parent.mkdir()
+    there = {h: mounted(tmp_path, f"mount --bind {tmp_path}/{h} {tmp_path}/srv") for h in ("h1", "h2")}
+    s = vmm("source", disks=[path], wrap=there["h1"]).connect()
+    subprocess.run(["cp", "-a", str(tmp_path / "h1"), str(tmp_path / "h2")], check=True)
+    d = incoming(vmm, disks=[path], wrap=there["h2"])
+    refused_before_start(s, d, "another record", arbiter="disk")
+
+
+# --- S3: late ---
+
+def test_a_frozen_destination_never_runs_an_old_image_on_a_newer_disk(vmm, tmp_path):
+    shared = [disk(tmp_path / "disk")]
+    s = vmm("source", disks=shared).connect()
+    d = incoming(vmm, disks=shared, env={"DROVER_FAULT": "destination:grant:stop"})
+    s.ok("migrate", to=d.listen, arbiter="disk")
+    s.wait_phase("failed", "done")
+    assert s.state() == "running"
+    taken_back = s.query()["incarnation"]
+    assert taken_back == record(shared[0])["incarnation"] == 3  # never 2, which was granted
+    s.ok("stop", force=True)
+    s.process.wait(10)
+    again = vmm("again", "--incarnation", str(taken_back), disks=shared).connect()
+    assert again.state() == "running"
+    again.ok("stop", force=True)
+    again.process.wait(10)
+    d.process.send_signal(signal.SIGCONT)
+    assert d.process.wait(15) == 5
+    assert "somebody has had it since" in d.log()
+    assert record(shared[0])["incarnation"] == taken_back
+
+
+def test_a_destination_frozen_while_its_source_died_is_late_even_if_the_granted_number_was_used(vmm, tmp_path):
+    shared = [disk(tmp_path / "disk")]
+    s = vmm("source", disks=shared, env={"DROVER_FAULT": "source:grant:kill"}).connect()
+    d = incoming(vmm, disks=shared, env={"DROVER_FAULT": "destination:grant:stop"})
+    s.ok("migrate", to=d.listen, arbiter="disk")
+    s.process.wait(10)
+    again = vmm("again", "--incarnation", "2", disks=shared).connect()
+    assert again.state() == "running"
+    again.ok("stop", force=True)
+    again.process.wait(10)
+    d.process.send_signal(signal.SIGCONT)
+    assert d.process.wait(15) == 5
+
+
+def test_a_domain_that_came_back_moves_under_the_next_number(vmm, tmp_path):
+    shared = [disk(tmp_path / "disk")]
+    s = vmm("source", disks=shared).connect()
+    d = incoming(vmm, disks=shared, env={"DROVER_FAULT": "destination:grant:kill"})
+    s.ok("migrate", to=d.listen, arbiter="disk")
+    assert s.wait_phase("failed", "done")["phase"] == "failed"
+    assert s.query()["incarnation"] == 3
+    d = incoming(vmm, "second", disks=shared)
+    s.ok("migrate", to=d.listen, arbiter="disk")
+    assert s.wait_phase("failed", "done")["phase"] == "done"
+    assert d.query()["incarnation"] == record(shared[0])["incarnation"] == 4
+
+
+# --- S8: taking it back ---
+
+def test_a_disk_that_is_busy_at_take_back_is_waited_for_and_named(vmm, tmp_path):
+    shared = [disk(tmp_path / "disk")]
+    s = vmm("source", disks=shared).connect()
+    d = incoming(vmm, disks=shared, env={"DROVER_FAULT": "destination:grant:stop"})
+    s.ok("migrate", to=d.listen, arbiter="cluster")
+    s.wait_phase("grant", "in-doubt")
+    with open(shared[0], "r+b") as backup:
+        fcntl.lockf(backup, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        s.ok("decide", outcome="abort", incarnation=2)
+        q = s.wait_why("cannot go on: disk")
+        assert q["state"] == "paused" and q["migration"]["phase"] == "take-back"
+        reply = s.call("resume")
+        assert reply["error"]["code"] == 5 and "is open by" in reply["error"]["text"]
+    s.wait_state("running")
+    assert s.query()["incarnation"] == 1  # the cluster's log remembers that 2 was given to nobody
+
+
+def test_a_source_whose_disk_was_used_meanwhile_never_resumes(vmm, tmp_path):
+    shared = [disk(tmp_path / "disk")]
+    s = vmm("source", disks=shared).connect()
+    d = incoming(vmm, disks=shared, env={"DROVER_FAULT": "destination:grant:stop"})
+    s.ok("migrate", to=d.listen, arbiter="cluster")
+    s.wait_phase("grant", "in-doubt")
+    other = vmm("other", "--incarnation", "9", disks=shared).connect()
+    other.ok("stop", force=True)
+    other.process.wait(10)
+    s.ok("decide", outcome="abort", incarnation=2)
+    assert s.wait_phase("failed")["phase"] == "failed"
+    q = s.wait_why("was used by incarnation 9")
+    assert q["state"] == "paused"
+    for command in ({"execute": "resume"}, {"execute": "migrate", "to": d.listen}):
+        reply = s.call(**command)
+        assert reply["error"]["code"] == 5 and "incarnation 9" in reply["error"]["text"]
+    s.ok("stop", force=True)
+
+
+# --- L12: memory ---
+
+GROUPS = pathlib.Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.skipif(not os.access(GROUPS / "tasks", os.W_OK), reason="no control groups to make here")
+def test_a_domain_that_does_not_fit_into_memory_is_refused_before_it_costs_anybody_anything(vmm, tmp_path):
+    group = GROUPS / f"drover-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(24 << 20))
+        s = vmm("source", **BIG).connect()
+        time.sleep(0.5)
+        d = incoming(vmm, "destination", "--no-arbiter", **BIG,
+                     wrap=["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$0" "$@"'])
+        refused_before_start(s, d, "memory: the domain needs", arbiter="none")
+    finally:
+        s.end(), d.end()
+        time.sleep(0.1)
+        group.rmdir()

@@ -364,35 +364,77 @@ static int fg_load(void *self, const uint8_t *buf, size_t len, struct err *e)
 	return 0;
 }
 
-static int take_disk(struct fake_guest *g, uint64_t incarnation, struct err *e)
+/* As hv/disk_lock.h has it: a lock, then a record. */
+static int lock_disk(struct fake_guest *g, struct err *e)
 {
 	struct fake_world *w = g->world;
 	int rc = 0;
 
 	pthread_mutex_lock(&w->lock);
-	if (w->diskless)
-		rc = 0;
-	else if (w->disk_holder >= 0 && w->disk_holder != g->side)
+	if (!w->diskless && w->disk_holder >= 0 && w->disk_holder != g->side)
 		rc = err_set(e, -EBUSY, "disk is open by side %d", w->disk_holder);
-	else if (w->disk_incarnation > incarnation)
+	else if (!w->diskless && w->disk_incarnation != g->disk_seen)
 		rc = err_set(e, -EPERM, "disk has seen incarnation %llu",
 			     (unsigned long long)w->disk_incarnation);
-	if (!rc) {
+	else
 		w->disk_holder = g->side;
-		w->disk_incarnation = incarnation;
-		g->incarnation = incarnation;
-	}
 	pthread_mutex_unlock(&w->lock);
 	return rc;
 }
 
-static int fg_take_over(void *self, uint64_t incarnation, struct err *e)
+static int record_disk(struct fake_guest *g, uint64_t incarnation, struct err *e)
+{
+	struct fake_world *w = g->world;
+
+	pthread_mutex_lock(&w->lock);
+	g->disk_before = w->disk_incarnation;
+	w->disk_incarnation = g->disk_seen = g->incarnation = incarnation;
+	pthread_mutex_unlock(&w->lock);
+	return 0;
+}
+
+static int fg_preflight(void *self, struct err *e)
 {
 	struct fake_guest *g = self;
 
-	if (g->fail_take_over)
+	return g->fail_preflight ? err_set(e, -ENOENT, "disk /x: No such file or directory") : 0;
+}
+
+static int fg_prepare(void *self, struct err *e)
+{
+	struct fake_guest *g = self;
+
+	if (atomic_load(&g->fail_prepare) > 0) {
+		atomic_fetch_sub(&g->fail_prepare, 1);
 		return err_set(e, -EIO, "disk is broken");
-	return take_disk(g, incarnation, e);
+	}
+	return lock_disk(g, e);
+}
+
+static int fg_commit(void *self, uint64_t incarnation, struct err *e)
+{
+	struct fake_guest *g = self;
+
+	if (atomic_load(&g->fail_commit) > 0) {
+		atomic_fetch_sub(&g->fail_commit, 1);
+		return err_set(e, -EIO, "no room for the record");
+	}
+	return record_disk(g, incarnation, e);
+}
+
+static int fg_let_go(void *self, struct err *e)
+{
+	struct fake_guest *g = self;
+	struct fake_world *w = g->world;
+
+	pthread_mutex_lock(&w->lock);
+	if (w->disk_holder == g->side) {
+		w->disk_holder = -1;
+		if (g->disk_before)
+			w->disk_incarnation = g->disk_seen = g->disk_before;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return 0;
 }
 
 static int fg_release(void *self, struct err *e)
@@ -425,7 +467,10 @@ static const struct guest_ops fake_ops = {
 	.gone = fg_gone,
 	.match = fg_match,
 	.load = fg_load,
-	.take_over = fg_take_over,
+	.preflight = fg_preflight,
+	.prepare = fg_prepare,
+	.commit = fg_commit,
+	.let_go = fg_let_go,
 };
 
 struct guest fake_guest_ops(struct fake_guest *g)
@@ -439,9 +484,20 @@ static int disk_ask(void *self, enum migrate_role role, enum outcome proposal,
 		    uint64_t incarnation, int timeout_ms, enum outcome *out, struct err *e)
 {
 	struct fake_guest *g = self;
-	bool taken = !take_disk(g, role == MIGRATE_SOURCE ? g->incarnation : incarnation, e);
+	bool source = role == MIGRATE_SOURCE;
+	int rc = lock_disk(g, e);
 
-	*out = taken == (role == MIGRATE_DESTINATION) ? OUTCOME_COMMIT : OUTCOME_ABORT;
+	if (rc == -EBUSY && source && g->world->disk_incarnation < incarnation) {
+		sleep_us(10000);
+		return rc; /* the destination has its lock, and nothing else yet */
+	}
+	if (!rc)
+		rc = fg_commit(self, source ? incarnation + 1 : incarnation, e);
+	if (rc && rc != -EBUSY && rc != -EPERM) {
+		sleep_us(10000);
+		return rc;
+	}
+	*out = !rc == !source ? OUTCOME_COMMIT : OUTCOME_ABORT;
 	return 0;
 }
 
@@ -470,7 +526,7 @@ static const char *no_advice(void *self)
 }
 
 static const struct arbiter_ops disk_ops = {
-	.name = "disk", .wire = 1, .ask = disk_ask, .advice = no_advice,
+	.name = "disk", .wire = 1, .give_up_ms = 500, .ask = disk_ask, .advice = no_advice,
 };
 
 static const struct arbiter_ops cluster_ops = {

@@ -52,7 +52,10 @@ struct fake_guest {
 	size_t state_len;
 	const char *description;
 	uint64_t incarnation;
-	bool gone, dirty_stopped, fail_load, fail_take_over;
+	uint64_t disk_seen;          /* what it expects on record: else somebody was there since */
+	uint64_t disk_before;        /* what was on record before it wrote its own */
+	_Atomic int fail_prepare, fail_commit; /* how many more times */
+	bool gone, dirty_stopped, fail_load, fail_preflight;
 	bool slow_pause;
 };
 

@@ -29,10 +29,10 @@ enum fake_fault {
 };
 
 /* A record's type as an index: those that a reader may skip come behind the others. */
-#define FAKE_TYPES 32u
+#define FAKE_TYPES 64u
 static inline unsigned int fake_type(uint16_t type)
 {
-	return (type & ~WIRE_OPTIONAL) % 16 + (type & WIRE_OPTIONAL ? 16 : 0);
+	return (type & ~WIRE_OPTIONAL) % 32 + (type & WIRE_OPTIONAL ? 32 : 0);
 }
 
 struct fake_net {

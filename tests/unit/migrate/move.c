@@ -47,6 +47,7 @@ void move_init_sized(struct move *m, unsigned int seed, enum move_arbiter arbite
 				   arbiter_none_make(&m->none[side]),
 			.incarnation = 5,
 			.own_incarnation = 4,
+			.back_incarnation = 6,
 			.channels = 2,
 			.notify = watch_progress,
 			.arg = m,
@@ -55,6 +56,7 @@ void move_init_sized(struct move *m, unsigned int seed, enum move_arbiter arbite
 		};
 	}
 	m->guest[0].incarnation = 4;
+	m->guest[0].disk_seen = m->guest[1].disk_seen = 4;
 	m->guest[0].writes_per_ms = 5;
 	fake_guest_fill(&m->guest[0], seed);
 	fake_guest_run(&m->guest[0]);
@@ -156,7 +158,7 @@ static void run(struct move *m, char *why, size_t size)
 	/* Whoever is in doubt stays so: that is what is to be seen, then the test goes on. */
 	while (!move_ended(m, 0, 5)) {
 		source_stats(m->source, &st);
-		if (st.phase != MIGRATE_IN_DOUBT)
+		if (st.phase != MIGRATE_IN_DOUBT && st.phase != MIGRATE_TAKE_BACK)
 			limit = clock_ms() + patience(m);
 		if (clock_ms() > limit)
 			source_abandon(m->source);
@@ -239,10 +241,12 @@ static bool same(struct move *m, char *why, size_t size)
 	return !*why;
 }
 
-/* Whoever runs has the disk, under the right incarnation. */
+/* Whoever runs has the disk; the source, if it ever granted, under a number that beats the granted one. */
 static bool has_disk(const struct fake_world *w, int side)
 {
-	return w->diskless || (w->disk_holder == side && w->disk_incarnation == (side ? 5 : 4));
+	uint64_t n = w->disk_incarnation;
+
+	return w->diskless || (w->disk_holder == side && (side ? n == 5 : n == 4 || n == 6));
 }
 
 static void check(struct move *m, char *why, size_t size)

@@ -21,6 +21,7 @@ RECORDS = {
     5: ("START", 0, 0), 6: ("PAGES", 28, 2099352), 7: ("ROUND_SYNC", 8, 8), 8: ("FINAL", 40, 40),
     9: ("DEV_STATE", 9, 1048584), 10: ("READY", 16, 16), 11: ("GRANT", 8, 8), 12: ("DECISION", 16, 16),
     13: ("RUNNING", 16, 16), 14: ("ABORT", 8, 488), 15: ("PING", 0, 0), 16: ("ROUND_DONE", 8, 8),
+    17: ("CANNOT_RUN", 8, 488),
     0x8001: ("PROGRESS", 40, 40),
 }
 CONTROL_SOURCE = ["HELLO", "CAPS", "DESCRIBE", "MEM_MAP", "PROGRESS", "DEV_STATE", "GRANT"]

@@ -510,21 +510,6 @@ static void without_quorum_nobody_runs_until_it_is_back(void **state)
 	move_free(&m);
 }
 
-static void a_destination_that_cannot_take_the_disks_hands_back_at_once_without_arbiter(void **state)
-{
-	static struct move m;
-
-	move_init(&m, 94, BY_NOBODY);
-	m.guest[1].fail_take_over = true;
-	move_run(&m);
-	assert_int_equal(m.rc[1], -EIO);
-	assert_int_equal(m.rc[0], -ECANCELED);
-	assert_int_equal(m.stats[0].phase, MIGRATE_FAILED);
-	move_check(&m);
-	assert_true(m.world.running[0]);
-	move_free(&m);
-}
-
 static void capture_for_reader(void **state)
 {
 	const char *dir = getenv("DROVER_CAPTURE");
@@ -573,8 +558,6 @@ int main(int argc, char **argv)
 		MOVE_TEST(after_grant_a_cut_link_is_decided_by_the_arbiter),
 		MOVE_TEST(without_arbiter_a_cut_after_grant_is_in_doubt_until_a_person_decides),
 		MOVE_TEST(without_quorum_nobody_runs_until_it_is_back),
-		MOVE_TEST(
-			a_destination_that_cannot_take_the_disks_hands_back_at_once_without_arbiter),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "capture"))
