@@ -38,7 +38,7 @@ static void fault(struct sim *s)
 {
 	uint32_t h = any_host(s), d;
 
-	switch (sim_range(s, 0, 14)) {
+	switch (sim_range(s, 0, 15)) {
 	case 0:
 	case 1:
 		host_power_off(s, h, "power cut");
@@ -81,6 +81,12 @@ static void fault(struct sim *s)
 		if (s->o.hosts > 2 && (s->filled | 1u << h) == sim_all(s) && sim_chance(s, 30))
 			host_wipe(s, h);
 		break;
+	case 15:
+		if (sim_chance(s, 50))
+			s->host[h].unkillable = !s->host[h].unkillable;
+		else
+			s->host[h].unlisted = !s->host[h].unlisted;
+		break;
 	case 13:
 		s->fencing_works = !s->fencing_works;
 		break;
@@ -114,6 +120,7 @@ void chaos_end(struct sim *s)
 	for (uint32_t h = 0; h < s->o.hosts; h++) {
 		struct sim_host *x = &s->host[h];
 
+		x->unkillable = x->unlisted = false;
 		host_power_on(s, h);
 		if (x->paused)
 			sim_at(s, 1, EV_HOST_RESUME, h, x->boot_at, 0, 0);

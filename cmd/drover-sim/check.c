@@ -159,8 +159,9 @@ bool check_settled(struct sim *s, char *why, size_t size)
 			return false;
 		r = ha_core_record(x->core);
 		for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
-			snprintf(why, size, "node %u has a debt or owes a report", r->nodes[i].id);
-			if (r->nodes[i].debt || r->nodes[i].report_due)
+			snprintf(why, size, "node %u has a debt, owes a report or has no lease", r->nodes[i].id);
+			if (r->nodes[i].debt || r->nodes[i].report_due ||
+			    (r->nodes[i].id && !r->nodes[i].leased))
 				return false;
 		}
 		snprintf(why, size, "n%u's record differs", x->id);

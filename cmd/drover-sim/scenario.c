@@ -154,6 +154,12 @@ static bool fault(struct sim *s, const struct line *l)
 		net_cut(s, w[0] == 'd' ? sim_all(s) & ~mask : mask, w[0] == 'd');
 		return true;
 	}
+	if (!strcmp(w, "unfit")) {
+		if (!domain_of(s, l->word[1], &d))
+			return false;
+		s->unfit[d] = 0;
+		return !l->word[2] || hosts_of(s, l->word[2], &s->unfit[d]);
+	}
 	if (!strcmp(w, "forget")) {
 		if (!hosts_of(s, l->word[1], &mask))
 			return false;
@@ -189,6 +195,12 @@ static bool fault(struct sim *s, const struct line *l)
 	}
 	if (!host_of(s, l->word[1], &h))
 		return false;
+	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted")) {
+		bool *what = w[2] == 'k' ? &s->host[h].unkillable : &s->host[h].unlisted;
+
+		*what = !l->word[2] || strcmp(l->word[2], "off");
+		return true;
+	}
 	if (l->word[2] && !time_of(l->word[2], &us))
 		return false;
 	if (!strcmp(w, "power-off"))
@@ -248,6 +260,9 @@ static bool expectation(struct sim *s, const struct line *l, bool *holds)
 			*holds = where == h;
 	} else if (!strcmp(l->word[2], "nowhere")) {
 		*holds = where == SIM_HOSTS;
+	} else if (!strcmp(l->word[2], "started-at-most") && l->word[3] &&
+		   number_parse(l->word[3], 0, UINT64_MAX, &n)) {
+		*holds = s->starts_quiet[d] <= n;
 	} else if (!strcmp(l->word[2], "started") && l->word[3] &&
 		   number_parse(l->word[3], 0, UINT64_MAX, &n)) {
 		*holds = s->starts_quiet[d] == n;

@@ -167,6 +167,8 @@ struct sim_host {
 	/* daemon's queue while it is paused */
 	struct sim_in *in;
 	uint32_t in_n, in_size;
+	bool unkillable;             /* a signal does not end its VMMs (D state) */
+	bool unlisted;               /* its daemon does not get the list of VMMs together */
 	struct sim_vmm vmm[SIM_DOMAINS];
 };
 
@@ -297,6 +299,7 @@ struct sim {
 	bool removed[SIM_DOMAINS], added[SIM_DOMAINS], stop_asked[SIM_DOMAINS];
 	struct sim_seen *seen;      /* SEEN_MAX, by seq */
 	uint64_t starts_quiet[SIM_DOMAINS];
+	uint32_t unfit[SIM_DOMAINS];  /* hosts on which it cannot start */
 	bool fencing_works;
 	uint32_t configured;        /* hosts in corosync.conf */
 	uint32_t filled;            /* hosts whose disk holds a log: they were members since it was new */

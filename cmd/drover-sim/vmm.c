@@ -108,6 +108,10 @@ static void scan_now(struct sim *s, uint32_t h)
 {
 	struct sim_in in = { .kind = HA_EV_VMM_LIST };
 
+	if (s->host[h].unlisted) {
+		sim_at(s, 500 * MS, EV_VMM, h, SIM_DOMAINS, s->host[h].gen, ACT_LIST);
+		return;
+	}
 	for (uint32_t d = 0; d < s->o.domains; d++) {
 		struct sim_vmm *v = &s->host[h].vmm[d];
 
@@ -324,7 +328,7 @@ static void start(struct sim *s, uint32_t h, uint32_t d, const struct ha_effect 
 		s->starts_quiet[d]++;
 	vmm_new(s, h, d, fx->vmm.incarnation, VM_STARTING);
 	v->incoming = receive;
-	if (!s->quiet_world && sim_chance(s, s->o.start_fail_percent))
+	if ((s->unfit[d] >> h & 1) || (!s->quiet_world && sim_chance(s, s->o.start_fail_percent)))
 		later(s, h, d, ACT_CRASH, sim_range(s, 5 * MS, 300 * MS));
 	else
 		later(s, h, d, receive ? ACT_INCOMING : ACT_RUNNING,
@@ -356,6 +360,8 @@ void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 			sim_at(s, 1 * MS, EV_VMM, h, d, x->vmm[d].gen, ACT_NONE);
 			break;
 		}
+		if (x->unkillable)
+			break;
 		later(s, h, d, fx->kind == HA_FX_STOP ? ACT_EXIT : ACT_KILLED,
 		      sim_range(s, 1 * MS, sim_chance(s, 5) ? 3000 * MS : 80 * MS));
 		break;

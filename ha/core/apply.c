@@ -127,11 +127,13 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 		if (r->members >> i & 1) {
 			/* It is back: it will say itself what it runs. Nobody fences a member. */
 			n->report_due |= !(before >> i & 1) || (fresh >> i & 1);
+			n->leased &= !n->report_due;
 			n->debt = n->passed = 0;
 			n->fence_attempts = 0;
 			n->fence_ordered = false;
 			continue;
 		}
+		n->leased = false;
 		if (!n->debt && ha_node_may_run(r, n->id)) {
 			n->debt = r->epoch;
 			n->passed = 0;
@@ -200,7 +202,7 @@ static void apply_exited(struct ha_core *c, struct ha_domain *d, const struct ha
 		ha_apply_unown(c, d, false, "powered off by its guest");
 		return;
 	}
-	d->avoid = d->owner;
+	ha_place_failed(&c->rec, d, d->owner, 0);
 	d->exit_code = e->rc;
 	snprintf(why, sizeof(why), "%s%s%s", ha_end_str(e->end), e->text[0] ? ": " : "", e->text);
 	ha_apply_unown(c, d, true, why);
@@ -283,6 +285,9 @@ void ha_apply(struct ha_core *c, const struct ha_entry *e)
 		break;
 	case HA_E_OP:
 		code = ha_op_apply(c, e, text, sizeof(text));
+		break;
+	case HA_E_LEASE:
+		ha_standing_apply(c, e);
 		break;
 	case HA_E_TIMING:
 		ha_agreed_apply(c, e);

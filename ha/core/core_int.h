@@ -12,6 +12,7 @@
  *   operator.c    commands: check, queue, apply, answer
  *   proof.c       debts: PASSED, fencing
  *   agreed.c      the token from which all derive their times
+ *   standing.c    who holds a lease, as all know it
  *   lease.c       RENEW, when the lease ends
  *   vmms.c        what the VMMs of this host said
  *   reconcile.c   record against VMMs of this host -> effects and proposals
@@ -60,6 +61,9 @@ enum ha_mutant {
 	M_NO_GRACE,            /* 20: a host that left in order is fenced at once */
 	M_ORDER_PASSES,        /* 21: an operator's order to fence ends by waiting */
 	M_DEAF_CONFIG,         /* 22: a changed node list is not looked at while an epoch is agreed */
+	M_AVOID_LAST,          /* 23: of the hosts a domain failed on only the last is remembered */
+	M_LEASELESS,           /* 24: a member without a lease is a host like any other */
+	M_YIELD_EARLY,         /* 25: it gives its domains up before its last write is over (T) */
 };
 
 #define TAIL_MAX 1024
@@ -189,7 +193,7 @@ struct ha_vmm {
 	uint64_t sending;         /* target incarnation we told it to MIGRATE to, 0 = none */
 	uint64_t stop_ms, kill_ms, decide_ms;
 	bool stop_force, cancelled;
-	bool stable;              /* STABLE was logged for this incarnation */
+	uint64_t avoid, avoid_ms; /* hosts it avoids, and since when it is these */
 };
 
 /* Our own part in one node's debt. */
@@ -208,6 +212,8 @@ struct ha_lease {
 	uint64_t next_ms;
 	uint64_t until_ms;                   /* what a majority has granted */
 	uint64_t published_ms;               /* what LEASE said */
+	uint64_t stands_ms;                  /* when this epoch stood */
+	uint64_t over_serial;                /* our entry LEASE over is on its way: nothing is published; 0 = no */
 };
 
 struct ha_core {
@@ -245,6 +251,8 @@ struct ha_core {
 	struct ha_vmm vmms[VMMS_MAX];
 	uint64_t backoff_ms[HA_DOMAINS_MAX]; /* when we first saw it in this BACKOFF, 0 = not in BACKOFF */
 	uint64_t drain_ms;                   /* maintenance: not before this */
+	uint32_t drain_at, drain_left;       /* domain last moved; how many are left */
+	uint32_t drain_round;                /* times round since one went */
 
 	uint64_t rec_hash, rec_hash_seq;     /* ha_record_hash() after entry rec_hash_seq */
 	uint64_t wake;
@@ -325,6 +333,11 @@ void ha_agreed_follow(struct ha_core *c);                    /* the record chang
 void ha_agreed_tick(struct ha_core *c);
 void ha_agreed_of(const struct ha_core *c, uint32_t node, struct ha_timing *t); /* what @node may use */
 
+/* --- standing.c: who holds a lease, from the record */
+void ha_standing_apply(struct ha_core *c, const struct ha_entry *e);
+void ha_standing_tick(struct ha_core *c);
+uint64_t ha_workers(const struct ha_record *r);              /* who takes turns: set of record slots */
+
 /* --- apply.c, move.c, place.c, operator.c: the record changes here only */
 void ha_apply(struct ha_core *c, const struct ha_entry *e);
 void ha_apply_settle(struct ha_core *c);                     /* place what waits */
@@ -336,6 +349,7 @@ void ha_move_drop(struct ha_domain *d, const char *why);
 void ha_move_apply(struct ha_core *c, const struct ha_entry *e);
 uint32_t ha_place(const struct ha_record *r, const struct ha_domain *d, uint32_t except); /* node id or 0 */
 const char *ha_place_why_not(const struct ha_record *r, const struct ha_domain *d, uint32_t node);
+void ha_place_failed(const struct ha_record *r, struct ha_domain *d, uint32_t node, uint32_t except);
 void ha_place_start(struct ha_domain *d, uint32_t node);
 bool ha_node_may_run(const struct ha_record *r, uint32_t id);
 enum ha_code ha_op_apply(struct ha_core *c, const struct ha_entry *e, char *text, size_t size);

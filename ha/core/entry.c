@@ -212,6 +212,10 @@ static void walk(struct walk *k, struct ha_entry *e)
 	case HA_E_OP:
 		walk_op(k, e);
 		break;
+	case HA_E_LEASE:
+		f_bool(k, &e->has_lease);
+		f_bool(k, &e->over);
+		break;
 	case HA_E_TIMING:
 		f_u32(k, &e->token);
 		f_u64(k, &e->token_changes);
@@ -291,6 +295,7 @@ const char *ha_entry_kind_str(enum ha_entry_kind k)
 	case HA_E_FENCED: return "FENCED";
 	case HA_E_FENCE_FAILED: return "FENCE_FAILED";
 	case HA_E_OP: return "OP";
+	case HA_E_LEASE: return "LEASE";
 	case HA_E_TIMING: return "TIMING";
 	case HA_E_KINDS: break;
 	}
@@ -336,6 +341,10 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 	case HA_E_OP:
 		n = snprintf(buf, size, "%s %s %s%s%s node %u by %u", k, ha_op_str(e->op),
 			     e->domain, e->group[0] ? " group " : "", e->group, e->node, e->origin);
+		break;
+	case HA_E_LEASE:
+		n = snprintf(buf, size, "%s %s by %u", k,
+			     e->has_lease ? "held" : e->over ? "over" : "lost", e->origin);
 		break;
 	case HA_E_TIMING:
 		n = snprintf(buf, size, "%s token %u ms by %u%s", k, e->token, e->origin,

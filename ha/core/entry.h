@@ -27,6 +27,7 @@ enum ha_entry_kind {
 	HA_E_FENCED,        /* a fence agent confirmed that node is off (rule F) */
 	HA_E_FENCE_FAILED,  /* origin could not fence node */
 	HA_E_OP,            /* an operator's command */
+	HA_E_LEASE,         /* origin holds a lease; or none (over: none of its VMMs can write any more) */
 	HA_E_TIMING,        /* origin's corosync has this token; it no longer uses an older agreement's */
 	HA_E_KINDS
 };
@@ -48,6 +49,8 @@ struct ha_entry {
 	char text[HA_TEXT_MAX + 1];   /* EXITED, ABORT, FENCE_FAILED: why; READY: address */
 	uint32_t node;                /* PASSED, FENCED, FENCE_FAILED, OP */
 	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED */
+	/* LEASE */
+	bool has_lease, over;
 	/* TIMING */
 	uint32_t token;               /* origin's totem.token, ms */
 	uint64_t token_changes;       /* the agreement that settled is about */

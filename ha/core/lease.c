@@ -155,6 +155,8 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 
 void ha_lease_epoch(struct ha_core *c)
 {
+	c->lease.stands_ms = c->now;
+	c->lease.over_serial = 0; /* it is in the log before this epoch, or lost for ever */
 	c->lease.epoch_k = c->lease.k + 1;
 	c->lease.next_ms = c->now;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
@@ -168,6 +170,9 @@ static void publish(struct ha_core *c)
 	struct ha_lease *l = &c->lease;
 
 	if (l->until_ms <= l->published_ms || l->until_ms <= c->now || !c->quorate || !c->listed)
+		return;
+	/* We have said that we have none: until all know, that stays true (standing.c). */
+	if (l->over_serial)
 		return;
 	if (ha_vmm_stale_here(c) && !MUTANT(M_IGNORE_INCARNATION))
 		return;

@@ -91,7 +91,7 @@ struct ha_domain {
 	uint64_t moved_incarnation;   /* ... and what its VMM carried */
 	uint32_t failures;            /* starts and runs that failed in a row */
 	uint32_t max_restart;         /* failures in a row before BACKOFF pauses at its longest */
-	uint32_t avoid;               /* node it failed on last: any other is preferred, 0 = none */
+	uint64_t avoid;               /* set of nodes it failed on lately: any other is preferred (place.c) */
 	uint32_t moves;               /* times ownership moved, for history */
 	char reason[HA_TEXT_MAX + 1]; /* why it is in this phase */
 	int32_t exit_code;            /* of the VMM whose failure is the reason, 0 = none */
@@ -123,6 +123,7 @@ struct ha_node_rec {
 	uint32_t fence_attempts;      /* failed fencing attempts for this debt */
 	bool fence_ordered;           /* an operator ordered it: PASSED frees its domains, FENCED alone ends the debt */
 	bool maintenance;             /* place nothing here */
+	bool leased;                  /* it holds a lease, as far as it told: it can run things and take turns */
 	uint32_t token;               /* its corosync's totem.token, ms, as it told last; 0 = never (agreed.c) */
 	uint32_t uses;                /* largest token from which it may still derive a lease (rule T) */
 	uint64_t last_op;             /* newest proposal of this node that was applied */

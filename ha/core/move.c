@@ -42,8 +42,9 @@ void ha_move_drop(struct ha_domain *d, const char *why)
 	ha_copy(d->reason, sizeof(d->reason), why);
 }
 
-static void commit(struct ha_domain *d)
+static void commit(const struct ha_record *r, struct ha_domain *d)
 {
+	int slot = ha_record_slot(r, d->target);
 	uint32_t target = d->target;
 	uint64_t incarnation = d->target_incarnation;
 
@@ -52,7 +53,8 @@ static void commit(struct ha_domain *d)
 	d->moved_incarnation = d->incarnation;
 	d->owner = target;
 	d->incarnation = incarnation;
-	d->avoid = 0;
+	if (slot >= 0)
+		d->avoid &= ~(1ull << slot);
 	d->moves++;
 }
 
@@ -81,11 +83,14 @@ void ha_move_apply(struct ha_core *c, const struct ha_entry *e)
 		break;
 	case HA_E_COMMIT:
 		if (e->origin == d->target && d->move == HA_MOVE_READY)
-			commit(d);
+			commit(&c->rec, d);
 		break;
 	case HA_E_ABORT:
-		if (e->origin == d->target || e->origin == d->owner)
-			ha_move_drop(d, e->text);
+		if (e->origin != d->target && e->origin != d->owner)
+			break;
+		/* A VMM of either end failed: another destination is tried first. */
+		ha_place_failed(&c->rec, d, d->target, d->owner);
+		ha_move_drop(d, e->text);
 		break;
 	default:
 		break;

@@ -4,8 +4,8 @@
  * without a named target, and maintenance.
  *
  * A pure function of the record: every replica chooses alike.  Hard filters
- * first (member, reported, no debt, no maintenance, group), then the highest
- * priority, a host it did not just fail on, the fewest domains, the lowest id.
+ * first (member, leased, reported, no debt, no maintenance, group), then a host it
+ * did not fail on lately, the highest priority, the fewest domains, the lowest id.
  */
 #include "ha/core/core_int.h"
 
@@ -52,6 +52,8 @@ const char *ha_place_why_not(const struct ha_record *r, const struct ha_domain *
 		return "is lost and not proved dead";
 	if (r->nodes[slot].report_due)
 		return "has not yet told what it runs";
+	if (!r->nodes[slot].leased && !MUTANT(M_LEASELESS))
+		return "without a lease";
 	if (r->nodes[slot].maintenance)
 		return "is in maintenance";
 	if (!in_group(r, d, id, &priority))
@@ -67,7 +69,7 @@ uint32_t ha_place(const struct ha_record *r, const struct ha_domain *d, uint32_t
 
 	for (int i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
 		uint32_t id = r->nodes[i].id, n;
-		bool avoid = id == d->avoid;
+		bool avoid = d->avoid >> i & 1;
 		int64_t priority;
 
 		if (id == except || ha_place_why_not(r, d, id))
@@ -94,6 +96,27 @@ uint32_t ha_place(const struct ha_record *r, const struct ha_domain *d, uint32_t
 		best_avoid = avoid;
 	}
 	return best;
+}
+
+/*
+ * It failed on @node. Each such host is remembered, so that of five hosts two that are unfit
+ * are each tried once; when no other is left (@except is no candidate: a migration's source)
+ * only the last one counts, and all are tried again in turn. A minute of running, an
+ * operator's start or clear, or a migration to it makes the domain forget.
+ */
+void ha_place_failed(const struct ha_record *r, struct ha_domain *d, uint32_t node, uint32_t except)
+{
+	int slot = ha_record_slot(r, node);
+	bool other = false;
+
+	if (slot < 0)
+		return;
+	d->avoid |= 1ull << slot;
+	for (int i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++)
+		other |= r->nodes[i].id != except && !(d->avoid >> i & 1) &&
+			 !ha_place_why_not(r, d, r->nodes[i].id);
+	if (!other || MUTANT(M_AVOID_LAST))
+		d->avoid = 1ull << slot;
 }
 
 /* Give the domain to @node: a new incarnation, never used before (rule H). */

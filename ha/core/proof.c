@@ -116,7 +116,7 @@ void ha_proof_apply(struct ha_core *c, const struct ha_entry *e)
 
 /* --------------------------------------------------------- our own part */
 
-/* Whose turn it is: members by rising node id, each failed attempt moves on to the next. */
+/* Whose turn it is: members with a lease by rising node id, each failed attempt moves on to the next. */
 static bool my_turn(const struct ha_core *c, const struct ha_node_rec *n, bool *full_round)
 {
 	uint32_t ids[HA_NODES_MAX], count = 0, turn;
@@ -124,7 +124,7 @@ static bool my_turn(const struct ha_core *c, const struct ha_node_rec *n, bool *
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		uint32_t id = c->rec.nodes[i].id, j;
 
-		if (!(c->rec.members >> i & 1))
+		if (!(ha_workers(&c->rec) >> i & 1))
 			continue;
 		for (j = count++; j > 0 && ids[j - 1] > id; j--)
 			ids[j] = ids[j - 1];

@@ -189,6 +189,24 @@ static void send_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 	v->text[0] = 0;
 }
 
+/* It has run for a while, and no migration failed meanwhile: what failed before is forgotten. */
+static void forgive(struct ha_core *c, struct ha_vmm *v, const struct ha_domain *d)
+{
+	uint64_t due;
+
+	if (v->avoid != d->avoid) {
+		v->avoid = d->avoid;
+		v->avoid_ms = c->now;
+	}
+	if (!d->failures && !d->avoid)
+		return;
+	due = (v->avoid_ms > v->since_ms ? v->avoid_ms : v->since_ms) + c->t.stable;
+	if (c->now < due)
+		ha_wake_at(c, due);
+	else
+		propose_domain(c, HA_E_STABLE, d->name, d->incarnation, "");
+}
+
 static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 {
 	if (v->state == V_GONE) {
@@ -223,14 +241,7 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 			propose_domain(c, HA_E_RUNNING, d->name, d->incarnation, "");
 		break;
 	case HA_RUNNING:
-		if (!d->failures || v->stable)
-			break;
-		if (c->now - v->since_ms < c->t.stable) {
-			ha_wake_at(c, v->since_ms + c->t.stable);
-			break;
-		}
-		propose_domain(c, HA_E_STABLE, d->name, d->incarnation, "");
-		v->stable = true;
+		forgive(c, v, d);
 		break;
 	case HA_STOPPING:
 		stop_vmm(c, v, d);
@@ -328,13 +339,13 @@ static uint64_t pause_of(const struct ha_core *c, const struct ha_domain *d)
 	return p < c->t.retry_max ? p : c->t.retry_max;
 }
 
-/* The lowest member notices for all that a pause is over. */
+/* The lowest member with a lease notices for all that a pause is over. */
 static bool i_am_lowest(const struct ha_core *c)
 {
 	uint32_t lowest = UINT32_MAX;
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++)
-		if ((c->rec.members >> i & 1) && c->rec.nodes[i].id < lowest)
+		if ((ha_workers(&c->rec) >> i & 1) && c->rec.nodes[i].id < lowest)
 			lowest = c->rec.nodes[i].id;
 	return lowest == c->me;
 }
@@ -356,25 +367,53 @@ static void do_backoff(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 		propose_domain(c, HA_E_RETRY, d->name, d->incarnation, "");
 }
 
-/* Maintenance: the owner moves its domains away, one after the other. */
-static void drain(struct ha_core *c)
+/*
+ * The domain to move next: one after the other, in turn, so that one that cannot move
+ * keeps none of the others here. NULL: nothing to move now.
+ */
+static const struct ha_domain *next_to_move(struct ha_core *c)
 {
-	int slot = ha_record_slot(&c->rec, c->me);
 	const struct ha_domain *next = NULL;
-	struct ha_entry *e;
+	uint32_t n = c->rec.n_domains, left = 0, at = 0;
 
-	if (slot < 0 || !c->rec.nodes[slot].maintenance || !reported(c))
-		return;
-	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
+	for (uint32_t k = 1; k <= n; k++) {
+		uint32_t i = (c->drain_at + k) % n;
 		const struct ha_domain *d = &c->rec.domains[i];
 
 		if (!d->used || d->owner != c->me)
 			continue;
+		left++;
 		if (d->phase == HA_MIGRATING)
-			return;
-		if (d->phase == HA_RUNNING && !next && ha_place(&c->rec, d, c->me))
+			return NULL;
+		if (d->phase == HA_RUNNING && !next && ha_place(&c->rec, d, c->me)) {
 			next = d;
+			at = i;
+		}
 	}
+	/* Once round and nothing went: the pause doubles. */
+	if (left != c->drain_left)
+		c->drain_round = 0;
+	else if (next && at <= c->drain_at && c->now >= c->drain_ms)
+		c->drain_round++;
+	c->drain_left = left;
+	if (next && c->now >= c->drain_ms)
+		c->drain_at = at;
+	return next;
+}
+
+/* Maintenance: the owner moves its domains away. */
+static void drain(struct ha_core *c)
+{
+	int slot = ha_record_slot(&c->rec, c->me);
+	const struct ha_domain *next;
+	uint64_t pause = c->t.fence_retry;
+	struct ha_entry *e;
+
+	if (slot < 0 || !c->rec.nodes[slot].maintenance || !reported(c)) {
+		c->drain_left = c->drain_round = 0;
+		return;
+	}
+	next = next_to_move(c);
 	if (!next)
 		return;
 	if (c->now < c->drain_ms) {
@@ -385,8 +424,10 @@ static void drain(struct ha_core *c)
 	if (!e)
 		return;
 	e->op = HA_OP_MIGRATE;
+	for (uint32_t i = 0; i < c->drain_round && pause < c->t.retry_max; i++)
+		pause *= 2;
 	if (ha_log_propose(c, e))
-		c->drain_ms = c->now + c->t.fence_retry;
+		c->drain_ms = c->now + (pause < c->t.retry_max ? pause : c->t.retry_max);
 }
 
 static void report(struct ha_core *c)

@@ -46,7 +46,7 @@ static void put_domain(struct ha_writer *w, const struct ha_domain *d, const cha
 	ha_put_u64(w, d->moved_incarnation);
 	ha_put_u32(w, d->failures);
 	ha_put_u32(w, d->max_restart);
-	ha_put_u32(w, d->avoid);
+	ha_put_u64(w, d->avoid);
 	ha_put_u32(w, d->moves);
 	ha_put_str(w, d->reason);
 	ha_put_u32(w, d->n_claims);
@@ -83,7 +83,7 @@ static void get_domain(struct ha_reader *r, struct ha_record *rec, uint32_t i)
 	d->moved_incarnation = ha_get_u64(r);
 	d->failures = ha_get_u32(r);
 	d->max_restart = ha_get_u32(r);
-	d->avoid = ha_get_u32(r);
+	d->avoid = ha_get_u64(r);
 	d->moves = ha_get_u32(r);
 	ha_get_str(r, d->reason, sizeof(d->reason));
 	d->n_claims = ha_get_u32(r);
@@ -125,6 +125,7 @@ static void put_nodes(struct ha_writer *w, const struct ha_record *rec)
 		ha_put_u8(w, nr->fence_ordered);
 		ha_put_u8(w, nr->maintenance);
 		ha_put_u64(w, nr->last_op);
+		ha_put_u8(w, nr->leased);
 		ha_put_u32(w, nr->token);
 		ha_put_u32(w, nr->uses);
 	}
@@ -148,6 +149,7 @@ static void get_nodes(struct ha_reader *r, struct ha_record *rec)
 		nr.fence_ordered = ha_get_bool(r);
 		nr.maintenance = ha_get_bool(r);
 		nr.last_op = ha_get_u64(r);
+		nr.leased = ha_get_bool(r);
 		nr.token = ha_get_u32(r);
 		nr.uses = ha_get_u32(r);
 		if (!nr.id)

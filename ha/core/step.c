@@ -136,6 +136,7 @@ void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effect
 		ha_reconcile(c);
 		ha_proof_tick(c);
 		ha_agreed_tick(c);
+		ha_standing_tick(c);
 		ha_op_tick(c);
 		compact(c);
 	}

@@ -16,7 +16,7 @@ static struct ha_core *c;
 static struct ha_effects *fx;
 static uint64_t serial;
 
-/* Hosts 1..3 are members and have reported; d0 is defined. */
+/* Hosts 1..3 are members, have reported and hold leases. */
 static int setup(void **state)
 {
 	(void)state;
@@ -27,8 +27,10 @@ static int setup(void **state)
 	c->me = 1;
 	c->rec.epoch = 5;
 	c->rec.members = 7;
-	for (uint32_t i = 0; i < 3; i++)
+	for (uint32_t i = 0; i < 3; i++) {
 		c->rec.nodes[i].id = i + 1;
+		c->rec.nodes[i].leased = true;
+	}
 	return 0;
 }
 
@@ -104,8 +106,98 @@ static void the_highest_priority_wins_then_the_emptiest_then_the_lowest(void **s
 	g->hosts[1] = (struct ha_group_host){ 3, 20 };
 	assert_int_equal(ha_place(&c->rec, &other, 0), 3);
 	assert_int_equal(ha_place(&c->rec, &other, 3), 1);
-	other.avoid = 3;
+	other.avoid = 1 << 2; /* node 3 */
 	assert_int_equal(ha_place(&c->rec, &other, 0), 1);
+}
+
+static void each_host_it_failed_on_is_remembered_until_none_is_left(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	about(HA_E_EXITED, 1, d->incarnation, 1);
+	assert_int_equal(d->owner, 2);
+	about(HA_E_EXITED, 2, d->incarnation, 1);
+	about(HA_E_RETRY, 1, d->incarnation, 0);
+	assert_int_equal(d->owner, 3);
+	about(HA_E_EXITED, 3, d->incarnation, 1);
+	about(HA_E_RETRY, 1, d->incarnation, 0);
+	assert_int_not_equal(d->owner, 3);
+	about(HA_E_RUNNING, d->owner, d->incarnation, 0);
+	about(HA_E_STABLE, d->owner, d->incarnation, 0);
+	assert_int_equal(d->avoid, 0);
+}
+
+static void a_failed_migration_makes_another_destination_come_first(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	op(HA_OP_MIGRATE, 0);
+	assert_int_equal(d->target, 2);
+	about(HA_E_ABORT, 2, d->target_incarnation, 1);
+	op(HA_OP_MIGRATE, 0);
+	assert_int_equal(d->target, 3);
+	about(HA_E_ABORT, 1, d->target_incarnation, 1);
+	op(HA_OP_MIGRATE, 0);
+	assert_int_equal(d->target, 2);
+}
+
+static void a_member_without_a_lease_gets_nothing_and_gives_up_what_it_had(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	struct ha_entry *e = entry(HA_E_LEASE, 1);
+
+	(void)state;
+	ha_apply(c, e);
+	assert_false(c->rec.nodes[0].leased);
+	assert_int_equal(d->owner, 1);
+	assert_string_equal(ha_place_why_not(&c->rec, d, 1), "without a lease");
+	assert_int_equal(ha_workers(&c->rec), 6);
+	e = entry(HA_E_LEASE, 1);
+	e->over = true;
+	ha_apply(c, e);
+	assert_int_equal(d->owner, 2);
+	e = entry(HA_E_LEASE, 1);
+	e->has_lease = true;
+	ha_apply(c, e);
+	assert_null(ha_place_why_not(&c->rec, d, 1));
+}
+
+static void the_largest_token_of_the_members_is_used_and_remembered_until_it_is_over(void **state)
+{
+	struct ha_timing t;
+	struct ha_entry *e;
+
+	(void)state;
+	for (uint32_t i = 1; i <= 3; i++) {
+		e = entry(HA_E_TIMING, i);
+		e->token = i == 2 ? 3000 : 1000;
+		ha_apply(c, e);
+		ha_agreed_follow(c);
+	}
+	assert_int_equal(c->t.token, 3000);
+	e = entry(HA_E_TIMING, 2);
+	e->token = 1000;
+	ha_apply(c, e);
+	ha_agreed_follow(c);
+	assert_int_equal(c->t.token, 1000);
+	ha_agreed_of(c, 3, &t); /* it may not have heard of that */
+	assert_int_equal(t.token, 3000);
+	e = entry(HA_E_TIMING, 3);
+	e->token = 1000;
+	e->settled = true;
+	e->token_changes = c->rec.token_changes - 1; /* about an agreement before */
+	ha_apply(c, e);
+	ha_agreed_of(c, 3, &t);
+	assert_int_equal(t.token, 3000);
+	e = entry(HA_E_TIMING, 3);
+	e->token = 1000;
+	e->settled = true;
+	e->token_changes = c->rec.token_changes;
+	ha_apply(c, e);
+	ha_agreed_of(c, 3, &t);
+	assert_int_equal(t.token, 1000);
 }
 
 static void a_restricted_group_holds(void **state)
@@ -480,6 +572,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RULE(the_highest_priority_wins_then_the_emptiest_then_the_lowest),
+		RULE(each_host_it_failed_on_is_remembered_until_none_is_left),
+		RULE(a_failed_migration_makes_another_destination_come_first),
+		RULE(a_member_without_a_lease_gets_nothing_and_gives_up_what_it_had),
+		RULE(the_largest_token_of_the_members_is_used_and_remembered_until_it_is_over),
 		RULE(a_restricted_group_holds),
 		RULE(the_first_domain_names_the_cluster),
 		RULE(what_a_domain_has_for_itself_no_other_is_defined_with),
