@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define RUN_DIR_DEFAULT "/run/drover"
 #define STATE_DIR_DEFAULT "/var/lib/drover"
@@ -179,6 +180,56 @@ static void sort_levels(struct cluster_fence *f, size_t n)
 	}
 }
 
+static bool same_options(const struct cluster_fence *a, const struct cluster_fence *b)
+{
+	size_t i, k;
+
+	if (a->n_options != b->n_options)
+		return false;
+	for (i = 0; i < a->n_options; i++) {
+		for (k = 0; k < b->n_options && strcmp(a->options[i].key, b->options[k].key); k++)
+			;
+		if (k == b->n_options || strcmp(a->options[i].value, b->options[k].value))
+			return false;
+	}
+	return true;
+}
+
+static bool same_device(const struct cluster_fence *a, const struct cluster_fence *b)
+{
+	return !strcmp(a->agent, b->agent) && same_options(a, b);
+}
+
+/*
+ * A device that stands at two hosts would switch the wrong one off: what was copied and not
+ * changed.  Two of one level in one host would be driven at the same time.  Without options
+ * an agent is a program of the operator's, which may know by other means.
+ */
+static int check_device(struct build *b, const struct cluster_host *h, size_t k,
+			const struct tree_node *n)
+{
+	const struct cluster_fence *f = &h->fence[k];
+
+	for (const struct cluster_host *o = b->c->hosts; f->n_options && o <= h; o++)
+		for (size_t i = 0; i < (o == h ? k : o->n_fence); i++) {
+			if (!same_device(&o->fence[i], f) || (o == h && o->fence[i].level != f->level))
+				continue;
+			return tree_fail(b->t, n, b->e, o == h ? "host '%s' has this device at this level already" :
+					 "is the device of host '%s', with the same options: fencing one would "
+					 "switch the other off", o->name);
+		}
+	return 0;
+}
+
+static int check_address(struct build *b, const struct cluster_host *h, const struct tree_node *n)
+{
+	for (const struct cluster_host *o = b->c->hosts; h->address && o < h; o++)
+		if (o->address && !strcasecmp(o->address, h->address))
+			return tree_fail(b->t, n, b->e, "'%s' is the address of host '%s' already", h->address,
+					 o->name);
+	return 0;
+}
+
 static int build_host(struct build *b, size_t i, const struct tree_node *n)
 {
 	const struct raw_host *raw = &b->raw->hosts[i];
@@ -195,12 +246,16 @@ static int build_host(struct build *b, size_t i, const struct tree_node *n)
 	b->c->n_hosts = i + 1;
 	if (!h->name || (raw->address && !h->address) || !h->fence)
 		return tree_nomem(b->t->file, b->e);
+	if (check_address(b, h, address))
+		return -EINVAL;
 	for (size_t k = 0; k < raw->fence_count; k++) {
+		const struct tree_node *device = tree_at(tree_get(n, "fence"), k);
 		int rc;
 
 		h->n_fence = k + 1;
-		rc = build_fence(b, &h->fence[k], &raw->fence[k],
-				 tree_at(tree_get(n, "fence"), k));
+		rc = build_fence(b, &h->fence[k], &raw->fence[k], device);
+		if (!rc)
+			rc = check_device(b, h, k, device);
 		if (rc)
 			return rc;
 	}

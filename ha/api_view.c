@@ -13,6 +13,17 @@
 #include <stdio.h>
 #include <string.h>
 
+static json_t *problems(const struct shell *s)
+{
+	json_t *list = json_array();
+	char text[640];
+	size_t i;
+
+	for (i = 0; list && shell_problem(s, i, text, sizeof(text)); i++)
+		json_array_append_new(list, json_string(text));
+	return list;
+}
+
 json_t *api_view_status(struct shell *s)
 {
 	const struct ha_core *c = shell_core(s);
@@ -39,6 +50,7 @@ json_t *api_view_status(struct shell *s)
 			 "vmms", (json_int_t)executor_count(shell_executor(s)));
 	if (!o)
 		return NULL;
+	json_object_set_new(o, "problems", problems(s));
 	json_object_set_new(o, "votes", json_integer((json_int_t)st.votes));
 	json_object_set_new(o, "votes_needed", json_integer((json_int_t)st.needed));
 	return o;
@@ -61,14 +73,16 @@ static const char *node_state(const struct shell *s, const struct ha_node_status
 static json_t *node_json(struct shell *s, const struct ha_node_status *n)
 {
 	uint64_t now = clock_ms();
+	const char *text;
+	enum fence_ready ready = shell_fence_ready(s, n->conf.name, &text);
 
-	return json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:o, s:s}",
+	return json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:s, s:s, s:o, s:s}",
 			 "name", n->conf.name, "id", (json_int_t)n->conf.id,
 			 "state", node_state(s, n), "votes", (json_int_t)n->conf.votes,
 			 "alive", (int)n->alive, "in_group", (int)n->in_group,
 			 "member", (int)n->member, "debt", (int)n->debt,
 			 "report_due", (int)n->report_due, "maintenance", (int)n->maintenance,
-			 "domains", (json_int_t)n->domains,
+			 "domains", (json_int_t)n->domains, "fence", fence_ready_str(ready), "fence_text", text,
 			 "heard_ms_ago", n->heard_ms ? json_integer((json_int_t)(now - n->heard_ms)) :
 			 json_null(), "why", n->why);
 }

@@ -421,6 +421,7 @@ void shell_close(struct shell *s)
 	if (s->tick_armed)
 		qb_loop_timer_del(s->loop, s->tick);
 	shell_disconnect(s);
+	shell_problems_stop(s);
 	fence_runs_close(s->fence);
 	executor_close(s->executor);
 	store_close(s->store);

@@ -18,6 +18,7 @@
 #include "conf/cluster.h"
 #include "ha/core/core.h"
 #include "ha/executor.h"
+#include "ha/fence_watch.h"
 #include "ha/history.h"
 #include "ha/progress.h"
 
@@ -69,6 +70,12 @@ const struct progress *shell_progress(const struct shell *s);
 uint64_t shell_lease_until_ms(const struct shell *s);
 bool shell_connected(const struct shell *s);       /* to corosync */
 bool shell_fencing(const struct shell *s, uint32_t node);
+
+/** shell_fence_ready() - could this host fence @name? *@text: why not, or "" */
+enum fence_ready shell_fence_ready(const struct shell *s, const char *name, const char **text);
+
+/** shell_problem() - the @i-th thing that would fail when it is needed; false past the last */
+bool shell_problem(const struct shell *s, size_t i, char *text, size_t size);
 
 /** shell_node_id() - id of the host called @name (or written as a number), 0 when unknown */
 uint32_t shell_node_id(const struct shell *s, const char *name);

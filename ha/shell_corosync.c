@@ -93,8 +93,10 @@ static void on_config_changed(void *arg)
 	if (nodes.token_ms != s->nodes.token_ms)
 		log_info("corosync's token changed from %u to %u ms", s->nodes.token_ms, nodes.token_ms);
 	s->nodes = nodes;
-	if (s->booted)
+	if (s->booted) {
 		give_config(s);
+		shell_problems_config(s);
+	}
 }
 
 /* Close all three links; what else was planned about them stays. */
@@ -145,8 +147,11 @@ static int try_connect(struct shell *s, struct err *e)
 	}
 	s->connected = true;
 	give_config(s);
-	if (first)
+	if (first) {
+		shell_problems_config(s);
+		shell_problems_start(s);
 		rc = executor_scan(s->executor, e);
+	}
 	return rc;
 }
 

@@ -43,8 +43,12 @@ static void do_start(struct shell *s, const struct ha_effect *fx, bool incoming)
 	int rc;
 
 	executor_cluster(s->executor, fx->vmm.cluster);
-	rc = executor_start(s->executor, fx->vmm.name, fx->vmm.incarnation, fx->vmm.conf,
-			    fx->vmm.conf_len, incoming, &e);
+	if (incoming && *shell_address_problem(s))
+		rc = err_set(&e, -EADDRNOTAVAIL, "no migration can arrive at %s: %s", ha_core_node_name(s->core, s->me),
+			     shell_address_problem(s));
+	else
+		rc = executor_start(s->executor, fx->vmm.name, fx->vmm.incarnation, fx->vmm.conf,
+				    fx->vmm.conf_len, incoming, &e);
 
 	if (rc < 0) {
 		shell_say(s, true, "%s", e.text);
@@ -182,6 +186,7 @@ void shell_carry_out(struct shell *s, const struct ha_effect *fx)
 		do_decide(s, fx);
 		break;
 	case HA_FX_FENCE:
+		fence_watch_yield(s->fence_watch, ha_core_node_name(s->core, fx->fence.node));
 		fence_runs_start(s->fence, fx->fence.node, fx->fence.debt,
 				 ha_core_node_name(s->core, fx->fence.node));
 		break;

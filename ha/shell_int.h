@@ -5,6 +5,7 @@
 #ifndef DROVER_HA_SHELL_INT_H
 #define DROVER_HA_SHELL_INT_H
 
+#include "ha/address.h"
 #include "ha/cmap.h"
 #include "ha/cpg.h"
 #include "ha/fence_run.h"
@@ -42,6 +43,9 @@ struct shell {
 	struct executor *executor;
 	struct executor_conf executor_conf;
 	struct fence_runs *fence;
+	struct fence_watch *fence_watch;
+	struct address_check *address_check;
+	char address_problem[480];      /* "" = migrations can arrive here, as far as is known */
 	struct history history;
 	struct progress *progress;
 
@@ -100,6 +104,16 @@ void shell_lost(struct shell *s, const char *why);
 
 /** shell_rejoin() - leave the group and join again, from a job */
 void shell_rejoin(struct shell *s);
+
+/** shell_problems_start() - begin to look for what would fail later (shell_problems.c) */
+void shell_problems_start(struct shell *s);
+void shell_problems_stop(struct shell *s);
+
+/** shell_problems_config() - corosync's list of hosts was read: compare it with cluster.yaml */
+void shell_problems_config(struct shell *s);
+
+/** shell_address_problem() - why no migration can arrive here, or "" */
+const char *shell_address_problem(const struct shell *s);
 
 /** shell_stop() - end the loop with an error; droverd exits 1 */
 void shell_stop(struct shell *s, const char *why);

@@ -66,6 +66,8 @@ static void print_status(struct drover *d, json_t *st, json_t *nodes, json_t *do
 
 	printf("quorum %s (epoch %.0f, %s, lease %s)\n", quorum_word(st, words), num_of(st, "epoch"),
 	       str_of(st, "standing"), format_ms(num_of(st, "lease_ms"), lease));
+	json_array_foreach(json_object_get(st, "problems"), i, o)
+		printf("problem: %s\n", json_string_value(o));
 	json_array_foreach(nodes, i, o) {
 		printf("node %s (%s, %.0f domain%s)\n", str_of(o, "name"), str_of(o, "state"),
 		       num_of(o, "domains"), num_of(o, "domains") == 1 ? "" : "s");

@@ -12,7 +12,8 @@ int verb_status(struct drover *d)
 {
 	char lease[32], words[QUORUM_WORDS];
 	struct err e = { 0 };
-	json_t *o;
+	json_t *o, *problem;
+	size_t i;
 	int code = http_request(d->http, "GET", "status", NULL, 0, &o, &e);
 
 	if (code)
@@ -30,6 +31,8 @@ int verb_status(struct drover *d)
 		       format_ms(num_of(o, "lease_ms"), lease) : "none, domains here are paused");
 		printf("Hosts:     %.0f\n", num_of(o, "nodes"));
 		printf("Domains:   %.0f, %.0f on this host\n", num_of(o, "domains"), num_of(o, "vmms"));
+		json_array_foreach(json_object_get(o, "problems"), i, problem)
+			printf("Problem:   %s\n", json_string_value(problem));
 	}
 	json_decref(o);
 	return EXIT_OK;
@@ -37,7 +40,7 @@ int verb_status(struct drover *d)
 
 int verb_node_status(struct drover *d)
 {
-	static const char *const heads[] = { "NAME", "ID", "STATE", "VOTES", "DOMAINS", "HEARD", "WHY" };
+	static const char *const heads[] = { "NAME", "ID", "STATE", "VOTES", "DOMAINS", "HEARD", "FENCING", "WHY" };
 	char id[16], votes[16], domains[16], heard[48], buf[32];
 	struct err e = { 0 };
 	struct table *t;
@@ -52,7 +55,7 @@ int verb_node_status(struct drover *d)
 		json_decref(list);
 		return EXIT_OK;
 	}
-	t = table_make(7, heads);
+	t = table_make(8, heads);
 	json_array_foreach(list, i, o) {
 		snprintf(id, sizeof(id), "%.0f", num_of(o, "id"));
 		snprintf(votes, sizeof(votes), "%.0f", num_of(o, "votes"));
@@ -60,7 +63,7 @@ int verb_node_status(struct drover *d)
 		snprintf(heard, sizeof(heard), "%s ago", format_ms(num_of(o, "heard_ms_ago"), buf));
 		table_row(t, (const char *const[]){ str_of(o, "name"), id, str_of(o, "state"), votes,
 			  domains, json_is_number(json_object_get(o, "heard_ms_ago")) ? heard : "never",
-			  str_of(o, "why") });
+			  str_of(o, "fence"), *str_of(o, "why") ? str_of(o, "why") : str_of(o, "fence_text") });
 	}
 	table_print(t, stdout);
 	json_decref(list);

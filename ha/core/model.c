@@ -59,15 +59,25 @@ static uint64_t hash_str(uint64_t h, const char *s)
 	return ha_hash(h, s, strlen(s));
 }
 
-const char *ha_claim_kind_str(enum ha_claim_kind k)
+void ha_claim_print(const struct ha_claim *claims, uint32_t which, char *buf, size_t size)
 {
-	switch (k) {
-	case HA_CLAIM_UUID: return "uuid";
-	case HA_CLAIM_MAC: return "MAC address";
-	case HA_CLAIM_DISK: return "disk";
-	case HA_CLAIM_KINDS: break;
+	unsigned int n = 0; /* the how manieth of its kind */
+
+	for (uint32_t i = 0; i < which; i++)
+		n += claims[i].kind == claims[which].kind;
+	switch (claims[which].kind) {
+	case HA_CLAIM_UUID:
+		snprintf(buf, size, "uuid");
+		break;
+	case HA_CLAIM_MAC:
+		snprintf(buf, size, "nics[%u].mac", n);
+		break;
+	case HA_CLAIM_DISK:
+		snprintf(buf, size, "disks[%u].path", n);
+		break;
+	case HA_CLAIM_KINDS:
+		break;
 	}
-	return "?";
 }
 
 static bool clashes(const struct ha_domain *d, const struct ha_claim *a)

@@ -155,14 +155,15 @@ int ha_record_find_group(const struct ha_record *r, const char *name);
 /** ha_record_slot() - bit number of node @id in the record's sets, or -1 */
 int ha_record_slot(const struct ha_record *r, uint32_t id);
 
-const char *ha_claim_kind_str(enum ha_claim_kind k);
-
 /**
  * ha_record_claimed() - does a domain of the record have what @claims ask for?
  * Return: index of the first such domain, and which of the claims in *@which; -1 when there is none.
  */
 int ha_record_claimed(const struct ha_record *r, const struct ha_claim *claims, uint32_t n,
 		      uint32_t *which);
+
+/** ha_claim_print() - where claim @which stands in the domain's file: "uuid", "disks[1].path" */
+void ha_claim_print(const struct ha_claim *claims, uint32_t which, char *buf, size_t size);
 
 /** ha_record_hash() - digest of everything in the record, equal on equal replicas */
 uint64_t ha_record_hash(const struct ha_record *r);

@@ -63,6 +63,7 @@ static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct v
 	struct ha_domain d;
 	const char *no;
 	uint32_t i, which;
+	char where[32];
 	int other;
 
 	if (!e->domain[0] || !e->conf_len)
@@ -70,9 +71,11 @@ static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct v
 	if (ha_record_find(r, e->domain) >= 0)
 		return say(v, HA_REFUSED, "%s is already defined", e->domain);
 	other = ha_record_claimed(r, e->claims, e->n_claims, &which);
-	if (other >= 0)
-		return say(v, HA_REFUSED, "%s cannot be defined: %s has the same %s", e->domain,
-			   r->domains[other].name, ha_claim_kind_str(e->claims[which].kind));
+	if (other >= 0) {
+		ha_claim_print(e->claims, which, where, sizeof(where));
+		return say(v, HA_REFUSED, "%s cannot be defined: its %s is that of %s", e->domain, where,
+			   r->domains[other].name);
+	}
 	if (e->group[0] && ha_record_find_group(r, e->group) < 0)
 		return say(v, HA_NOT_FOUND, "no group called %s", e->group);
 	for (i = 0; i < r->n_domains && r->domains[i].used; i++)

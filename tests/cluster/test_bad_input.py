@@ -35,9 +35,13 @@ def test_mistakes_are_told_in_one_line_each_with_their_exit_code(make_bed, make_
     code, said = refused(h, "start", write(bed, "nokernel", "name: nokernel\nmemory: 64M\nkernel: /nonexistent\n"))
     assert code == 3 and "/nonexistent" in said
     with open(work.path, encoding="utf-8") as f:
-        thief = write(bed, "thief", f.read().replace("name: work", "name: thief"))
-    code, said = refused(h, "start", thief)
-    assert code == 5 and work.disk.path in said and "domain work" in said, "it names who holds the disk"
+        text = f.read().replace("name: work", "name: thief")
+    code, said = refused(h, "start", write(bed, "copy", text))
+    assert code == 5 and "path is that of work" in said
+    link = os.path.join(bed.shared, "another-way")   # the record knows paths, the lock knows disks
+    os.symlink(work.disk.path, link)
+    code, said = refused(h, "start", write(bed, "thief", text.replace(work.disk.path, link)))
+    assert code == 5 and link in said and "domain work" in said, "it names who holds the disk"
     assert refused(h, "migrate", "nobody", "n2")[0] == 3
     assert refused(h, "migrate", "work", "n9")[0] == 3
     assert refused(h, "fence", "n2", "--yes")[0] == 5, "a member of the view is never fenced"

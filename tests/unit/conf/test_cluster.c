@@ -110,6 +110,25 @@ static void what_is_printed_loads_to_the_same(void **state)
 	cluster_conf_free(b);
 }
 
+static void what_was_copied_and_not_changed_is_told(void **state)
+{
+	struct cluster_conf *c;
+
+	refused("hosts:\n- name: n1\n  address: db.lan\n- name: n2\n  address: DB.lan\n",
+		"c.yaml:5: hosts[1].address: 'DB.lan' is the address of host 'n1' already");
+	refused("hosts:\n- name: n1\n  fence: [{agent: x, options: {ip: 1, plug: 2}}]\n"
+		"- name: n2\n  fence:\n  - agent: x\n    level: 3\n    options: {plug: 2, ip: 1}\n",
+		"c.yaml:6: hosts[1].fence[0]: is the device of host 'n1', with the same options: fencing one would "
+		"switch the other off");
+	refused("hosts:\n- name: n1\n  fence:\n  - {agent: x, options: {ip: 1}}\n  - {agent: x, options: {ip: 1}}\n",
+		"c.yaml:5: hosts[0].fence[1]: host 'n1' has this device at this level already");
+	/* Again at the next level, or another plug, or a program that needs no options. */
+	c = parse("hosts:\n- name: n1\n  fence:\n  - {agent: x, options: {ip: 1}}\n  - {agent: x, level: 2, options: {ip: 1}}\n"
+		  "  - {agent: /y}\n- name: n2\n  fence: [{agent: x, options: {ip: 2}}, {agent: /y}]\n");
+	assert_int_equal(c->n_hosts, 2);
+	cluster_conf_free(c);
+}
+
 #define FENCE "hosts:\n- name: n1\n  fence:\n  - agent: fence_x\n"
 
 static void each_mistake_is_named(void **state)
@@ -160,6 +179,7 @@ int main(void)
 		cmocka_unit_test(options_keep_their_text),
 		cmocka_unit_test(defaults_hold_without_a_file),
 		cmocka_unit_test(what_is_printed_loads_to_the_same),
+		cmocka_unit_test(what_was_copied_and_not_changed_is_told),
 		cmocka_unit_test(each_mistake_is_named),
 	};
 

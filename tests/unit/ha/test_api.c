@@ -65,6 +65,16 @@ bool shell_fencing(const struct shell *s, uint32_t node)
 	return false;
 }
 
+enum fence_ready shell_fence_ready(const struct shell *s, const char *name, const char **text)
+{
+	return FENCE_NO_DEVICE;
+}
+
+bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
+{
+	return false;
+}
+
 uint32_t shell_node_id(const struct shell *s, const char *name)
 {
 	return 0;

@@ -463,14 +463,14 @@ static void what_a_domain_has_for_itself_no_other_is_defined_with(void **state)
 	(void)state;
 	assert_int_equal(add("a", 0, &uuid, text), HA_OK);
 	assert_int_equal(add("b", 0, &uuid, text), HA_REFUSED);
-	assert_string_equal(text, "b cannot be defined: a has the same uuid");
+	assert_string_equal(text, "b cannot be defined: its uuid is that of a");
 	assert_int_equal(ha_record_find(&c->rec, "b"), -1);
 	assert_int_equal(add("b", 0, &mac, text), HA_OK); /* another kind */
 	assert_int_equal(add("c", 0, &mac, text), HA_REFUSED);
 	assert_int_equal(add("c", 0, &iso, text), HA_OK);
 	assert_int_equal(add("d", 0, &iso, text), HA_OK); /* both read it only */
 	assert_int_equal(add("e", 0, &disk, text), HA_REFUSED);
-	assert_string_equal(text, "e cannot be defined: c has the same disk");
+	assert_string_equal(text, "e cannot be defined: its disks[0].path is that of c");
 	/* Who is forgotten has nothing any more. */
 	c->rec.domains[ha_record_find(&c->rec, "a")].used = false;
 	assert_int_equal(add("b2", 0, &uuid, text), HA_OK);

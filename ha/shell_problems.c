@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shell_problems - what would fail when it is needed, told while nothing depends on it.
+ *
+ *   - a host of cluster.yaml that corosync does not have (its fence devices are for nobody)
+ *   - a host of corosync that no device could fence
+ *   - an address where no migration can arrive
+ *
+ * Each is an alarm in the log and in the history when it begins, a line of `drover status` as
+ * long as it lasts, and told again when it ends.  droverd runs all the same: domains are better off
+ * with half a cluster than with none.
+ */
+#include "ha/shell_int.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static void alarm_say(struct shell *s, const char *text)
+{
+	log_error("%s", text);
+	history_add(&s->history, "alarm", text);
+}
+
+/* ----------------------------------------------------------- fence devices */
+
+static void on_fence_changed(void *arg, const char *name, enum fence_ready now, const char *text)
+{
+	char line[HISTORY_TEXT_MAX + 1];
+	struct shell *s = arg;
+
+	if (now == FENCE_FAILS) {
+		snprintf(line, sizeof(line), "%s could not be fenced from here: %s", name, text);
+		alarm_say(s, line);
+	} else if (now == FENCE_READY) {
+		shell_say(s, false, "%s can be fenced from here", name);
+	}
+}
+
+static bool is_member(void *arg, const char *name)
+{
+	const struct shell *s = arg;
+	struct ha_node_status n;
+	size_t i;
+
+	for (i = 0; ha_core_node(s->core, i, &n); i++)
+		if (strcmp(n.conf.name, name) == 0)
+			return n.member;
+	return false;
+}
+
+static bool is_being_fenced(void *arg, const char *name)
+{
+	const struct shell *s = arg;
+	uint32_t id = shell_node_id(s, name);
+
+	return id && fence_runs_busy(s->fence, id);
+}
+
+static const struct fence_watch_ops watch_ops = {
+	.changed = on_fence_changed, .is_on = is_member, .busy = is_being_fenced,
+};
+
+/* ---------------------------------------------------------- names of hosts */
+
+static bool in_corosync(const struct shell *s, const char *name)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->nodes.n_nodes; i++)
+		if (strcmp(s->nodes.nodes[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static void unknown_host(const struct shell *s, const char *name, char *text, size_t size)
+{
+	const char *meant = NULL;
+	uint32_t i;
+
+	for (i = 0; i < s->nodes.n_nodes && !meant; i++)
+		if (strcasecmp(s->nodes.nodes[i].name, name) == 0)
+			meant = s->nodes.nodes[i].name;
+	snprintf(text, size, "cluster.yaml: host '%s' is not in corosync's node list, so what stands there is for nobody%s%s%s",
+		 name, meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+}
+
+/* ------------------------------------------------------------------ address */
+
+static void address_line(const char *problem, char *text, size_t size)
+{
+	snprintf(text, size, "no migration can arrive here: %s; set this host's address in cluster.yaml, or its "
+		 "name's in /etc/hosts", problem);
+}
+
+static void on_address(void *arg, const char *text)
+{
+	char line[HISTORY_TEXT_MAX + 1];
+	struct shell *s = arg;
+
+	snprintf(s->address_problem, sizeof(s->address_problem), "%s", text);
+	if (*text && s->nodes.n_nodes > 1) {
+		address_line(text, line, sizeof(line));
+		alarm_say(s, line);
+	} else if (!*text) {
+		log_info("migrations can arrive here, at %s", s->executor_conf.address);
+	}
+}
+
+const char *shell_address_problem(const struct shell *s)
+{
+	return s->nodes.n_nodes > 1 ? s->address_problem : "";
+}
+
+/* --------------------------------------------------------------------- door */
+
+void shell_problems_start(struct shell *s)
+{
+	s->fence_watch = fence_watch_open(s->loop, s->cluster, ha_core_node_name(s->core, s->me),
+					  FENCE_WATCH_MS, FENCE_WATCH_BAD_MS, &watch_ops, s);
+	s->address_check = address_check_open(s->loop, s->executor_conf.address, on_address, s);
+	if (!s->fence_watch || !s->address_check)
+		shell_stop(s, "out of memory");
+}
+
+void shell_problems_stop(struct shell *s)
+{
+	fence_watch_close(s->fence_watch);
+	s->fence_watch = NULL;
+	address_check_close(s->address_check);
+	s->address_check = NULL;
+}
+
+void shell_problems_config(struct shell *s)
+{
+	char line[HISTORY_TEXT_MAX + 1];
+	struct cluster_host *h = s->cluster->hosts;
+	uint32_t i;
+
+	for (i = 0; i < s->cluster->n_hosts; i++) {
+		if (in_corosync(s, h[i].name))
+			continue;
+		unknown_host(s, h[i].name, line, sizeof(line));
+		alarm_say(s, line);
+	}
+	for (i = 0; i < s->nodes.n_nodes && s->nodes.n_nodes > 1; i++) {
+		const struct cluster_host *host = cluster_conf_host(s->cluster, s->nodes.nodes[i].name);
+
+		if (s->nodes.nodes[i].id != s->me && (!host || !host->n_fence))
+			shell_say(s, true, "%s has no fence device: when it is lost, only waiting proves that it is dead",
+				  s->nodes.nodes[i].name);
+	}
+}
+
+enum fence_ready shell_fence_ready(const struct shell *s, const char *name, const char **text)
+{
+	return fence_watch_get(s->fence_watch, name, text);
+}
+
+bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
+{
+	size_t n = 0, k;
+	const char *why;
+
+	if (*shell_address_problem(s) && n++ == i) {
+		address_line(s->address_problem, text, size);
+		return true;
+	}
+	for (k = 0; k < s->cluster->n_hosts; k++) {
+		const char *name = s->cluster->hosts[k].name;
+
+		if (!in_corosync(s, name) && n++ == i) {
+			unknown_host(s, name, text, size);
+			return true;
+		}
+		if (fence_watch_get(s->fence_watch, name, &why) == FENCE_FAILS && n++ == i)
+			return snprintf(text, size, "%s could not be fenced from here: %s", name, why) > 0;
+	}
+	return false;
+}
