@@ -157,7 +157,25 @@ int vmm_life_look(const char *path, struct vmm_life *out, struct err *e)
 	return parse(text, out) ? err_set(e, -EINVAL, "%s: not a VMM's life file", path) : 0;
 }
 
-static bool has_open(pid_t pid, const struct stat *file)
+/* The kernel names a lock in the fdinfo of exactly those descriptors whose open file has it. */
+static bool has_lock(pid_t pid, const char *fd)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.10s", (int)pid, fd);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		found = strncmp(line, "lock:", 5) == 0 && strstr(line, "FLOCK");
+	fclose(f);
+	return found;
+}
+
+/* Not only open, as whoever looks at the file for a moment has it: it is what lives in it that counts. */
+static bool lives_in(pid_t pid, const struct stat *file)
 {
 	char path[64];
 	struct dirent *de;
@@ -171,7 +189,7 @@ static bool has_open(pid_t pid, const struct stat *file)
 		return false;
 	while (!found && (de = readdir(d)) != NULL)
 		found = fstatat(dirfd(d), de->d_name, &st, 0) == 0 && st.st_dev == file->st_dev &&
-			st.st_ino == file->st_ino;
+			st.st_ino == file->st_ino && has_lock(pid, de->d_name);
 	closedir(d);
 	return found;
 }
@@ -186,14 +204,14 @@ pid_t vmm_life_holder(const char *path, pid_t hint)
 
 	if (stat(path, &st) < 0)
 		return -errno;
-	if (hint > 0 && has_open(hint, &st))
+	if (hint > 0 && lives_in(hint, &st))
 		return hint;
 	d = opendir("/proc");
 	if (!d)
 		return -errno;
 	while (found < 0 && (de = readdir(d)) != NULL)
 		if (number_parse(de->d_name, 1, INT_MAX, &pid) && (pid_t)pid != getpid() &&
-		    has_open((pid_t)pid, &st))
+		    lives_in((pid_t)pid, &st))
 			found = (pid_t)pid;
 	closedir(d);
 	return found;

@@ -74,7 +74,7 @@ void vmm_life_end(int fd, enum vmm_end end, int code, const char *text);
 int vmm_life_look(const char *path, struct vmm_life *out, struct err *e);
 
 /**
- * vmm_life_holder() - a process that has the file of @path open
+ * vmm_life_holder() - a process that lives in the file at @path: it has the lock
  * @hint: looked at first, 0 for none
  * Return: its pid; -ESRCH when there is none (for us to see); other errors.
  */

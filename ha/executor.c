@@ -252,6 +252,26 @@ static void unresolved(struct executor *x, const char *why)
 	x->told_unresolved = true;
 }
 
+/*
+ * It ended while no droverd looked, and said how: a guest that powered itself off does not
+ * want to be started again.  Its file stays until the next VMM of that name is started, so
+ * that it is told again should this daemon die before the cluster knows.
+ */
+static bool tell_unseen_end(struct executor *x, const char *name, const char *path)
+{
+	struct vmm_life life;
+
+	if (vmm_life_look(path, &life, NULL) < 0 || life.lives || life.end == VMM_END_SILENT ||
+	    !life.incarnation)
+		return false;
+	x->ops->news(x->arg, name, life.incarnation,
+		     &(struct vmm_news){ .what = VMM_SAID_STATE, .state = VMM_STATE_STARTING, .text = "" });
+	x->ops->news(x->arg, name, life.incarnation,
+		     &(struct vmm_news){ .what = VMM_SAID_EXITED, .state = VMM_STATE_EXITED, .end = life.end,
+					 .rc = life.code, .text = life.text });
+	return true;
+}
+
 static void adopt(struct executor *x, const char *name)
 {
 	struct slot *s = slot_add(x);
@@ -270,7 +290,8 @@ static void adopt(struct executor *x, const char *name)
 		free(s);
 		if (rc == -ESRCH) {
 			unlink(control);
-			unlink(life);
+			if (!tell_unseen_end(x, name, life))
+				unlink(life);
 		} else {
 			unresolved(x, e.text);
 		}

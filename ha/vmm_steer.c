@@ -130,6 +130,17 @@ void vmm_kill(struct vmm *v)
 	vmm_process_kill(v->pidfd);
 }
 
+/* Is this very migration under way already, ordered by a droverd before us? */
+static bool sends_already(const struct vmm *v, uint64_t incarnation)
+{
+	const char *phase = json_string_value(json_object_get(v->migration, "phase"));
+	const char *role = json_string_value(json_object_get(v->migration, "role"));
+
+	return phase && role && strcmp(role, "source") == 0 && strcmp(phase, "failed") != 0 &&
+	       strcmp(phase, "cancelled") != 0 &&
+	       (uint64_t)json_integer_value(json_object_get(v->migration, "incarnation")) == incarnation;
+}
+
 void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t dead_ms)
 {
 	json_t *args = json_pack("{s:s, s:s, s:I, s:I}", "to", to, "arbiter", "cluster",
@@ -137,6 +148,11 @@ void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t d
 				 (json_int_t)dead_ms);
 
 	v->about = incarnation;
+	if (sends_already(v, incarnation)) {
+		log_info("%s: its migration is under way already", v->name);
+		json_decref(args);
+		return;
+	}
 	if (!vmm_send(v, "migrate", args, on_migrate_reply))
 		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_MIGRATE_FAILED,
 					  .text = "its VMM cannot be reached" });

@@ -29,7 +29,7 @@ static const char *outcome_text(const struct migrate_stats *st)
 	}
 }
 
-static json_t *to_json(const struct migrate_stats *st)
+static json_t *to_json(const struct migration *m, const struct migrate_stats *st)
 {
 	json_t *j = json_object();
 	const struct {
@@ -57,6 +57,7 @@ static json_t *to_json(const struct migrate_stats *st)
 			    json_string(st->role == MIGRATE_SOURCE ? "source" : "destination"));
 	json_object_set_new(j, "phase", json_string(migrate_phase_name(st->phase)));
 	json_object_set_new(j, "peer", json_string(st->peer));
+	json_object_set_new(j, "incarnation", json_integer((json_int_t)atomic_load(&m->incarnation)));
 	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		json_object_set_new(j, numbers[i].name, json_integer((json_int_t)numbers[i].value));
 	for (i = 0; i < sizeof(times) / sizeof(times[0]); i++)
@@ -87,7 +88,7 @@ void report_stats(struct vmm *v, json_t *answer)
 	if (!m || (!m->source && !m->destination))
 		return;
 	get_stats(m, &st);
-	json_object_set_new(answer, "migration", to_json(&st));
+	json_object_set_new(answer, "migration", to_json(m, &st));
 }
 
 void report_query(struct vmm *v, json_t *answer)
@@ -194,7 +195,7 @@ static void deliver(void *arg)
 	struct news *n = arg;
 
 	report_phase(n->m, &n->st);
-	ctl_event(n->m->v->ctl, "migration", to_json(&n->st));
+	ctl_event(n->m->v->ctl, "migration", to_json(n->m, &n->st));
 	free(n);
 }
 

@@ -169,6 +169,13 @@ static int32_t on_signal(int32_t sig, void *data)
 	return 0;
 }
 
+/* What habit and log rotation send to daemons. There is nothing to read again: files are read at start. */
+static int32_t on_hangup(int32_t sig, void *data)
+{
+	log_info("signal %d ignored: cluster.yaml is read at start, restart droverd for a new one", sig);
+	return 0;
+}
+
 static int32_t on_blackbox_wanted(int32_t sig, void *data)
 {
 	int rc = daemon_log_write(DAEMON_LOG_ASKED);
@@ -255,6 +262,7 @@ int main(int argc, char **argv)
 	}
 	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGTERM, loop, on_signal, NULL);
 	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGINT, loop, on_signal, NULL);
+	qb_loop_signal_add(loop, QB_LOOP_LOW, SIGHUP, NULL, on_hangup, NULL);
 	qb_loop_signal_add(loop, QB_LOOP_LOW, SIGUSR2, NULL, on_blackbox_wanted, NULL);
 	be_timely();
 	rc = serve(loop, &o, cluster, &ran, &e);

@@ -30,6 +30,7 @@
 
 #define HA_MSG_MAX (64u << 10)      /* largest message the core multicasts or accepts */
 #define HA_BLOB_MAX (3u << 20)      /* largest single PERSIST (a snapshot) */
+#define HA_STARTS_MAX 4             /* VMMs that come up on a host at once; more wait their turn */
 #define HA_EFFECTS_MAX 512
 #define HA_ARENA_MAX (512u << 10)   /* bytes that effects of one step may point to */
 #define HA_REASON_MAX 255

@@ -306,6 +306,19 @@ static void do_vmm(struct ha_core *c, struct ha_vmm *v)
 
 /* ------------------------------------------------------------------ domains */
 
+/*
+ * After the loss of a host many start here at once, each reads its kernel and fills its
+ * memory, and all would be slow together.  Migrations do not wait: their source does.
+ */
+static bool may_start_one_more(const struct ha_core *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_vmms; i++)
+		n += c->vmms[i].used && c->vmms[i].state == V_LAUNCH;
+	return n < HA_STARTS_MAX;
+}
+
 static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, bool receive)
 {
 	uint64_t inc = receive ? d->target_incarnation : d->incarnation;
@@ -314,6 +327,8 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 	/* Rules G, H: nothing is started without a lease, nor before we told what runs here. */
 	if (!ha_lease_valid(c) || !reported(c) || ha_vmm_find(c, d->name) ||
 	    !ha_out_room(c, 1, sizeof(d->name)))
+		return;
+	if (!receive && !may_start_one_more(c))
 		return;
 	if (!ha_vmm_add(c, d->name, inc, V_LAUNCH))
 		return;

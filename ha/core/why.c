@@ -100,7 +100,8 @@ int ha_core_why(const struct ha_core *c, const char *name, uint64_t now, char *b
 		why_waiting(c, d, buf, size);
 		break;
 	case HA_STARTING:
-		snprintf(buf, size, "%s to start it", ha_core_node_name(c, d->owner));
+		snprintf(buf, size, "%s to start it (%u at once)", ha_core_node_name(c, d->owner),
+			 HA_STARTS_MAX);
 		break;
 	case HA_STOPPING:
 		snprintf(buf, size, "its guest to power off on %s", ha_core_node_name(c, d->owner));

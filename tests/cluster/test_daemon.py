@@ -28,6 +28,15 @@ def test_droverd_killed_and_restarted_never_stops_a_domain(make_bed, make_domain
     work.clean()
 
 
+def test_a_hangup_does_not_end_a_daemon(make_bed):
+    bed = make_bed(hosts=1, fence=False)
+    bed.start()
+    h = bed.host(1)
+    h.kill_daemon("droverd", signal.SIGHUP)
+    wait_for("a line about it", lambda: "signal 1 ignored" in h.read_log("droverd"), 5)
+    assert h.daemon_alive("droverd")
+
+
 def test_the_record_survives_when_every_daemon_dies_at_once(make_bed, make_domain):
     bed = make_bed(hosts=3, token=1000)
     bed.start()

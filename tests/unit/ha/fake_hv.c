@@ -51,6 +51,9 @@ static void query(struct fake *f, json_t *id)
 			      f->incoming ? "incoming" : "running", "incarnation",
 			      (json_int_t)f->incarnation);
 
+	if (f->about)
+		json_object_set_new(o, "migration", json_pack("{s:s, s:s, s:I}", "role", "source", "phase",
+							      "precopy", "incarnation", f->about));
 	if (f->incoming)
 		json_object_set_new(o, "listen", json_string("tcp:127.0.0.1:4242"));
 	reply(f, id, o);
@@ -58,6 +61,11 @@ static void query(struct fake *f, json_t *id)
 
 static void migrate(struct fake *f, json_t *id, json_t *args)
 {
+	if (f->about) {
+		say(f, json_pack("{s:{s:i, s:s}, s:O}", "error", "code", 5, "text",
+				 "a migration is under way", "id", id));
+		return;
+	}
 	f->about = json_integer_value(json_object_get(args, "incarnation"));
 	reply(f, id, json_object());
 	say(f, json_pack("{s:s, s:{s:s, s:I, s:I}}", "event", "migration", "data", "phase", "precopy",

@@ -108,6 +108,48 @@ static void fencing_makes_the_restart_fast_and_waiting_makes_it_sure(void **stat
 	bed_free(b);
 }
 
+static uint32_t count_fx(const struct bed *b, enum ha_effect_kind kind)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < b->n_fx; i++)
+		n += b->seen[i].kind == kind;
+	return n;
+}
+
+/* Ten domains on one host: four come up, each that is up makes room for the next; none is killed for its wait. */
+static void many_starts_wait_their_turn(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command pin = {.op = HA_OP_MAINTENANCE, .on = true};
+	char name[8];
+
+	(void)state;
+	for (pin.node = 2; pin.node <= 3; pin.node++)
+		bed_command(b, 1, pin);
+	for (int i = 0; i < 10; i++) {
+		struct ha_command cmd = add;
+
+		snprintf(name, sizeof(name), "w%d", i);
+		cmd.domain = name;
+		bed_command(b, 1, cmd);
+	}
+	for (uint32_t up = 0; up < 10; up++) {
+		uint32_t due = up + HA_STARTS_MAX < 10 ? up + HA_STARTS_MAX : 10;
+
+		assert_int_equal(count_fx(b, HA_FX_START), due);
+		bed_pass(b, 8000);
+		snprintf(name, sizeof(name), "w%u", up);
+		bed_vmm(b, 1, name, bed_domain(b, 1, name)->incarnation, HA_VMM_RUNNING, 0);
+	}
+	assert_int_equal(count_fx(b, HA_FX_KILL), 0);
+	for (int i = 0; i < 10; i++) {
+		snprintf(name, sizeof(name), "w%d", i);
+		assert_int_equal(bed_domain(b, 1, name)->phase, HA_RUNNING);
+	}
+	bed_free(b);
+}
+
 static void an_old_vmm_dies_before_its_host_gets_a_lease_again(void **state)
 {
 	struct bed *b = bed_new(3);
@@ -265,6 +307,7 @@ int main(void)
 		cmocka_unit_test(a_domain_is_added_started_and_its_text_arrives_everywhere),
 		cmocka_unit_test(a_host_cut_off_loses_its_lease_and_takes_no_commands),
 		cmocka_unit_test(fencing_makes_the_restart_fast_and_waiting_makes_it_sure),
+		cmocka_unit_test(many_starts_wait_their_turn),
 		cmocka_unit_test(an_old_vmm_dies_before_its_host_gets_a_lease_again),
 		cmocka_unit_test(a_migration_goes_its_way),
 		cmocka_unit_test(what_a_domain_waits_for_is_said),

@@ -5,6 +5,7 @@
 #include "ha/executor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -274,6 +275,47 @@ static void a_vmm_that_does_not_listen_yet_is_found(void **state)
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
 }
 
+/* Its guest powered off while no droverd looked: how it ended is told, and told before the list is complete. */
+static void an_end_that_nobody_saw_is_told_by_the_next_daemon(void **state)
+{
+	struct err e = { 0 };
+	struct bed *b = *state;
+	char path[128];
+	int fd;
+
+	executor_close(b->x);
+	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
+	assert_int_equal(vmm_life_begin(path, 7, &fd, &e), 0);
+	vmm_life_end(fd, VMM_END_POWEROFF, 0, "power button");
+	close(fd);
+	memset(b->said, 0, sizeof(b->said));
+	open_executor(b);
+	assert_int_equal(b->said[VMM_SAID_STATE], 1);
+	assert_int_equal(b->said[VMM_SAID_EXITED], 1);
+	assert_int_equal(b->last.end, VMM_END_POWEROFF);
+	assert_null(executor_find(b->x, "web"));
+	restart(b); /* it may have died before the cluster knew */
+	assert_int_equal(b->said[VMM_SAID_EXITED], 1);
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+}
+
+/* Somebody who only looks at the file is not who lives in it, and never killed for it. */
+static void whoever_reads_a_life_file_does_not_live_in_it(void **state)
+{
+	struct bed *b = *state;
+	char path[128];
+	pid_t pid;
+	int fd;
+
+	start(b, "mute", false);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(vmm_life_holder(path, getpid()), pid);
+	close(fd);
+}
+
 /* What answers nobody holds nobody up, can be killed, and is not replaced before it is dead. */
 static void a_mute_vmm_is_found_and_can_be_killed(void **state)
 {
@@ -379,6 +421,26 @@ static void a_question_is_handed_on_and_its_answer_given(void **state)
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
 }
 
+/* The next daemon gives the order that the last one gave: the migration goes on, and its outcome arrives. */
+static void a_migration_goes_on_when_its_daemon_is_restarted(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "asks", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000);
+	wait_for(b, VMM_SAID_ASK_ABORT, 0);
+	restart(b);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000);
+	vmm_decide(executor_find(b->x, "web"), false, 3);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+	assert_int_equal(b->said[VMM_SAID_MIGRATE_FAILED], 0);
+	/* Another one is another order, and refused by the VMM. */
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 5, 2000);
+	wait_for(b, VMM_SAID_MIGRATE_FAILED, 0);
+	assert_string_equal(b->text, "a migration is under way");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -394,11 +456,14 @@ int main(void)
 		T(a_vmm_outlives_its_supervisor_and_is_adopted),
 		T(a_socket_that_nobody_listens_on_is_removed),
 		T(a_vmm_that_does_not_listen_yet_is_found),
+		T(an_end_that_nobody_saw_is_told_by_the_next_daemon),
+		T(whoever_reads_a_life_file_does_not_live_in_it),
 		T(a_mute_vmm_is_found_and_can_be_killed),
 		T(a_recycled_pid_is_never_taken_for_a_vmm),
 		T(a_scan_that_cannot_know_is_not_complete),
 		T(a_hello_with_another_incarnation_is_not_believed),
 		T(a_migration_that_fails_is_told_with_its_reason),
+		T(a_migration_goes_on_when_its_daemon_is_restarted),
 		T(a_question_is_handed_on_and_its_answer_given),
 	};
 
