@@ -97,6 +97,21 @@ class Domain:
         return now
 
 
+def move(source, target, address, turn):
+    """Move @source's guest to @target, which waits for it at @address as incarnation @turn."""
+    listen = target.wait_state("incoming", 60)["listen"]
+    source.command("migrate", to=f"tcp:{address}:{listen.rsplit(':', 1)[1]}", arbiter="none", incarnation=turn,
+                   downtime_ms=300, dead_ms=20000)
+    target.wait_state("running", 150, source)
+    seen = target.command("query").get("migration", {})
+    rc = source.job.wait(60)
+    if rc:
+        raise LabError(f"source ended with {rc}:\n{source.job.tail()}")
+    target.node.lab.say(f"{source.node.name} -> {target.node.name}: outcome {seen.get('outcome')}, "
+                        f"{seen.get('total_ms', 0) / 1000:.1f} s, {seen.get('round')} rounds, "
+                        f"{seen.get('sent', 0) >> 20} MiB sent")
+
+
 def check_records(lab, image):
     """Read the guest's records off its disk image: how many there are, all in order."""
     local = lab.path(os.path.basename(image))

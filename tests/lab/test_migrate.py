@@ -11,7 +11,7 @@ and the records on the disk are without a gap or a second writer's trace.
 """
 import sys
 
-from domain import Domain, check_records
+from domain import Domain, check_records, move
 from lab import LabError, main
 
 GUEST = "10.99.0.9"
@@ -46,20 +46,10 @@ def migrate(lab, source, disk, turn):
     node = next(n for n in lab.nodes if n is not source.node)
     target = start(node, disk, turn)
     before = int(source.job.wait_for(r"work: record (\d+),", 30).group(1))
-    listen = target.wait_state("incoming", 60)["listen"]
-    source.command("migrate", to=f"tcp:{ADDRESS[node.name]}:{listen.rsplit(':', 1)[1]}",
-                   arbiter="none", incarnation=turn, downtime_ms=300, dead_ms=20000)
-    target.wait_state("running", 150, source)
-    seen = target.command("query").get("migration", {})
-    lab.say(f"{source.node.name} -> {node.name}: outcome {seen.get('outcome')}, "
-            f"{seen.get('total_ms', 0) / 1000:.1f} s, {seen.get('round')} rounds, "
-            f"{seen.get('sent', 0) >> 20} MiB sent")
+    move(source, target, ADDRESS[node.name], turn)
     target.job.wait_for(r"work: record \d+,", 30)
     if f"record {before}," in target.job.output():
         raise LabError("the guest went back in time")
-    rc = source.job.wait(60)
-    if rc:
-        raise LabError(f"source ended with {rc}:\n{source.job.tail()}")
     return target
 
 
