@@ -28,6 +28,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 struct job {
@@ -238,6 +239,23 @@ int store_put(struct store *s, enum store_kind kind, const void *buf, size_t len
 	return 0;
 }
 
+/*
+ * A droverd that was killed is gone for its parent before its last thread has come back from fsync(2);
+ * until then it holds the lock.  Whoever is started in its place waits a moment for that.
+ */
+static int lock_patiently(int fd)
+{
+	const struct timespec pause = { .tv_nsec = 50 * 1000000L };
+	int tries = 40;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (!--tries)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 /* The directory, and the lock that keeps a second droverd out of it. */
 static int open_dir(struct store *s, struct err *e)
 {
@@ -249,7 +267,7 @@ static int open_dir(struct store *s, struct err *e)
 	s->lockfd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lockfd < 0)
 		return err_errno(e, "cannot open %s/lock", s->dir);
-	if (flock(s->lockfd, LOCK_EX | LOCK_NB) < 0)
+	if (lock_patiently(s->lockfd) < 0)
 		return err_set(e, -EBUSY, "%s: another droverd uses this directory", s->dir);
 	return 0;
 }
