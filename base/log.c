@@ -25,7 +25,7 @@ void log_set_sink(log_sink sink)
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	static const char *const word[] = { "error: ", "warning: ", "", "debug: " };
-	char line[1024];
+	char line[1024], *p;
 	va_list ap;
 	int n, m;
 
@@ -37,6 +37,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	if (m < 0)
 		return;
+	for (p = line; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	if (log_to) {
 		log_to(level, line);
 		return;

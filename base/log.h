@@ -18,6 +18,9 @@ void log_init(const char *who, enum log_level level);
 /** log_set_sink() - give lines to @sink instead of standard error */
 void log_set_sink(log_sink sink);
 
+/**
+ * log_line() - one line; control characters, which guests, peers and files may bring along, become '?'
+ */
 void log_line(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -14,6 +14,7 @@
  * counts as starting, which is all that has to be known of it (rule H).
  */
 #include "ha/executor.h"
+#include "ha/vmm_log.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -46,7 +47,7 @@ struct executor {
 	qb_loop_t *loop;
 	const struct executor_ops *ops;
 	void *arg;
-	char run_dir[RUN_DIR_MAX + 1], state_dir[PATH_MAX / 2], drover_hv[PATH_MAX], lease[PATH_MAX];
+	char run_dir[RUN_DIR_MAX + 1], log_dir[PATH_MAX / 2], drover_hv[PATH_MAX], lease[PATH_MAX];
 	char incoming[128];
 	char cluster[17];               /* in hex; "": it has no id yet */
 	struct slot *slots;
@@ -56,6 +57,8 @@ struct executor {
 	uint64_t scan_until_ms;
 	qb_loop_timer_handle scan_timer;
 	bool scan_armed;
+	qb_loop_timer_handle log_timer;
+	bool log_armed;
 };
 
 static void hv_path(const struct executor *x, const char *name, const char *suffix,
@@ -135,6 +138,15 @@ static void on_news(void *arg, struct vmm *v, const struct vmm_news *n)
 
 static const struct vmm_ops vmm_ops = { .news = on_news };
 
+static void look_at_logs(void *data)
+{
+	struct executor *x = data;
+
+	vmm_log_trim_all(x->log_dir);
+	x->log_armed = qb_loop_timer_add(x->loop, QB_LOOP_LOW, VMM_LOG_LOOK_MS * QB_TIME_NS_IN_MSEC, x,
+					 look_at_logs, &x->log_timer) == 0;
+}
+
 static int make_dir(const char *path, mode_t mode, struct err *e)
 {
 	if (mkdir(path, mode) < 0 && errno != EEXIST)
@@ -165,7 +177,7 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 	x->ops = ops;
 	x->arg = arg;
 	snprintf(x->run_dir, sizeof(x->run_dir), "%s", conf->run_dir);
-	snprintf(x->state_dir, sizeof(x->state_dir), "%s", conf->state_dir);
+	snprintf(x->log_dir, sizeof(x->log_dir), "%s", conf->log_dir);
 	snprintf(x->drover_hv, sizeof(x->drover_hv), "%s", conf->drover_hv);
 	snprintf(x->lease, sizeof(x->lease), "%s", conf->lease);
 	/* IPv6 addresses stand in brackets (net/stream.h). */
@@ -173,14 +185,13 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 		 "tcp:%s:0", conf->address);
 	snprintf(path, sizeof(path), "%s/hv", x->run_dir);
 	rc = make_dir(path, 0750, e);
-	if (rc == 0) {
-		snprintf(path, sizeof(path), "%s/log", x->state_dir);
-		rc = make_dir(path, 0750, e);
-	}
+	if (rc == 0)
+		rc = make_dir(x->log_dir, 0750, e);
 	if (rc < 0) {
 		executor_close(x);
 		return rc;
 	}
+	look_at_logs(x);
 	*out = x;
 	return 0;
 }
@@ -193,6 +204,8 @@ void executor_close(struct executor *x)
 		return;
 	if (x->reap_queued)
 		qb_loop_job_del(x->loop, QB_LOOP_MED, x, reap);
+	if (x->log_armed)
+		qb_loop_timer_del(x->loop, x->log_timer);
 	if (x->scan_armed)
 		qb_loop_timer_del(x->loop, x->scan_timer);
 	while ((s = x->slots) != NULL) {
@@ -433,7 +446,8 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 	hv_path(x, name, ".sock", control);
 	hv_path(x, name, ".console", console);
 	hv_path(x, name, ".life", life);
-	snprintf(logfile, sizeof(logfile), "%s/log/%s.log", x->state_dir, name);
+	snprintf(logfile, sizeof(logfile), "%s/%s.log", x->log_dir, name);
+	vmm_log_trim(logfile);
 	rc = write_file(yaml, conf, conf_len, e);
 	if (rc < 0)
 		return rc;

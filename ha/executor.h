@@ -5,7 +5,7 @@
  *
  * At most one VMM per domain name and host.  Files in the run directory:
  * hv/NAME.yaml (what it was started with), hv/NAME.life (that it lives,
- * conf/vmm_life.h), hv/NAME.sock (control), hv/NAME.console; in the state directory: log/NAME.log.
+ * conf/vmm_life.h), hv/NAME.sock (control), hv/NAME.console; in the log directory: NAME.log (vmm_log.h).
  */
 #ifndef DROVER_HA_EXECUTOR_H
 #define DROVER_HA_EXECUTOR_H
@@ -17,7 +17,8 @@
 struct executor;
 
 struct executor_conf {
-	const char *run_dir, *state_dir, *drover_hv, *lease;
+	const char *run_dir, *drover_hv, *lease;
+	const char *log_dir;      /* made if it is not there */
 	const char *address;      /* where migrations arrive on this host */
 };
 

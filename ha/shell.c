@@ -378,6 +378,8 @@ int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **ou
 	s->loop = loop;
 	s->cluster = conf->cluster;
 	s->queue_tail = &s->queue;
+	snprintf(s->log_dir, sizeof(s->log_dir), "%s%s", conf->log_dir ? conf->log_dir : conf->state_dir,
+		 conf->log_dir ? "" : "/log");
 	s->core = aligned_alloc(CORE_ALIGN, size);
 	s->fx = malloc(sizeof(*s->fx));
 	s->fence = fence_runs_open(loop, conf->cluster, on_fence_done, s);
@@ -388,7 +390,7 @@ int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **ou
 	}
 	ha_core_init(s->core);
 	s->executor_conf = (struct executor_conf){
-		.run_dir = conf->run_dir, .state_dir = conf->state_dir,
+		.run_dir = conf->run_dir, .log_dir = s->log_dir,
 		.drover_hv = conf->drover_hv, .lease = lease_path,
 	};
 	rc = make_dirs(conf, e);

@@ -30,7 +30,8 @@ struct shell;
 
 struct shell_conf {
 	const char *run_dir;      /* lease page, control sockets */
-	const char *state_dir;    /* record, logs of VMMs */
+	const char *state_dir;    /* record */
+	const char *log_dir;      /* logs of VMMs; NULL: log/ in the state directory */
 	const char *drover_hv;    /* program */
 	const struct cluster_conf *cluster; /* must outlive the shell */
 	uint32_t wait_ms;         /* how long to wait for corosync at start */

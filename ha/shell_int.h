@@ -42,6 +42,7 @@ struct shell {
 	struct store_image image;       /* what the disk held, until BOOT */
 	struct executor *executor;
 	struct executor_conf executor_conf;
+	char log_dir[512];              /* of VMMs */
 	struct fence_runs *fence;
 	struct fence_watch *fence_watch;
 	struct address_check *address_check;

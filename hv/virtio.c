@@ -21,7 +21,7 @@
 #include "hv/virtio_int.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -81,7 +81,7 @@ void virtio_dev_broken(struct virtio_dev *v, unsigned int q, const char *why)
 {
 	if (v->status & VIRTIO_S_NEEDS_RESET)
 		return;
-	log_warn("%s: queue %u: %s; the device waits for a reset by its driver", v->name, q, why);
+	log_of_guest(LOG_LEVEL_WARN, "%s: queue %u: %s; the device waits for a reset by its driver", v->name, q, why);
 	v->status |= VIRTIO_S_NEEDS_RESET;
 	if (v->status & VIRTIO_S_DRIVER_OK)
 		config_interrupt(v);

@@ -16,7 +16,7 @@
  */
 #include "hv/virtio_blk_int.h"
 
-#include "base/log.h"
+#include "base/log_limit.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -78,7 +78,7 @@ static void blk_done(struct block_req *io, int ret)
 
 	d->in_flight--;
 	if (ret && ret != -EOPNOTSUPP)
-		log_warn("%s: %s: %llu bytes at %llu: %s", d->v.name, d->path,
+		log_of_guest(LOG_LEVEL_WARN, "%s: %s: %llu bytes at %llu: %s", d->v.name, d->path,
 			 (unsigned long long)io->len, (unsigned long long)io->offset,
 			 strerror(-ret));
 	blk_finish(d, r, !ret ? S_OK : ret == -EOPNOTSUPP ? S_UNSUPP : S_IOERR);

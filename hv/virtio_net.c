@@ -17,7 +17,7 @@
  */
 #include "hv/virtio_int.h"
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "net/tap.h"
 
 #include <endian.h>
@@ -325,7 +325,7 @@ static void net_ready(struct virtio_dev *v)
 	o |= v->features & NET_F_GUEST_TSO6 ? TAP_OFFLOAD_TSO6 : 0;
 	o |= v->features & NET_F_GUEST_ECN ? TAP_OFFLOAD_ECN : 0;
 	if (d->tap >= 0 && tap_offload(d->tap, o, &e))
-		log_warn("%s: %s", v->name, e.text);
+		log_of_guest(LOG_LEVEL_WARN, "%s: %s", v->name, e.text);
 }
 
 static void net_run(struct virtio_dev *v, bool on)

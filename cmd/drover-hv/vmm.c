@@ -144,14 +144,26 @@ static void try_reset(void *arg)
 	vmm_update_state(v);
 }
 
+/* A guest may reset as often as it likes, but not be told about as often. */
+static void tell_guest_event(struct vmm *v, const struct guest_event *g)
+{
+	uint64_t left_out = 0;
+
+	if (g->what == MACHINE_RESET && !log_limit_pass(&v->resets, &left_out))
+		return;
+	log_info("guest: %s (%s)%s", event_name(g->what), g->text,
+		 left_out ? ", and others before that were not told" : "");
+	ctl_event(v->ctl, "guest",
+		  json_pack("{s:s, s:s, s:I}", "what", event_name(g->what), "why", g->text, "left_out",
+			    (json_int_t)left_out));
+}
+
 static void on_guest_event(void *arg)
 {
 	struct guest_event *g = arg;
 	struct vmm *v = g->vmm;
 
-	log_info("guest: %s (%s)", event_name(g->what), g->text);
-	ctl_event(v->ctl, "guest",
-		  json_pack("{s:s, s:s}", "what", event_name(g->what), "why", g->text));
+	tell_guest_event(v, g);
 	if (g->what == MACHINE_CRASH)
 		stopped(v, VMM_END_FAILED, "the guest crashed", EXIT_ERROR);
 	else if (g->what == MACHINE_POWEROFF)
@@ -367,6 +379,7 @@ int vmm_init(struct vmm *v, struct err *e)
 	struct machine_options mo;
 	int ret;
 
+	pthread_mutex_init(&v->resets.lock, NULL);
 	v->incarnation = v->opt.incarnation ? v->opt.incarnation : 1;
 	v->state = v->opt.incoming ? VMM_INCOMING : VMM_PAUSED;
 	ret = load_conf(v, e);

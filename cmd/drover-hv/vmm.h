@@ -18,7 +18,7 @@
 #define DROVER_HV_CMD_VMM_H
 
 #include "base/err.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "cmd/drover-hv/ctl.h"
 #include "cmd/drover-hv/loop.h"
 #include "conf/domain.h"
@@ -80,6 +80,7 @@ struct vmm {
 	struct loop_timer *stop_timer; /* force after the power button did not help */
 	struct loop_timer *announce_timer;
 	unsigned int announce_round;
+	struct log_limit resets;     /* of the guest: how often they are told */
 	struct loop_timer *reset_timer; /* a guest's reset that a migration made wait */
 	/* Set by the migration side: what it adds to the answers of `query` and `stats`. */
 	void (*query_more)(struct vmm *v, json_t *answer);

@@ -32,7 +32,8 @@ static const char usage_text[] =
 	"usage: droverd [options]\n"
 	"  -c, --config FILE      cluster file (default " DEFAULT_CONFIG ")\n"
 	"      --run-dir DIR      sockets and lease page (default /run/drover)\n"
-	"      --state-dir DIR    record and logs (default /var/lib/drover)\n"
+	"      --state-dir DIR    record (default /var/lib/drover)\n"
+	"      --log-dir DIR      logs of domains (default STATE-DIR/log); better not beside the record\n"
 	"      --socket PATH      API socket (default RUN-DIR/droverd.sock)\n"
 	"      --drover-hv PATH   the VMM (default: beside droverd, then PATH)\n"
 	"  -w, --wait SECONDS     wait that long for corosync to start (default 0)\n"
@@ -42,17 +43,18 @@ static const char usage_text[] =
 	"  -h, --help\n";
 
 struct options {
-	const char *config, *run_dir, *state_dir, *socket, *drover_hv;
+	const char *config, *run_dir, *state_dir, *log_dir, *socket, *drover_hv;
 	unsigned int wait_s;
 	bool config_given, foreground, debug, done;
 };
 
-enum { OPT_RUN_DIR = 256, OPT_STATE_DIR, OPT_SOCKET, OPT_DROVER_HV };
+enum { OPT_RUN_DIR = 256, OPT_STATE_DIR, OPT_LOG_DIR, OPT_SOCKET, OPT_DROVER_HV };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "run-dir", required_argument, NULL, OPT_RUN_DIR },
 	{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
+	{ "log-dir", required_argument, NULL, OPT_LOG_DIR },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "drover-hv", required_argument, NULL, OPT_DROVER_HV },
 	{ "wait", required_argument, NULL, 'w' },
@@ -91,6 +93,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case OPT_STATE_DIR:
 			o->state_dir = optarg;
+			break;
+		case OPT_LOG_DIR:
+			o->log_dir = optarg;
 			break;
 		case OPT_SOCKET:
 			o->socket = optarg;
@@ -205,6 +210,7 @@ static int serve(qb_loop_t *loop, const struct options *o, const struct cluster_
 	struct shell_conf conf = {
 		.run_dir = o->run_dir ? o->run_dir : cluster->run_dir,
 		.state_dir = o->state_dir ? o->state_dir : cluster->state_dir,
+		.log_dir = o->log_dir,
 		.drover_hv = o->drover_hv ? o->drover_hv : cluster->drover_hv,
 		.cluster = cluster, .wait_ms = o->wait_s * 1000,
 	};

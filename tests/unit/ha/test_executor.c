@@ -23,7 +23,7 @@
 
 struct bed {
 	qb_loop_t *loop;
-	char dir[64];
+	char dir[64], log_dir[80];
 	struct executor *x;
 	struct executor_conf conf;
 	struct err e;
@@ -106,7 +106,8 @@ static int setup(void **state)
 	strcpy(b->dir, "/tmp/drover-executor-XXXXXX");
 	assert_non_null(mkdtemp(b->dir));
 	b->loop = qb_loop_create();
-	b->conf = (struct executor_conf){ .run_dir = b->dir, .state_dir = b->dir,
+	snprintf(b->log_dir, sizeof(b->log_dir), "%s/log", b->dir);
+	b->conf = (struct executor_conf){ .run_dir = b->dir, .log_dir = b->log_dir,
 		.drover_hv = FAKE_HV, .lease = "/nonexistent", .address = "127.0.0.1" };
 	open_executor(b);
 	*state = b;
@@ -247,6 +248,31 @@ static void a_socket_that_nobody_listens_on_is_removed(void **state)
 	open_executor(b);
 	assert_int_equal(access(sa.sun_path, F_OK), -1);
 	assert_int_equal(executor_count(b->x), 0);
+}
+
+/* However it got so long: its end is kept once, and it begins anew under the VMM that writes it. */
+static void a_log_that_has_grown_is_cut(void **state)
+{
+	struct bed *b = *state;
+	char path[128], older[136], line[512];
+	struct stat st;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/web.log", b->log_dir);
+	snprintf(older, sizeof(older), "%s.1", path);
+	f = fopen(path, "a");
+	memset(line, 'x', sizeof(line));
+	for (int i = 0; i < 3 * 2048; i++)
+		fwrite(line, sizeof(line), 1, f);
+	fputs("the end\n", f);
+	fflush(f);
+	start(b, "name: web\n", false);
+	assert_int_equal(stat(older, &st), 0);
+	assert_int_equal(st.st_size, 1 << 20);
+	fputs("and on\n", f);
+	fclose(f);
+	assert_int_equal(stat(path, &st), 0);
+	assert_in_range(st.st_size, 7, 4096);
 }
 
 /* The supervisor again, as after its death; its VMMs live on. */
@@ -455,6 +481,7 @@ int main(void)
 		T(a_vmm_that_is_shot_ends_with_its_signal),
 		T(a_vmm_outlives_its_supervisor_and_is_adopted),
 		T(a_socket_that_nobody_listens_on_is_removed),
+		T(a_log_that_has_grown_is_cut),
 		T(a_vmm_that_does_not_listen_yet_is_found),
 		T(an_end_that_nobody_saw_is_told_by_the_next_daemon),
 		T(whoever_reads_a_life_file_does_not_live_in_it),

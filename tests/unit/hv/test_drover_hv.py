@@ -248,6 +248,17 @@ def test_reset_starts_again(domain):
 
 
 @needs_kvm
+def test_a_guest_that_resets_all_the_time_is_told_about_seldom(domain):
+    d = domain(RESET).connect()
+    time.sleep(2)
+    d.ok("quit")
+    said = d.process.communicate(timeout=10)[1].splitlines()
+    told = [e for e in d.events if e["event"] == "guest"]
+    assert 15 <= sum("guest: reset" in line for line in said) <= 25, len(said)
+    assert len(told) <= 25 and len(said) < 60, (len(told), len(said))
+
+
+@needs_kvm
 def test_reset_ends_with_no_reboot(domain):
     assert domain(RESET, args=["--no-reboot"]).process.wait(10) == 0
 
