@@ -23,11 +23,13 @@
 #define MAX_RESTART_MAX 100
 
 enum raw_format { FORMAT_RAW = 1 };
+enum raw_on_error { ON_ERROR_STOP, ON_ERROR_REPORT };
 
 struct raw_disk {
 	char *path;
 	bool readonly, direct;
 	enum raw_format format;
+	enum raw_on_error on_error;
 };
 
 struct raw_nic {
@@ -59,12 +61,19 @@ static const cyaml_strval_t format_words[] = {
 	{ "raw", FORMAT_RAW },
 };
 
+static const cyaml_strval_t on_error_words[] = {
+	{ "stop", ON_ERROR_STOP },
+	{ "report", ON_ERROR_REPORT },
+};
+
 static const cyaml_schema_field_t disk_fields[] = {
 	TEXT("path", 0, struct raw_disk, path, 1, PATH_LEN_MAX),
 	CYAML_FIELD_BOOL("readonly", OPTIONAL, struct raw_disk, readonly),
 	CYAML_FIELD_BOOL("direct", OPTIONAL, struct raw_disk, direct),
 	CYAML_FIELD_ENUM("format", OPTIONAL, struct raw_disk, format, format_words,
 			 sizeof(format_words) / sizeof(format_words[0])),
+	CYAML_FIELD_ENUM("on_error", OPTIONAL, struct raw_disk, on_error, on_error_words,
+			 sizeof(on_error_words) / sizeof(on_error_words[0])),
 	CYAML_FIELD_END
 };
 
@@ -233,6 +242,7 @@ static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 	if (tree_get(n, "direct"))
 		d->direct = b->raw->disks[i].direct ? DIRECT_ON : DIRECT_OFF;
 	d->format_raw = tree_get(n, "format") != NULL;
+	d->report_errors = b->raw->disks[i].on_error == ON_ERROR_REPORT;
 	b->c->n_disks = i + 1;
 	return d->path ? 0 : tree_nomem(b->t->file, b->e);
 }
@@ -395,6 +405,8 @@ static void print_lists(FILE *f, const struct domain_conf *c)
 			fprintf(f, "    direct: %s\n", c->disks[i].direct == DIRECT_ON ? "true" : "false");
 		if (c->disks[i].format_raw)
 			fputs("    format: raw\n", f);
+		if (c->disks[i].report_errors)
+			fputs("    on_error: report\n", f);
 	}
 	if (c->n_nics)
 		fputs("nics:\n", f);

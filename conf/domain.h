@@ -39,6 +39,7 @@ struct domain_disk {
 	char *path;      /* absolute path of a raw file or a block device */
 	bool readonly;
 	enum domain_direct direct;
+	bool report_errors; /* `on_error: report`: a failed write is the guest's; else the domain is held */
 	bool format_raw; /* `format: raw` was said: do not look for other formats */
 };
 

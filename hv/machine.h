@@ -46,6 +46,7 @@ enum machine_holder {
 	HOLD_OPERATOR = 1 << 1,
 	HOLD_MIGRATION = 1 << 2,
 	HOLD_GATE = 1 << 3,      /* the lease ended (rule G) */
+	HOLD_DISK = 1 << 5,      /* a write failed and waits */
 	HOLD_EVENT = 1 << 4,     /* reset, power-off or crash waits for its handling */
 };
 
@@ -58,6 +59,10 @@ struct machine_options {
 	const char *cluster;              /* id of the cluster that counts incarnations, NULL: none */
 	/* From a vCPU thread that has stopped itself; @text lives only during the call. */
 	void (*event)(void *arg, enum machine_event what, const char *text);
+	/* A write to a disk failed and waits (@held), or has succeeded now.  From a device's thread, must
+	 * not block or call back: take HOLD_DISK later, try with machine_disks_retry(), give it back when
+	 * told so.  NULL: errors reach the guest. */
+	void (*disk_held)(void *arg, bool held, const char *why);
 	void *arg;
 };
 
@@ -125,6 +130,12 @@ int machine_disks_expect(struct machine *m, const json_t *sizes, struct err *e);
  * Return: 0, or -EPERM naming the first that is not.
  */
 int machine_disks_marked(struct machine *m, const char *nonce, struct err *e);
+
+/**
+ * machine_disks_retry() - try again what failed; options.disk_held() tells how it went
+ * Does nothing while others than HOLD_DISK hold the machine: their release is such a try.
+ */
+int machine_disks_retry(struct machine *m, struct err *e);
 
 /** machine_disks_flush() - what disks have answered is on stable storage; also while it runs */
 int machine_disks_flush(struct machine *m, struct err *e);

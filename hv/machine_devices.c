@@ -24,6 +24,13 @@ static bool may_submit(void *arg)
 	return !m->opt.may_submit || m->opt.may_submit(m->opt.arg);
 }
 
+static void disk_held(void *arg, bool held, const char *why)
+{
+	struct machine *m = arg;
+
+	m->opt.disk_held(m->opt.arg, held, why);
+}
+
 static void device_add(struct machine *m, struct virtio_dev *v)
 {
 	m->devices[m->n_devices++] = v;
@@ -33,7 +40,7 @@ static int disk_create(struct machine *m, size_t i, struct err *e)
 {
 	const struct domain_disk *d = &m->conf->disks[i];
 	struct virtio_blk_conf c = { .path = d->path, .readonly = d->readonly, .direct = d->direct,
-				     .format_raw = d->format_raw };
+				     .format_raw = d->format_raw, .report_errors = d->report_errors };
 	int ret;
 
 	ret = virtio_blk_create(&m->env, (unsigned int)i, &c, &m->disks[i], e);
@@ -48,7 +55,8 @@ int machine_devices_create(struct machine *m, struct err *e)
 	int ret = 0;
 
 	m->env = (struct virtio_env){ .mem = m->mem, .irq = m->irq, .pci = m->pci,
-				      .may_submit = may_submit, .leased = m->opt.leased, .arg = m };
+				      .may_submit = may_submit, .leased = m->opt.leased, .disk_held = m->opt.disk_held ? disk_held : NULL,
+				      .arg = m };
 	for (size_t i = 0; i < m->conf->n_disks && !ret; i++)
 		ret = disk_create(m, i, e);
 	for (size_t i = 0; i < m->conf->n_nics && !ret; i++)

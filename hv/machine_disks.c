@@ -220,6 +220,18 @@ int machine_disks_marked(struct machine *m, const char *nonce, struct err *e)
 	return ret;
 }
 
+/* Devices work, vCPUs do not: a guest sees no moment between two failures. */
+int machine_disks_retry(struct machine *m, struct err *e)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&m->lock);
+	if (machine_holders(m) == HOLD_DISK)
+		ret = machine_devices_start(m, e);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
+}
+
 /* --- give back --- */
 
 /* Without m->lock: it may take long, and the disks are not closed by anybody else meanwhile. */

@@ -51,6 +51,9 @@ struct virtio_env {
 	/* Rule G: may the domain submit writes to its disks now?  Any thread, must not
 	 * block.  Required: a machine without a gate gives one that says true. */
 	bool (*may_submit)(void *arg);
+	/* A write to a disk failed and waits (@held), as do all requests behind it; or it has succeeded
+	 * now.  Device's thread, with its lock: must not block.  NULL: errors reach the guest. */
+	void (*disk_held)(void *arg, bool held, const char *why);
 	/* There is a gate: another host may take the disks without asking this one. */
 	bool leased;
 	void *arg;
@@ -93,6 +96,7 @@ struct virtio_blk_conf {
 	const char *path;        /* kept as a copy */
 	bool readonly;
 	enum domain_direct direct;
+	bool report_errors;      /* failed writes are the guest's business */
 	bool format_raw;         /* the operator said that it is raw: do not look (hv/disk_format.h) */
 	const char *serial;      /* <= 20 bytes, NULL: "drover-diskN" */
 };

@@ -64,8 +64,11 @@ static void blk_ready(struct virtio_dev *v)
 {
 }
 
+/* A start is another try for writes that failed; the look at the ring that follows begins with them. */
 static void blk_run(struct virtio_dev *v, bool on)
 {
+	if (on)
+		virtio_blk_of(v)->stopped = false;
 }
 
 static unsigned int blk_in_flight(struct virtio_dev *v)
@@ -76,6 +79,7 @@ static unsigned int blk_in_flight(struct virtio_dev *v)
 static void blk_reset(struct virtio_dev *v)
 {
 	virtio_blk_of(v)->starved = false;
+	virtio_blk_forget(virtio_blk_of(v));
 }
 
 static json_t *blk_stats(struct virtio_dev *v)
@@ -105,8 +109,14 @@ static void blk_free(struct virtio_dev *v)
 	free(d);
 }
 
+/* Requests in flight are not part of the state: they have come to an end, or nothing can be saved. */
 static int blk_pre_save(void *dev, struct err *e)
 {
+	const struct virtio_blk *d = dev;
+
+	if (d->stalled)
+		return err_set(e, -EBUSY, "disk %s: a write failed and waits to be tried again; the domain "
+			       "cannot move before it is written", d->path);
 	return 0;
 }
 
@@ -169,6 +179,7 @@ int virtio_blk_create(struct virtio_env *env, unsigned int index, const struct v
 	d->readonly = c->readonly;
 	d->direct = c->direct;
 	d->format_raw = c->format_raw;
+	d->report_errors = c->report_errors;
 	d->sector_size = BLK_SECTOR;
 	if (c->serial)
 		snprintf(d->serial, sizeof(d->serial), "%s", c->serial);

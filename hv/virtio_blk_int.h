@@ -19,6 +19,8 @@ struct blk_request {
 	struct virtio_blk *blk;
 	struct blk_request *next;    /* in the free list */
 	uint32_t type;
+	uint64_t sector;
+	bool again;                  /* it had failed, and is being tried again */
 	uint32_t data_len;
 	struct virtq_elem el;
 	struct iovec iov[VIRTQ_SEGS_MAX];
@@ -27,7 +29,7 @@ struct blk_request {
 struct virtio_blk {
 	struct virtio_dev v;         /* first: state tables point here */
 	char *path;
-	bool readonly, format_raw;
+	bool readonly, format_raw, report_errors;
 	enum domain_direct direct;
 	char serial[BLK_ID_LEN + 1];
 	struct disk_lock *lock;      /* NULL: not prepared */
@@ -39,6 +41,10 @@ struct virtio_blk {
 	uint32_t sector_size;
 	struct blk_request *requests, *free;
 	unsigned int in_flight;
+	struct blk_request *stalled, **stalled_end; /* failed writes, to be tried again, in order */
+	unsigned int n_again;        /* of those, how many are in flight */
+	bool stopped;                /* a write failed since the last start: nothing is taken */
+	bool held;                   /* the machine has been told so */
 	bool starved;                /* the ring has more, but all requests were in use */
 	uint64_t reads, writes, flushes, discards, errors, read_bytes, write_bytes;
 };
@@ -51,6 +57,8 @@ static inline struct virtio_blk *virtio_blk_of(struct virtio_dev *v)
 /* virtio_blk_request.c: the hooks of struct virtio_ops that deal with requests */
 void virtio_blk_kick(struct virtio_dev *v, unsigned int q);
 void virtio_blk_event(struct virtio_dev *v, unsigned int s, uint32_t events);
+/** virtio_blk_forget() - the guest wants to hear no more of writes that wait */
+void virtio_blk_forget(struct virtio_blk *d);
 
 /* virtio_blk.c: write the configuration space anew */
 void virtio_blk_publish(struct virtio_blk *d);

@@ -20,6 +20,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define BLK_HEADER 16u
@@ -71,12 +72,72 @@ static void blk_finish(struct virtio_blk *d, struct blk_request *r, uint8_t stat
 	d->free = r;
 }
 
+/* --- writes that fail --- */
+
+/*
+ * A write that the host cannot do is no answer to a guest: most file systems take it for a broken
+ * disk and stop.  So the request is kept, nothing more is taken from the ring, and the machine is
+ * told; with the next start of the device they are tried again (blk_restart()).  What the guest did
+ * wrong (-EINVAL) or may not ask for is its own business, and so is a flush: what it should have
+ * made durable is lost, and a second one would say that all is well.
+ */
+static bool blk_stalls(const struct virtio_blk *d, const struct blk_request *r, int ret)
+{
+	return ret && ret != -EINVAL && ret != -EOPNOTSUPP && !d->report_errors &&
+	       d->v.env->disk_held && (r->type == T_OUT || r->type == T_WRITE_ZEROES);
+}
+
+static void blk_stall(struct virtio_blk *d, struct blk_request *r, int ret)
+{
+	char why[200];
+
+	r->next = NULL;
+	if (!d->stalled)
+		d->stalled_end = &d->stalled;
+	*d->stalled_end = r;
+	d->stalled_end = &r->next;
+	if (d->stopped)
+		return;
+	d->stopped = d->held = true;
+	snprintf(why, sizeof(why), "disk %.120s: %s", d->path, strerror(-ret));
+	d->v.env->disk_held(d->v.env->arg, true, why);
+}
+
+static void blk_unheld(struct virtio_blk *d)
+{
+	if (!d->held || d->stopped || d->stalled || d->n_again)
+		return;
+	d->held = false;
+	d->v.env->disk_held(d->v.env->arg, false, "");
+}
+
+void virtio_blk_forget(struct virtio_blk *d)
+{
+	struct blk_request *r;
+
+	while ((r = d->stalled)) {
+		d->stalled = r->next;
+		r->next = d->free;
+		d->free = r;
+	}
+	d->stopped = false;
+	d->n_again = 0;
+	blk_unheld(d);
+}
+
 static void blk_done(struct block_req *io, int ret)
 {
 	struct blk_request *r = (struct blk_request *)io;
 	struct virtio_blk *d = r->blk;
 
 	d->in_flight--;
+	d->n_again -= r->again;
+	r->again = false;
+	if (blk_stalls(d, r, ret)) {
+		blk_stall(d, r, ret);
+		return;
+	}
+	blk_unheld(d);
 	if (ret && ret != -EOPNOTSUPP)
 		log_of_guest(LOG_LEVEL_WARN, "%s: %s: %llu bytes at %llu: %s", d->v.name, d->path,
 			 (unsigned long long)io->len, (unsigned long long)io->offset,
@@ -176,7 +237,7 @@ static bool type_writes(uint32_t type)
 	return type == T_OUT || type == T_DISCARD || type == T_WRITE_ZEROES || type == T_FLUSH;
 }
 
-static void blk_start(struct virtio_blk *d, struct blk_request *r, uint64_t sector)
+static void blk_start(struct virtio_blk *d, struct blk_request *r)
 {
 	int ret = -EOPNOTSUPP;
 
@@ -195,7 +256,7 @@ static void blk_start(struct virtio_blk *d, struct blk_request *r, uint64_t sect
 		switch (r->type) {
 		case T_IN:
 		case T_OUT:
-			ret = data_request(d, r, sector);
+			ret = data_request(d, r, r->sector);
 			break;
 		case T_FLUSH:
 			r->io.op = BLOCK_FLUSH;
@@ -216,6 +277,27 @@ static void blk_start(struct virtio_blk *d, struct blk_request *r, uint64_t sect
 		return;
 	}
 	d->in_flight++;
+	d->n_again += r->again;
+}
+
+/* What failed before the device was stopped; rule G as for any other write.  False: not all of it yet. */
+static bool blk_restart(struct virtio_blk *d)
+{
+	struct blk_request *r;
+
+	while (!d->stopped && (r = d->stalled)) {
+		if (!virtio_dev_works(&d->v, 0))
+			return false;
+		if (!d->v.env->may_submit(d->v.env->arg)) {
+			virtio_dev_retry(&d->v, 0);
+			return false;
+		}
+		d->stalled = r->next;
+		r->again = true;
+		blk_start(d, r);
+	}
+	blk_unheld(d);
+	return !d->stopped;
 }
 
 /* False when the ring is empty, the gate is closed, or all requests are in use. */
@@ -238,7 +320,9 @@ static bool blk_take(struct virtio_blk *d)
 		return false;
 	}
 	d->free = r->next;
-	blk_start(d, r, le64toh(header.sector));
+	r->sector = le64toh(header.sector);
+	r->again = false;
+	blk_start(d, r);
 	return true;
 }
 
@@ -248,6 +332,8 @@ void virtio_blk_kick(struct virtio_dev *v, unsigned int q)
 	struct virtq *vq = &v->queues[q];
 	bool more;
 
+	if (!blk_restart(d))
+		goto out;
 	do {
 		virtq_kicks(vq, v->env->mem, false);
 		more = true;
@@ -258,6 +344,7 @@ void virtio_blk_kick(struct virtio_dev *v, unsigned int q)
 		more = virtio_dev_works(v, q) && !d->starved && !virtq_empty(vq) &&
 		       v->env->may_submit(v->env->arg);
 	} while (more);
+out:
 	if (d->block)
 		block_kick(d->block);
 	/* Requests that failed at once have been answered already. */

@@ -58,6 +58,8 @@ void vmm_update_state(struct vmm *v)
 		vmm_set_state(v, VMM_GATED, "the lease has ended");
 	else if (h & HOLD_START)
 		vmm_set_state(v, VMM_PAUSED, "not started");
+	else if (h & HOLD_DISK)
+		vmm_set_state(v, VMM_PAUSED, v->disk_why);
 	else if (!h)
 		vmm_set_state(v, VMM_RUNNING, "");
 }
@@ -246,6 +248,8 @@ static int cmd_resume(struct vmm *v, const json_t *args, json_t **ret, struct er
 	code = machine_release(v->machine, HOLD_OPERATOR, e);
 	if (!code && machine_holders(v->machine) & HOLD_START)
 		code = vmm_start(v, e); /* it was started with --paused */
+	if (!code && machine_holders(v->machine) & HOLD_DISK)
+		code = disk_hold_retry(v, e);
 	vmm_update_state(v);
 	return code;
 }
@@ -393,13 +397,16 @@ int vmm_init(struct vmm *v, struct err *e)
 	if (!ret)
 		ret = loop_timer_create(v->loop, announce, v, &v->announce_timer, e);
 	if (!ret)
+		ret = disk_hold_init(v, e);
+	if (!ret)
 		ret = loop_timer_create(v->loop, try_reset, v, &v->reset_timer, e);
 	if (ret)
 		return ret;
 	mo = (struct machine_options){ .conf = v->conf, .incarnation = v->incarnation,
 				       .may_submit = may_submit, .leased = v->opt.lease != NULL,
 				       .cluster = v->opt.cluster,
-				       .event = machine_event, .arg = v };
+				       .event = machine_event, .disk_held = disk_hold_event,
+				       .arg = v };
 	ret = machine_create(&v->machine, &mo, e);
 	if (!ret)
 		ret = open_console(v, e);
@@ -426,6 +433,7 @@ void vmm_fini(struct vmm *v)
 	loop_timer_destroy(v->stop_timer);
 	loop_timer_destroy(v->reset_timer);
 	loop_timer_destroy(v->announce_timer);
+	loop_timer_destroy(v->disk_timer);
 	loop_destroy(v->loop);
 	domain_conf_free(v->conf);
 }

@@ -8,6 +8,7 @@
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
  *     adopt.c     set disks free whose owner is no more; no machine
+ *     disk_hold.c a disk that cannot be written -> HOLD_DISK
  *     gate.c      lease page -> HOLD_GATE (rule G)
  *     guest_kvm.c migrate.c receive.c arbiter.c   the migration engine's side
  *
@@ -78,6 +79,8 @@ struct vmm {
 	char stands_why[480];        /* why HOLD_MIGRATION is still there when a migration has ended; "": it is not */
 	int exit_code;
 	struct loop_timer *stop_timer; /* force after the power button did not help */
+	struct loop_timer *disk_timer; /* try the disk again that cannot be written */
+	char disk_why[200];            /* ... and why it cannot */
 	struct loop_timer *announce_timer;
 	unsigned int announce_round;
 	struct log_limit resets;     /* of the guest: how often they are told */
@@ -115,6 +118,14 @@ void vmm_end(struct vmm *v, enum vmm_end how, int exit_code, const char *text);
 int vmm_init(struct vmm *v, struct err *e);
 /** vmm_fini() - take it all down again, whatever there is of it */
 void vmm_fini(struct vmm *v);
+
+/*
+ * disk_hold.c: a write that failed holds the domain until it succeeds.  disk_hold_event() is the
+ * machine's hook (any thread); disk_hold_retry() tries at once.
+ */
+int disk_hold_init(struct vmm *v, struct err *e);
+void disk_hold_event(void *arg, bool held, const char *why);
+int disk_hold_retry(struct vmm *v, struct err *e);
 
 /* adopt.c */
 /** adopt_disks() - make the disks of the domain in @file nobody's (drover-hv(8), adopt) */

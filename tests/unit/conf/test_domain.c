@@ -115,12 +115,14 @@ static void what_is_printed_loads_to_the_same(void **state)
 	struct domain_conf *a = parse(
 		LEAST "initrd: /i\ncmdline: \"a=\\\"b c\\\" \\\\ \xc3\xa4\"\nvcpus: 3\nrng: false\n"
 		"backing: anon\n"
-		"disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw}]\n"
+		"disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report}]\n"
 		"nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
 
 	second = domain_conf_print(b);
+	assert_false(b->disks[0].report_errors);
+	assert_true(b->disks[1].report_errors);
 	assert_string_equal(first, second);
 	assert_string_equal(a->cmdline, b->cmdline);
 	assert_memory_equal(a->uuid, b->uuid, 16);

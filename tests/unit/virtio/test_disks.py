@@ -16,6 +16,10 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "guest"))
+
+import diskcheck  # noqa: E402  (found by the line above)
+
 F_OFD_SETLK = 37
 EXIT_REFUSED = 5
 EXIT_NOTFOUND = 3
@@ -186,6 +190,69 @@ class Disks(unittest.TestCase):
             f.write("    format: raw\n")
         _, base = self.start("first")
         self.wait_state(Control(base + ".sock"), "running", 10)
+
+    def small_store(self, *options):
+        """A domain on a file system of its own with 64 KiB, which its guest fills."""
+        store = os.path.join(self.dir.name, "store")
+        os.mkdir(store)
+        self.rewrite(lambda text: text.replace(self.disk, os.path.join(store, "disk.img"))
+                     .replace("disk=1", "disk=1 disk_ms=1"), *options)
+        base = os.path.join(self.dir.name, "small")
+        with open(base + ".err", "w", encoding="ascii") as err:
+            p = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c",
+                                  f"mount -t tmpfs -o size=64k none {store} && truncate -s 8M {store}/disk.img && "
+                                  f"exec {DROVER_HV} run {self.yaml} --control {base}.sock --console {base}.console"],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
+        self.running.append(p)
+        return p, store, Control(base + ".sock")
+
+    def rewrite(self, change, *more):
+        with open(self.yaml, encoding="ascii") as f:
+            text = change(f.read())
+        with open(self.yaml, "w", encoding="ascii") as f:
+            f.write(text + "".join(line + "\n" for line in more))
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_full_store_holds_the_domain_until_there_is_space(self):
+        p, store, control = self.small_store()
+        self.wait_state(control, "paused", 20)
+        why = control.command("query")["why"]
+        self.assertIn("No space left on device", why)
+        self.assertIn("disk.img", why)
+        with self.assertRaisesRegex(AssertionError, "No space left"):
+            control.command("resume")
+        time.sleep(3)     # longer than the pause between two tries
+        self.assertEqual(control.command("query")["state"], "paused")
+        subprocess.run(["nsenter", "-t", str(p.pid), "-m", "mount", "-o", "remount,size=64m", store], check=True)
+        self.wait_state(control, "running", 10)
+        disk = control.command("stats")["disks"][0]
+        self.assertEqual(disk["errors"], 0, "the guest heard of an error")
+        time.sleep(1)
+        self.assertGreater(control.command("stats")["disks"][0]["writes"], disk["writes"])
+        self.assertEqual(diskcheck.check_live(f"/proc/{p.pid}/root{store}/disk.img")["problems"], [])
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_an_operators_pause_and_a_full_store_end_in_any_order(self):
+        p, store, control = self.small_store()
+        self.wait_state(control, "paused", 20)
+        control.command("pause")
+        subprocess.run(["nsenter", "-t", str(p.pid), "-m", "mount", "-o", "remount,size=64m", store], check=True)
+        time.sleep(3)
+        self.assertEqual(control.command("query")["why"], "operator")
+        try:
+            control.command("resume")
+        except AssertionError as busy:      # what failed is only now tried again
+            self.assertIn("tried again now", str(busy))
+        self.wait_state(control, "running", 10)
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_full_store_is_the_guests_business_when_asked(self):
+        _, _, control = self.small_store("    on_error: report")
+        end = time.monotonic() + 20
+        while control.command("stats")["disks"][0]["errors"] == 0:
+            self.assertLess(time.monotonic(), end, "no error ever reached the guest")
+            time.sleep(0.1)
+        self.assertEqual(control.command("query")["state"], "running")
 
     def test_a_missing_disk(self):
         os.unlink(self.disk)
