@@ -4,8 +4,9 @@
  *
  * KVM_GET_MSR_INDEX_LIST, plus registers it leaves out, minus registers that say
  * what the host is rather than what the guest did.  What cannot be read on this
- * host is dropped once, at creation: KVM_GET_MSRS stops at the first failure, and
- * inside the downtime there must be one call, not sixty.
+ * host, or read but not written back, is dropped once, at creation: KVM_GET_MSRS
+ * stops at the first failure, inside the downtime there must be one call, not sixty,
+ * and a register that is refused when it is loaded fails the move (vcpu_state.c).
  */
 #include "hv/vcpu_state.h"
 
@@ -57,14 +58,18 @@ static void list_add(struct msr_list *l, uint32_t msr)
 		l->index[l->count++] = msr;
 }
 
-static bool readable(int fd, uint32_t msr)
+static bool carried(int fd, uint32_t msr)
 {
 	struct {
 		struct kvm_msrs head;
 		struct kvm_msr_entry entry;
 	} m = { .head.nmsrs = 1, .entry.index = msr };
 
-	return kvm_ioctl(fd, KVM_GET_MSRS, &m) == 1;
+	if (kvm_ioctl(fd, KVM_GET_MSRS, &m) != 1)
+		return false;
+	m.head.nmsrs = 1;
+	/* Writing the TSC would set it back by the time since it was read. */
+	return msr == MSR_TSC || kvm_ioctl(fd, KVM_SET_MSRS, &m) == 1;
 }
 
 int msr_list_probe(struct msr_list *l, const struct kvm_vm *k, int fd, struct err *e)
@@ -98,7 +103,7 @@ int msr_list_probe(struct msr_list *l, const struct kvm_vm *k, int fd, struct er
 		l->count--;
 	list_add(l, MSR_TSC_DEADLINE);
 	for (uint32_t i = 0; i < l->count; i++)
-		if (readable(fd, l->index[i]))
+		if (carried(fd, l->index[i]))
 			l->index[kept++] = l->index[i];
 	l->count = kept;
 	ret = 0;

@@ -8,12 +8,12 @@
  * deadline needs the timer's mode), events after the registers (setting those
  * clears exceptions), MP state at the end.
  *
- * An MSR that this KVM refuses is skipped and logged: hosts differ in registers
- * that no guest uses, and CPUID has been compared already.
+ * An MSR that this KVM refuses is skipped if it is 0, as it is where it does not
+ * exist: hosts differ in registers that no guest uses.  With a value in it the guest
+ * may count on it, and is not run without.
  */
 #include "hv/vcpu_state.h"
 
-#include "base/log.h"
 #include "hv/vcpu.h"
 
 #include <errno.h>
@@ -114,9 +114,9 @@ static int set_msrs(struct vcpu *v, struct err *e)
 		next += (uint32_t)ret;
 		if (next < s->n_msrs) {
 			if (s->msr_value[next])
-				log_debug("vcpu%u: MSR 0x%x = 0x%llx is refused here, left out", v->id,
-					  s->msr_index[next],
-					  (unsigned long long)s->msr_value[next]);
+				return err_set(e, -EINVAL, "vcpu%u: this host refuses MSR 0x%x = 0x%llx, "
+					       "which the guest has", v->id, s->msr_index[next],
+					       (unsigned long long)s->msr_value[next]);
 			next++;
 		}
 	}

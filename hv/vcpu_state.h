@@ -17,7 +17,7 @@
 
 struct vcpu;
 
-/* MSRs that this host's KVM lets us read; in the order in which they are to be loaded. */
+/* MSRs that this host's KVM lets us read and write back; in the order in which they are to be loaded. */
 struct msr_list {
 	uint32_t count;
 	uint32_t index[KVM_MSRS_MAX];

@@ -127,6 +127,68 @@ static void test_fewer_address_bits_are_refused(void **state)
 	assert_non_null(strstr(e.text, "48 physical address bits, this host has 40"));
 }
 
+/* Everything that one host has and the other does not, in whatever word. */
+static void test_every_word_is_compared(void **state)
+{
+	static const struct { uint32_t leaf, index, bit; int reg; const char *text; } lacks[] = {
+		{ 7, 1, 4, 3, "CPUID 0x7.1 edx bit 4" }, { 7, 2, 5, 3, "CPUID 0x7.2 edx bit 5" },
+		{ 0x80000021, 0, 2, 0, "CPUID 0x80000021.0 eax bit 2" },
+		{ 0xd, 1, 11, 2, "CPUID 0xd.1 ecx bit 11" }, { 0x24, 0, 3, 1, "CPUID 0x24.0 ebx bit 3" },
+		{ 0x8000001f, 0, 0, 0, "CPUID 0x8000001f.0 eax bit 0" },
+	};
+	struct cpuid_table ours = table(2);
+	struct err e;
+
+	for (size_t i = 0; i < sizeof(lacks) / sizeof(lacks[0]); i++) {
+		struct cpuid_table theirs = ours;
+		struct kvm_cpuid_entry2 *c = &theirs.entries[theirs.count++];
+
+		*c = (struct kvm_cpuid_entry2){ .function = lacks[i].leaf, .index = lacks[i].index,
+						.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX };
+		(&c->eax)[lacks[i].reg] = 1u << lacks[i].bit;
+		assert_int_equal(cpuid_check(&ours, &theirs, &e), -EINVAL);
+		assert_non_null(strstr(e.text, lacks[i].text));
+	}
+}
+
+static void test_what_nobody_looked_at_is_not_shown(void **state)
+{
+	struct cpuid_table t;
+
+	host_has(0x24, 0, ~0u, ~0u, ~0u, ~0u);
+	host_has(0x8000001f, 0, ~0u, ~0u, ~0u, ~0u);
+	host_has(0x80000021, 0, ~0u, ~0u, ~0u, ~0u);
+	t = table(2);
+	assert_null(cpuid_find(&t, 0x24, 0));
+	assert_null(cpuid_find(&t, 0x8000001f, 0));
+	assert_int_equal(cpuid_find(&t, 0x80000021, 0)->ebx, 0);
+	assert_int_equal(cpuid_find(&t, 7, 0)->ebx & (1u << 22), 0); /* a reserved bit */
+	assert_int_equal(cpuid_check(&t, &t, NULL), 0);
+}
+
+static void test_another_layout_of_state_is_refused(void **state)
+{
+	struct cpuid_table theirs, ours;
+	struct err e;
+
+	host_has(0xd, 2, 256, 576, 0, 0);
+	host[n_host - 1].flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+	theirs = table(2);
+	host[n_host - 1].ebx = 832;
+	ours = table(2);
+	assert_int_equal(cpuid_check(&ours, &theirs, &e), -EINVAL);
+	assert_string_equal(e.text, "CPUID 0xd.2 ebx: 0x00000240 there, 0x00000340 here");
+}
+
+static void test_another_vendor_is_refused(void **state)
+{
+	struct cpuid_table theirs = table(2), ours;
+
+	host[0].ebx = 0x756e6547; /* "Genu" */
+	ours = table(2);
+	assert_int_equal(cpuid_check(&ours, &theirs, NULL), -EINVAL);
+}
+
 static void test_count_from_a_stream_is_checked(void **state)
 {
 	struct cpuid_table ours = table(2), theirs = ours;
@@ -148,6 +210,10 @@ int main(void)
 		TEST(test_same_host_fits_itself),
 		TEST(test_missing_features_are_named),
 		TEST(test_fewer_address_bits_are_refused),
+		TEST(test_every_word_is_compared),
+		TEST(test_what_nobody_looked_at_is_not_shown),
+		TEST(test_another_layout_of_state_is_refused),
+		TEST(test_another_vendor_is_refused),
 		TEST(test_count_from_a_stream_is_checked),
 	};
 
