@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define CORE_ALIGN 64
+#define LEAVE_MS 1000
 
 /* ------------------------------------------------------------------ events */
 
@@ -63,6 +64,8 @@ static void step(struct shell *s, struct ha_event *ev)
 	for (i = 0; i < s->fx->n; i++)
 		shell_carry_out(s, &s->fx->fx[i]);
 	s->stepping = false;
+	if (s->leaving && ha_core_parted(s->core))
+		qb_loop_stop(s->loop);
 }
 
 static void copy_string(char *to, size_t size, const char **what)
@@ -422,6 +425,8 @@ void shell_close(struct shell *s)
 		return;
 	if (s->tick_armed)
 		qb_loop_timer_del(s->loop, s->tick);
+	if (s->leaving)
+		qb_loop_timer_del(s->loop, s->leave_timer);
 	shell_disconnect(s);
 	shell_problems_stop(s);
 	fence_runs_close(s->fence);
@@ -441,6 +446,29 @@ void shell_close(struct shell *s)
 	free(s->core);
 	free(s->fx);
 	free(s);
+}
+
+static void on_leave_timer(void *data)
+{
+	struct shell *s = data;
+
+	log_warn("leaving untold: no majority heard it in %d ms", LEAVE_MS);
+	s->leaving = false;
+	qb_loop_stop(s->loop);
+}
+
+void shell_leave(struct shell *s)
+{
+	struct ha_event ev = { .kind = HA_EV_LEAVE };
+
+	if (s->leaving || !s->booted ||
+	    qb_loop_timer_add(s->loop, QB_LOOP_HIGH, LEAVE_MS * QB_TIME_NS_IN_MSEC, s, on_leave_timer,
+			      &s->leave_timer) < 0) {
+		qb_loop_stop(s->loop);
+		return;
+	}
+	s->leaving = true;
+	shell_event(s, &ev);
 }
 
 /* --------------------------------------------------------------- operators */

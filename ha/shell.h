@@ -44,6 +44,14 @@ struct shell_conf {
  */
 int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **out, struct err *e);
 
+/**
+ * shell_leave() - tell the cluster that this daemon is being stopped, then stop the loop
+ *
+ * Told hosts do not fence this one for it.  Who cannot be told within LEAVE_MS is not
+ * waited for; a second call waits for nobody.
+ */
+void shell_leave(struct shell *s);
+
 /** shell_close() - leave the group; domains live on, their lease runs out */
 void shell_close(struct shell *s);
 

@@ -65,6 +65,9 @@ struct shell {
 	bool tick_armed;
 	uint64_t tick_ms;
 
+	bool leaving;
+	qb_loop_timer_handle leave_timer;
+
 	uint64_t next_request;
 	struct request *requests;
 	char error[480];

@@ -167,10 +167,20 @@ static void be_timely(void)
 		log_warn("no realtime scheduling: %s", strerror(errno));
 }
 
+struct leaving {
+	qb_loop_t *loop;
+	struct shell *shell; /* NULL until there is one */
+};
+
 static int32_t on_signal(int32_t sig, void *data)
 {
+	struct leaving *l = data;
+
 	log_info("signal %d, leaving the cluster; domains run on until their lease ends", sig);
-	qb_loop_stop(data);
+	if (l->shell)
+		shell_leave(l->shell);
+	else
+		qb_loop_stop(l->loop);
 	return 0;
 }
 
@@ -204,7 +214,7 @@ static int load_cluster(const struct options *o, struct cluster_conf **out, stru
 
 /* @ran: set when it came so far that it served anybody */
 static int serve(qb_loop_t *loop, const struct options *o, const struct cluster_conf *cluster,
-		 bool *ran, struct err *e)
+		 struct leaving *leaving, bool *ran, struct err *e)
 {
 	char hv[PATH_MAX], socket_path[PATH_MAX];
 	struct shell_conf conf = {
@@ -231,7 +241,9 @@ static int serve(qb_loop_t *loop, const struct options *o, const struct cluster_
 	if (rc == 0) {
 		log_info("droverd " DROVER_VERSION " runs, API on %s",
 			 o->socket ? o->socket : socket_path);
+		leaving->shell = shell;
 		qb_loop_run(loop);
+		leaving->shell = NULL;
 		*ran = true;
 		if (*shell_error(shell))
 			rc = err_set(e, -EIO, "%s", shell_error(shell));
@@ -247,6 +259,7 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 	struct options o;
 	qb_loop_t *loop;
+	struct leaving leaving = { 0 };
 	bool ran = false;
 	int rc;
 
@@ -266,12 +279,13 @@ int main(int argc, char **argv)
 		fputs("droverd: out of memory\n", stderr);
 		return EXIT_ERROR;
 	}
-	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGTERM, loop, on_signal, NULL);
-	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGINT, loop, on_signal, NULL);
+	leaving.loop = loop;
+	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGTERM, &leaving, on_signal, NULL);
+	qb_loop_signal_add(loop, QB_LOOP_HIGH, SIGINT, &leaving, on_signal, NULL);
 	qb_loop_signal_add(loop, QB_LOOP_LOW, SIGHUP, NULL, on_hangup, NULL);
 	qb_loop_signal_add(loop, QB_LOOP_LOW, SIGUSR2, NULL, on_blackbox_wanted, NULL);
 	be_timely();
-	rc = serve(loop, &o, cluster, &ran, &e);
+	rc = serve(loop, &o, cluster, &leaving, &ran, &e);
 	if (rc < 0)
 		log_error("%s", e.text);
 	if (rc < 0 && ran) /* but not for each try to start */

@@ -128,6 +128,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			/* It is back: it will say itself what it runs. Nobody fences a member. */
 			n->report_due |= !(before >> i & 1) || (fresh >> i & 1);
 			n->leased &= !n->report_due;
+			n->parted &= !n->report_due;
 			n->debt = n->passed = 0;
 			n->fence_attempts = 0;
 			n->fence_ordered = false;

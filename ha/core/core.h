@@ -51,6 +51,7 @@ enum ha_event_kind {
 	HA_EV_TICK,       /* the timer */
 	HA_EV_VMM,        /* something about a VMM of this host */
 	HA_EV_VMM_LIST,   /* every VMM here, also one just starting, has been told by VMM since BOOT */
+	HA_EV_LEAVE,      /* this daemon is to end; once ha_core_parted() the others know and it may */
 	HA_EV_FENCE_DONE, /* a FENCE effect ended */
 	HA_EV_OPERATOR,   /* a command; answered by exactly one REPLY */
 	HA_EV_KINDS
@@ -279,6 +280,9 @@ void ha_core_status(const struct ha_core *c, struct ha_status *out);
 
 /** ha_core_node() - @i in [0, n_nodes), sorted by node id; false past the end */
 bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out);
+
+/** ha_core_parted() - is it committed that this daemon leaves (LEAVE)? */
+bool ha_core_parted(const struct ha_core *c);
 
 /** ha_core_record() - the committed record; valid until the next step */
 const struct ha_record *ha_core_record(const struct ha_core *c);

@@ -246,6 +246,7 @@ struct ha_core {
 	uint64_t op_order;
 	uint32_t n_ops;                      /* ops[] in use */
 
+	bool leaving;                        /* LEAVE came */
 	bool listed;                         /* VMM_LIST came */
 	uint32_t n_vmms;
 	struct ha_vmm vmms[VMMS_MAX];

@@ -215,6 +215,7 @@ static void walk(struct walk *k, struct ha_entry *e)
 	case HA_E_LEASE:
 		f_bool(k, &e->has_lease);
 		f_bool(k, &e->over);
+		f_bool(k, &e->leaving);
 		break;
 	case HA_E_TIMING:
 		f_u32(k, &e->token);
@@ -344,7 +345,7 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 		break;
 	case HA_E_LEASE:
 		n = snprintf(buf, size, "%s %s by %u", k,
-			     e->has_lease ? "held" : e->over ? "over" : "lost", e->origin);
+			     e->leaving ? "leaving" : e->has_lease ? "held" : e->over ? "over" : "lost", e->origin);
 		break;
 	case HA_E_TIMING:
 		n = snprintf(buf, size, "%s token %u ms by %u%s", k, e->token, e->origin,

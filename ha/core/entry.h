@@ -51,6 +51,7 @@ struct ha_entry {
 	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED */
 	/* LEASE */
 	bool has_lease, over;
+	bool leaving;                 /* origin's daemon is being stopped in order */
 	/* TIMING */
 	uint32_t token;               /* origin's totem.token, ms */
 	uint64_t token_changes;       /* the agreement that settled is about */

@@ -124,6 +124,7 @@ struct ha_node_rec {
 	bool fence_ordered;           /* an operator ordered it: PASSED frees its domains, FENCED alone ends the debt */
 	bool maintenance;             /* place nothing here */
 	bool leased;                  /* it holds a lease, as far as it told: it can run things and take turns */
+	bool parted;                  /* its daemon was stopped in order: its lease ends by itself, nobody fences it */
 	uint32_t token;               /* its corosync's totem.token, ms, as it told last; 0 = never (agreed.c) */
 	uint32_t uses;                /* largest token from which it may still derive a lease (rule T) */
 	uint64_t last_op;             /* newest proposal of this node that was applied */

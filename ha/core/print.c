@@ -18,6 +18,7 @@ const char *ha_event_kind_str(enum ha_event_kind k)
 	case HA_EV_TICK: return "TICK";
 	case HA_EV_VMM: return "VMM";
 	case HA_EV_VMM_LIST: return "VMM_LIST";
+	case HA_EV_LEAVE: return "LEAVE";
 	case HA_EV_FENCE_DONE: return "FENCE_DONE";
 	case HA_EV_OPERATOR: return "OPERATOR";
 	case HA_EV_KINDS: break;
@@ -200,6 +201,7 @@ size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size)
 	case HA_EV_CPG_LOST:
 	case HA_EV_TICK:
 	case HA_EV_VMM_LIST:
+	case HA_EV_LEAVE:
 	case HA_EV_KINDS:
 		break;
 	}

@@ -162,6 +162,12 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 		propose_about(c, HA_E_FENCE_FAILED, n, f->text);
 		return;
 	}
+	/*
+	 * Its daemon said that it is being stopped, and its VMMs gate themselves by the lease's
+	 * end: PASSED alone frees them, and a host that is upgraded is not switched off for it.
+	 */
+	if (n->parted && !n->fence_ordered && !f->running && !MUTANT(M_NO_GRACE))
+		return;
 	if (f->running) {
 		if (c->now - f->started_ms < c->t.fence) {
 			ha_wake_at(c, f->started_ms + c->t.fence);

@@ -126,6 +126,7 @@ static void put_nodes(struct ha_writer *w, const struct ha_record *rec)
 		ha_put_u8(w, nr->maintenance);
 		ha_put_u64(w, nr->last_op);
 		ha_put_u8(w, nr->leased);
+		ha_put_u8(w, nr->parted);
 		ha_put_u32(w, nr->token);
 		ha_put_u32(w, nr->uses);
 	}
@@ -150,6 +151,7 @@ static void get_nodes(struct ha_reader *r, struct ha_record *rec)
 		nr.maintenance = ha_get_bool(r);
 		nr.last_op = ha_get_u64(r);
 		nr.leased = ha_get_bool(r);
+		nr.parted = ha_get_bool(r);
 		nr.token = ha_get_u32(r);
 		nr.uses = ha_get_u32(r);
 		if (!nr.id)

@@ -38,7 +38,8 @@ void ha_standing_apply(struct ha_core *c, const struct ha_entry *e)
 
 	if (slot < 0 || !(c->rec.members >> slot & 1))
 		return;
-	c->rec.nodes[slot].leased = e->has_lease;
+	c->rec.nodes[slot].leased = e->has_lease && !e->leaving;
+	c->rec.nodes[slot].parted |= e->leaving;
 	if (e->origin == c->me && e->serial >= c->lease.over_serial)
 		c->lease.over_serial = 0;
 	if (!e->over)
@@ -61,6 +62,24 @@ static uint64_t lease_ended(const struct ha_core *c, const struct ha_timing *t)
 	return c->lease.published_ms > before ? c->lease.published_ms : before;
 }
 
+/*
+ * This daemon is being stopped in order.  Its VMMs run on under the lease there is, then
+ * they gate themselves; so there is nothing to fence, and nothing is given to us any more.
+ */
+static void leave(struct ha_core *c, const struct ha_node_rec *me)
+{
+	struct ha_entry *e;
+
+	if (me->parted)
+		return;
+	e = ha_log_prepare(c, HA_E_LEASE, "", 0);
+	if (!e)
+		return;
+	e->has_lease = e->over = false;
+	e->leaving = true;
+	ha_log_propose(c, e);
+}
+
 void ha_standing_tick(struct ha_core *c)
 {
 	int me = ha_record_slot(&c->rec, c->me);
@@ -71,6 +90,10 @@ void ha_standing_tick(struct ha_core *c)
 
 	if (c->form.stage != ST_STANDS || me < 0 || !(c->rec.members >> me & 1))
 		return;
+	if (c->leaving) {
+		leave(c, &c->rec.nodes[me]);
+		return;
+	}
 	ha_agreed_of(c, c->me, &t);
 	due = c->lease.stands_ms + HESITATE * t.renew;
 	if (c->lease.published_ms + HESITATE * t.renew > due)
@@ -92,6 +115,7 @@ void ha_standing_tick(struct ha_core *c)
 		return;
 	e->has_lease = has;
 	e->over = over;
+	e->leaving = false;
 	if (ha_log_propose(c, e) && over)
 		c->lease.over_serial = e->serial;
 }

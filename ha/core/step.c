@@ -96,6 +96,9 @@ static void dispatch(struct ha_core *c, const struct ha_event *ev)
 	case HA_EV_VMM_LIST:
 		c->listed = true;
 		break;
+	case HA_EV_LEAVE:
+		c->leaving = true;
+		break;
 	case HA_EV_FENCE_DONE:
 		ha_proof_fence_done(c, ev);
 		break;
@@ -211,6 +214,13 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 		out->domains += c->rec.domains[d].used && c->rec.domains[d].owner == p->conf.id;
 	ha_why_node(c, (uint32_t)slot, c->now, out->why, sizeof(out->why));
 	return true;
+}
+
+bool ha_core_parted(const struct ha_core *c)
+{
+	int slot = ha_record_slot(&c->rec, c->me);
+
+	return c->leaving && slot >= 0 && c->rec.nodes[slot].parted;
 }
 
 const struct ha_record *ha_core_record(const struct ha_core *c)

@@ -28,6 +28,24 @@ def test_droverd_killed_and_restarted_never_stops_a_domain(make_bed, make_domain
     work.clean()
 
 
+def test_a_daemon_that_is_stopped_in_order_costs_no_host(make_bed, make_domain):
+    """systemctl stop droverd, or an upgrade that takes longer than a lease: no host is switched off, the domain goes on
+    elsewhere, and the host takes part again."""
+    bed = make_bed(hosts=3, token=1000)
+    bed.start()
+    work = make_domain(bed)
+    work.start()
+    owner = work.owner()
+    boot = work.disk.newest().boot
+    owner.kill_daemon("droverd", signal.SIGTERM)
+    work.disk.wait_other_boot(boot, timeout=20)
+    bed.start_droverd(owner)
+    bed.wait_members()
+    assert work.owner() is not owner
+    assert all(not b.power_off_times() for b in bed.bmcs.values()), "a host was fenced for a planned stop"
+    work.clean()
+
+
 def test_a_hangup_does_not_end_a_daemon(make_bed):
     bed = make_bed(hosts=1, fence=False)
     bed.start()

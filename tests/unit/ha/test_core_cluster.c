@@ -150,6 +150,37 @@ static void many_starts_wait_their_turn(void **state)
 	bed_free(b);
 }
 
+/* A daemon that says it leaves is not fenced for it, however long it stays away; what it ran starts elsewhere by waiting. */
+static void a_daemon_that_leaves_in_order_is_not_fenced(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_event leave = {.kind = HA_EV_LEAVE};
+	uint64_t left;
+
+	(void)state;
+	bed_command(b, 2, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	bed_step(b, 0, &leave);
+	bed_settle(b);
+	assert_true(ha_core_parted(b->core[0]));
+	left = b->now;
+	b->cut = 1;
+	bed_view(b);
+	bed_pass(b, 6000);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 1); /* its lease and W are not over yet */
+	bed_pass(b, 2000);
+	assert_null(bed_find(b, HA_FX_FENCE, NULL));
+	assert_int_not_equal(bed_domain(b, 2, "web")->owner, 1);
+	assert_true(b->now - left <= 8500);
+	/* Lost without a word afterwards, it is fenced like anybody. */
+	bed_vmm(b, 2, "web", 2, HA_VMM_RUNNING, 0);
+	b->cut = 2;
+	bed_view(b);
+	bed_pass(b, 100);
+	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_free(b);
+}
+
 static void an_old_vmm_dies_before_its_host_gets_a_lease_again(void **state)
 {
 	struct bed *b = bed_new(3);
@@ -307,6 +338,7 @@ int main(void)
 		cmocka_unit_test(a_domain_is_added_started_and_its_text_arrives_everywhere),
 		cmocka_unit_test(a_host_cut_off_loses_its_lease_and_takes_no_commands),
 		cmocka_unit_test(fencing_makes_the_restart_fast_and_waiting_makes_it_sure),
+		cmocka_unit_test(a_daemon_that_leaves_in_order_is_not_fenced),
 		cmocka_unit_test(many_starts_wait_their_turn),
 		cmocka_unit_test(an_old_vmm_dies_before_its_host_gets_a_lease_again),
 		cmocka_unit_test(a_migration_goes_its_way),
