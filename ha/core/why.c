@@ -104,7 +104,10 @@ int ha_core_why(const struct ha_core *c, const char *name, uint64_t now, char *b
 			 HA_STARTS_MAX);
 		break;
 	case HA_STOPPING:
-		snprintf(buf, size, "its guest to power off on %s", ha_core_node_name(c, d->owner));
+		/* The guest is asked in the first case only; what holds up a killed process is the kernel. */
+		snprintf(buf, size, d->force_stop ?
+			 "%s to end its VMM by force; a process that a disk does not answer to ends when that does" :
+			 "its guest to power off on %s", ha_core_node_name(c, d->owner));
 		break;
 	case HA_MIGRATING:
 		snprintf(buf, size,

@@ -258,6 +258,27 @@ static void what_a_domain_waits_for_is_said(void **state)
 	bed_free(b);
 }
 
+/* What is waited for after `stop --force` is not the guest, which nobody asks. */
+static void a_stop_by_force_waits_for_its_process_and_says_so(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command stop = {.op = HA_OP_STOP, .domain = "web"};
+	char why[256];
+
+	(void)state;
+	bed_command(b, 2, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	bed_command(b, 2, stop);
+	ha_core_why(b->core[1], "web", b->now, why, sizeof(why));
+	assert_string_equal(why, "its guest to power off on n1");
+	stop.force = true;
+	bed_command(b, 2, stop);
+	ha_core_why(b->core[1], "web", b->now, why, sizeof(why));
+	assert_non_null(strstr(why, "n1 to end its VMM by force"));
+	assert_null(strstr(why, "power off"));
+	bed_free(b);
+}
+
 static void a_command_that_is_wrong_is_refused_at_once(void **state)
 {
 	struct bed *b = bed_new(3);
@@ -343,6 +364,7 @@ int main(void)
 		cmocka_unit_test(an_old_vmm_dies_before_its_host_gets_a_lease_again),
 		cmocka_unit_test(a_migration_goes_its_way),
 		cmocka_unit_test(what_a_domain_waits_for_is_said),
+		cmocka_unit_test(a_stop_by_force_waits_for_its_process_and_says_so),
 		cmocka_unit_test(a_command_that_is_wrong_is_refused_at_once),
 		cmocka_unit_test(a_state_that_is_not_ours_is_not_agreed_on),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
