@@ -17,6 +17,9 @@
 #include <string.h>
 
 #define MEMORY_ALIGN (2ull << 20)
+#define DOWNTIME_DEFAULT_MS 300
+#define DOWNTIME_MAX_MS 3600000
+#define THROTTLE_MAX 80
 #define CMDLINE_MAX 2047           /* what an x86 kernel takes (boot protocol: cmdline_size) */
 #define PATH_LEN_MAX CHECK_PATH_MAX
 #define MAX_RESTART_DEFAULT 3
@@ -36,6 +39,11 @@ struct raw_nic {
 	char *mac, *bridge, *tap;
 };
 
+struct raw_migration {
+	char *downtime, *timeout, *bandwidth;
+	unsigned int throttle;
+};
+
 struct raw_ha {
 	char *group;
 	uint32_t max_restart;
@@ -51,6 +59,7 @@ struct raw {
 	struct raw_nic *nics;
 	uint32_t nics_count;
 	struct raw_ha *ha;
+	struct raw_migration *migration;
 };
 
 #define OPTIONAL CYAML_FLAG_OPTIONAL
@@ -98,6 +107,14 @@ static const cyaml_schema_field_t ha_fields[] = {
 	CYAML_FIELD_END
 };
 
+static const cyaml_schema_field_t migration_fields[] = {
+	TEXT("downtime", OPTIONAL, struct raw_migration, downtime, 1, 64),
+	TEXT("timeout", OPTIONAL, struct raw_migration, timeout, 1, 64),
+	TEXT("bandwidth", OPTIONAL, struct raw_migration, bandwidth, 1, 64),
+	CYAML_FIELD_UINT("throttle", OPTIONAL, struct raw_migration, throttle),
+	CYAML_FIELD_END
+};
+
 static const cyaml_strval_t backing_words[] = {
 	{ "auto", BACKING_AUTO },
 	{ "memfd", BACKING_MEMFD },
@@ -122,6 +139,8 @@ static const cyaml_schema_field_t domain_fields[] = {
 			     &nic_schema, 0, DOMAIN_NICS_MAX),
 	CYAML_FIELD_BOOL("rng", OPTIONAL, struct raw, rng),
 	CYAML_FIELD_MAPPING_PTR("ha", CYAML_FLAG_POINTER | OPTIONAL, struct raw, ha, ha_fields),
+	CYAML_FIELD_MAPPING_PTR("migration", CYAML_FLAG_POINTER | OPTIONAL, struct raw, migration,
+				migration_fields),
 	CYAML_FIELD_END
 };
 
@@ -301,6 +320,30 @@ static int build_ha(struct build *b)
 	return 0;
 }
 
+static int build_migration(struct build *b)
+{
+	const struct tree_node *m = tree_get(b->t->root, "migration");
+	const struct tree_node *downtime = tree_get(m, "downtime"), *timeout = tree_get(m, "timeout");
+	const struct tree_node *bandwidth = tree_get(m, "bandwidth"), *throttle = tree_get(m, "throttle");
+	struct domain_migration *to = &b->c->migration;
+
+	to->downtime_ms = DOWNTIME_DEFAULT_MS;
+	if (downtime && (units_parse_ms(downtime->value, &to->downtime_ms) || !to->downtime_ms ||
+			 to->downtime_ms > DOWNTIME_MAX_MS))
+		return tree_fail(b->t, downtime, b->e, "got '%s', expected a time from 1ms to 1h", downtime->value);
+	if (timeout && (units_parse_ms(timeout->value, &to->timeout_ms) || !to->timeout_ms))
+		return tree_fail(b->t, timeout, b->e, "got '%s', expected a time such as 10m", timeout->value);
+	if (bandwidth && (units_parse_size(bandwidth->value, &to->bandwidth) || !to->bandwidth))
+		return tree_fail(b->t, bandwidth, b->e, "got '%s', expected bytes per second such as 100M",
+				 bandwidth->value);
+	if (throttle && b->raw->migration->throttle > THROTTLE_MAX)
+		return tree_fail(b->t, throttle, b->e, "got %u, expected 0 to %d percent",
+				 b->raw->migration->throttle, THROTTLE_MAX);
+	if (throttle)
+		to->throttle = b->raw->migration->throttle;
+	return 0;
+}
+
 static int build_lists(struct build *b)
 {
 	const struct tree_node *disks = tree_get(b->t->root, "disks");
@@ -322,7 +365,7 @@ static int domain_conf_build(const struct tree *t, const void *raw, void **out, 
 	if (!b.c)
 		return tree_nomem(t->file, e);
 	if ((rc = build_names(&b)) || (rc = build_machine(&b)) || (rc = build_boot(&b)) ||
-	    (rc = build_lists(&b)) || (rc = build_ha(&b))) {
+	    (rc = build_lists(&b)) || (rc = build_ha(&b)) || (rc = build_migration(&b))) {
 		domain_conf_free(b.c);
 		return rc;
 	}
@@ -420,6 +463,18 @@ static void print_lists(FILE *f, const struct domain_conf *c)
 	}
 }
 
+static void print_migration(FILE *f, const struct domain_migration *m)
+{
+	char text[UNITS_TEXT_MAX];
+
+	fprintf(f, "migration:\n  downtime: %s\n  throttle: %u\n", units_print_ms(m->downtime_ms, text),
+		m->throttle);
+	if (m->timeout_ms)
+		fprintf(f, "  timeout: %s\n", units_print_ms(m->timeout_ms, text));
+	if (m->bandwidth)
+		fprintf(f, "  bandwidth: %s\n", units_print_size(m->bandwidth, text));
+}
+
 char *domain_conf_print(const struct domain_conf *c)
 {
 	char uuid[DOMAIN_UUID_TEXT], size[UNITS_TEXT_MAX], *text = NULL;
@@ -442,6 +497,7 @@ char *domain_conf_print(const struct domain_conf *c)
 		fprintf(f, "ha:\n  max_restart: %d\n", c->ha.max_restart);
 		print_text(f, "  group: ", c->ha.group);
 	}
+	print_migration(f, &c->migration);
 	failed = ferror(f);
 	if (fclose(f) || failed) {
 		free(text);

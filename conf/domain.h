@@ -55,6 +55,14 @@ struct domain_ha {
 	int max_restart;    /* 0..100, default 3 */
 };
 
+/* What moving the domain may cost, unless a command says otherwise. */
+struct domain_migration {
+	uint64_t downtime_ms;   /* that it may stand still for, 1 ms to 1 h; default 300 */
+	uint64_t timeout_ms;    /* of the whole; 0: none (one that makes no progress ends all the same) */
+	uint64_t bandwidth;     /* bytes per second; 0: no limit */
+	unsigned int throttle;  /* percent of its time, 0..80, that its vCPUs may be held back for; default 0 */
+};
+
 struct domain_conf {
 	char *name;
 	uint8_t uuid[16];       /* made from the name when the file has none */
@@ -70,6 +78,7 @@ struct domain_conf {
 	size_t n_nics;
 	bool rng;               /* virtio entropy device, default true */
 	struct domain_ha ha;
+	struct domain_migration migration;
 };
 
 /**

@@ -13,11 +13,12 @@
 #define POLISH_STALLS 3u         /* rounds without progress that are taken for the minimum, once it fits */
 #define FIT_ROUNDS_MAX 24u       /* rounds that only polish */
 
-void converge_init(struct converge *c, uint64_t limit_ms)
+void converge_init(struct converge *c, uint64_t limit_ms, unsigned int throttle_max)
 {
 	memset(c, 0, sizeof(*c));
 	c->limit_ns = limit_ms * 1000000ull;
 	c->fixed_ns = FIXED_NS;
+	c->throttle_max = throttle_max < THROTTLE_MAX ? throttle_max : THROTTLE_MAX;
 	c->best = UINT64_MAX;
 	c->converging = true;
 }
@@ -40,13 +41,11 @@ static void measure(struct converge *c, uint64_t sent, uint64_t ns, uint64_t rem
 
 static void escalate(struct converge *c)
 {
-	if (!c->throttle)
-		c->throttle = THROTTLE_FIRST;
-	else if (c->throttle + THROTTLE_STEP < THROTTLE_MAX)
-		c->throttle += THROTTLE_STEP;
-	else
-		c->throttle = THROTTLE_MAX;
+	unsigned int next = c->throttle ? c->throttle + THROTTLE_STEP : THROTTLE_FIRST;
+
+	c->throttle = next < c->throttle_max ? next : c->throttle_max;
 	c->stalled = 0;
+	c->stalled_ns = 0;
 	c->best = UINT64_MAX; /* judge the new setting by itself */
 }
 
@@ -63,6 +62,7 @@ enum verdict converge_round(struct converge *c, uint64_t sent, uint64_t ns, uint
 		c->best = remaining;
 	low = remaining <= c->best + c->best / 4; /* not on a peak: the next round will be better */
 	c->stalled = shrinks ? 0 : c->stalled + 1;
+	c->stalled_ns = shrinks || fits ? 0 : c->stalled_ns + ns;
 
 	if (fits) {
 		c->converging = true;
@@ -75,7 +75,10 @@ enum verdict converge_round(struct converge *c, uint64_t sent, uint64_t ns, uint
 	c->fitting = 0;
 	if (c->stalled >= STALL_ROUNDS) {
 		c->converging = false;
-		escalate(c);
+		if (c->throttle < c->throttle_max)
+			escalate(c);
+		else if (c->stalled_ns >= HOPELESS_NS)
+			return VERDICT_HOPELESS;
 	} else if (known && shrinks) {
 		c->converging = true;
 	}

@@ -13,9 +13,10 @@
  * left shrinks by (dirty rate / send rate) until the fixed cost of a round
  * dominates; stopping at the first fit would give away downtime for nothing.
  *
- * If it does not fit and no longer shrinks, vCPUs are throttled in steps; if
- * that does not help either it says so, and the migration ends at its timeout
- * with the domain where it was.
+ * If it does not fit and no longer shrinks, vCPUs are throttled in steps, as far as
+ * the operator has allowed it (not at all, unless he said so).  If for two minutes
+ * nothing helps, it is given up with the domain where it was: each step of progress
+ * is a quarter less to send, so a migration ends, one way or the other.
  *
  * A pure calculation: no clock, no I/O.
  */
@@ -25,7 +26,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define THROTTLE_MAX 80u
+#define THROTTLE_MAX 80u         /* percent, whatever is allowed */
+#define HOPELESS_NS 120000000000ull /* without progress, and nothing left to try */
 
 struct converge {
 	uint64_t limit_ns;       /* downtime the operator accepts */
@@ -39,13 +41,16 @@ struct converge {
 	bool converging;         /* what is left shrinks, or fits already */
 
 	uint64_t best;           /* fewest pages left after any round */
+	uint64_t stalled_ns;     /* since there was progress of any kind */
+	unsigned int throttle_max;
 	unsigned int rounds, stalled, fitting;
 	unsigned int throttle;   /* percent */
 };
 
-enum verdict { VERDICT_ROUND, VERDICT_STOP };
+enum verdict { VERDICT_ROUND, VERDICT_STOP, VERDICT_HOPELESS };
 
-void converge_init(struct converge *c, uint64_t limit_ms);
+/** converge_init() - @limit_ms: downtime; @throttle_max: percent, how far vCPUs may be held back */
+void converge_init(struct converge *c, uint64_t limit_ms, unsigned int throttle_max);
 /**
  * converge_round() - a round is over
  * @sent: pages it sent (zero pages included)

@@ -58,6 +58,10 @@ struct migrate_stats {
 	uint64_t pause_us, last_us, state_us, commit_us;
 	uint64_t last_pages;
 	bool dry_run;
+	struct {                    /* source: what was allowed; 0: no limit, throttle 0: none */
+		uint64_t timeout_ms, bandwidth;
+		unsigned int downtime_ms, throttle;
+	} limits;
 	int error;                  /* negative errno of a failure, 0 */
 	char text[480];             /* its line */
 };
@@ -90,6 +94,7 @@ struct migrate_params {
 	uint64_t back_incarnation;
 	bool dry_run;               /* source: ask whether it would do, and move nothing */
 	unsigned int downtime_ms;   /* source; 0 = MIGRATE_DOWNTIME_MS */
+	unsigned int throttle_max;  /* source; percent of the time that vCPUs may be held back for if it does not converge */
 	unsigned int channels;      /* source; 0 = one per core, at most MIGRATE_CHANNELS_AUTO_MAX */
 	enum compress_mode compress;
 	uint64_t bandwidth;         /* octets per second, 0 = no limit */

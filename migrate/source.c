@@ -32,7 +32,12 @@ int source_create(struct source **out, const struct migrate_params *p, struct er
 		return rc;
 	}
 	src->start_ns = clock_ns();
-	converge_init(&src->conv, p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS);
+	src->s.stats.limits.timeout_ms = p->timeout_ms;
+	src->s.stats.limits.bandwidth = p->bandwidth;
+	src->s.stats.limits.downtime_ms = p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS;
+	src->s.stats.limits.throttle = p->throttle_max;
+	converge_init(&src->conv, p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS,
+		      p->throttle_max);
 	*out = src;
 	return 0;
 }

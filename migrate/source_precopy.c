@@ -52,17 +52,26 @@ int source_fetch_dirty(struct source *src, struct err *e)
 	return rc;
 }
 
+/* Why, and what an operator could allow. */
+static int not_done(struct source *src, const char *what, struct err *e)
+{
+	const struct converge *c = &src->conv;
+
+	return err_set(e, -ETIMEDOUT,
+		       "%s after %llu ms: %.0f pages/s are dirtied, %.0f pages/s can be sent, stopping now would take "
+		       "%llu ms of %llu allowed; vCPUs were held back %u %% of the time, %u %% allowed", what,
+		       (unsigned long long)((clock_ns() - src->start_ns) / NS_PER_MS), c->dirty_rate, c->send_rate,
+		       (unsigned long long)(c->predicted_ns / NS_PER_MS),
+		       (unsigned long long)(c->limit_ns / NS_PER_MS), c->throttle, c->throttle_max);
+}
+
 static int check_timeout(struct source *src, struct err *e)
 {
 	uint64_t ms = (clock_ns() - src->start_ns) / NS_PER_MS;
 
 	if (!src->p.timeout_ms || ms < src->p.timeout_ms)
 		return 0;
-	return err_set(e, -ETIMEDOUT,
-		       "not done after %llu ms: %.0f pages/s are dirtied, %.0f pages/s can be sent, "
-		       "stopping now would take %llu ms",
-		       (unsigned long long)ms, src->conv.dirty_rate, src->conv.send_rate,
-		       (unsigned long long)(src->conv.predicted_ns / NS_PER_MS));
+	return not_done(src, "not done", e);
 }
 
 int source_wait_senders(struct source *src, struct err *e)
@@ -180,5 +189,7 @@ int source_precopy(struct source *src, struct err *e)
 			return err_set(e, -ETIMEDOUT, "not done after %u rounds", ROUNDS_MAX);
 		rc = one_round(src, round, &verdict, e);
 	}
+	if (!rc && verdict == VERDICT_HOPELESS)
+		rc = not_done(src, "no progress any more", e);
 	return rc;
 }

@@ -6,6 +6,8 @@
 #include "cmd/drover-hv/migration.h"
 
 #include "base/log.h"
+#include "conf/units.h"
+#include "migrate/converge.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -139,11 +141,14 @@ static void *source_thread(void *arg)
 	return NULL;
 }
 
+/* @out stays as it is when the command does not say. */
 static int number(const json_t *args, const char *name, json_int_t max, uint64_t *out, struct err *e)
 {
 	const json_t *j = json_object_get(args, name);
-	json_int_t n = j ? json_integer_value(j) : 0;
+	json_int_t n = json_integer_value(j);
 
+	if (!j)
+		return 0;
 	if (n < 0 || n > max)
 		return err_set(e, -EINVAL, "%s: %lld, expected 0 to %lld", name, (long long)n,
 			       (long long)max);
@@ -166,20 +171,38 @@ static int compress_mode(const json_t *args, enum compress_mode *out, struct err
 	return 0;
 }
 
-static int read_params(struct migration *m, const json_t *args, struct err *e)
+/* What the command does not say, the domain's file does. */
+static int read_limits(struct migration *m, const json_t *args, struct err *e)
 {
+	const struct domain_migration *own = &m->v->conf->migration;
 	struct migrate_params *p = &m->params;
-	uint64_t downtime, channels, dead;
+	uint64_t downtime = own->downtime_ms, throttle = own->throttle;
 	int rc;
 
-	snprintf(m->to, sizeof(m->to), "%s", json_string_value(json_object_get(args, "to")));
+	p->timeout_ms = own->timeout_ms;
+	p->bandwidth = own->bandwidth;
 	rc = number(args, "downtime_ms", DOWNTIME_MAX_MS, &downtime, e);
 	if (!rc)
-		rc = number(args, "channels", CHANNELS_MAX, &channels, e);
+		rc = number(args, "throttle", THROTTLE_MAX, &throttle, e);
 	if (!rc)
 		rc = number(args, "bandwidth", INT64_MAX, &p->bandwidth, e);
 	if (!rc)
 		rc = number(args, "timeout_ms", INT64_MAX, &p->timeout_ms, e);
+	p->downtime_ms = (unsigned int)downtime;
+	p->throttle_max = (unsigned int)throttle;
+	return rc;
+}
+
+static int read_params(struct migration *m, const json_t *args, struct err *e)
+{
+	struct migrate_params *p = &m->params;
+	uint64_t channels = 0, dead = 0;
+	int rc;
+
+	snprintf(m->to, sizeof(m->to), "%s", json_string_value(json_object_get(args, "to")));
+	rc = read_limits(m, args, e);
+	if (!rc)
+		rc = number(args, "channels", CHANNELS_MAX, &channels, e);
 	if (!rc)
 		rc = number(args, "dead_ms", WIRE_DEAD_MAX_MS, &dead, e);
 	if (!rc)
@@ -202,7 +225,6 @@ static int read_params(struct migration *m, const json_t *args, struct err *e)
 	if (dead && dead < WIRE_DEAD_MIN_MS)
 		return err_set(e, -EINVAL, "dead_ms: %llu, expected 0 or %u to %u",
 			       (unsigned long long)dead, WIRE_DEAD_MIN_MS, WIRE_DEAD_MAX_MS);
-	p->downtime_ms = (unsigned int)downtime;
 	p->dead_ms = (unsigned int)dead;
 	p->dry_run = json_is_true(json_object_get(args, "dry_run"));
 	if (p->dry_run)
@@ -230,6 +252,19 @@ static int may_begin(struct vmm *v, struct err *e)
 	return 0;
 }
 
+static void say_limits(const struct migration *m)
+{
+	const struct migrate_params *p = &m->params;
+	char timeout[UNITS_TEXT_MAX] = "none", rate[UNITS_TEXT_MAX] = "no limit";
+
+	if (p->timeout_ms)
+		units_print_ms(p->timeout_ms, timeout);
+	if (p->bandwidth)
+		units_print_size(p->bandwidth, rate);
+	log_info("migration to %s: downtime up to %u ms, timeout %s, bytes per second %s, vCPUs held back up to %u %%",
+		 m->to, p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS, timeout, rate, p->throttle_max);
+}
+
 static int cmd_migrate(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
 {
 	struct migration *m;
@@ -252,6 +287,7 @@ static int cmd_migrate(struct vmm *v, const json_t *args, json_t **ret, struct e
 	m->started = true;
 	migration_destroy(v->migration);
 	v->migration = m;
+	say_limits(m);
 	return 0;
 }
 
@@ -267,7 +303,7 @@ static int cmd_cancel(struct vmm *v, const json_t *args, json_t **ret, struct er
 static int cmd_decide(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
 {
 	const char *what = json_string_value(json_object_get(args, "outcome"));
-	uint64_t incarnation;
+	uint64_t incarnation = 0;
 	enum outcome o;
 	int rc;
 
@@ -284,7 +320,7 @@ static int cmd_decide(struct vmm *v, const json_t *args, json_t **ret, struct er
 }
 
 static const struct ctl_command commands[] = {
-	{ "migrate", "to:s! arbiter:s incarnation:i downtime_ms:i channels:i compress:s bandwidth:i timeout_ms:i dead_ms:i dry_run:b",
+	{ "migrate", "to:s! arbiter:s incarnation:i downtime_ms:i channels:i compress:s bandwidth:i timeout_ms:i dead_ms:i dry_run:b throttle:i",
 	  cmd_migrate },
 	{ "migrate-cancel", "", cmd_cancel },
 	{ "decide", "outcome:s! incarnation:i", cmd_decide },

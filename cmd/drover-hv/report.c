@@ -63,6 +63,10 @@ static json_t *to_json(const struct migration *m, const struct migrate_stats *st
 	for (i = 0; i < sizeof(times) / sizeof(times[0]); i++)
 		json_object_set_new(j, times[i].name, json_real((double)times[i].us / 1000.0));
 	json_object_set_new(j, "converging", json_boolean(st->converging));
+	if (st->role == MIGRATE_SOURCE)
+		json_object_set_new(j, "limits", json_pack("{s:i, s:I, s:I, s:i}", "downtime_ms", (int)st->limits.downtime_ms,
+				    "timeout_ms", (json_int_t)st->limits.timeout_ms, "bandwidth",
+				    (json_int_t)st->limits.bandwidth, "throttle", (int)st->limits.throttle));
 	if (st->dry_run)
 		json_object_set_new(j, "dry_run", json_true());
 	if (outcome_text(st))

@@ -50,6 +50,10 @@ static void three_fields_make_a_domain(void **state)
 	assert_false(c->ha.present);
 	assert_int_equal(c->n_disks, 0);
 	assert_int_equal(c->n_nics, 0);
+	assert_int_equal(c->migration.downtime_ms, 300);
+	assert_int_equal(c->migration.timeout_ms, 0);
+	assert_int_equal(c->migration.bandwidth, 0);
+	assert_int_equal(c->migration.throttle, 0);
 	domain_conf_free(c);
 }
 
@@ -62,8 +66,13 @@ static void every_field_arrives(void **state)
 		"kernel: /k\ninitrd: /i\ncmdline: \"console=ttyS0 root=/dev/vda\"\nrng: false\n"
 		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true, format: raw}\n"
 		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
-		"ha:\n  group: gold\n  max_restart: 0\n");
+		"ha:\n  group: gold\n  max_restart: 0\n"
+		"migration:\n  downtime: 50ms\n  timeout: 10m\n  bandwidth: 100M\n  throttle: 40\n");
 
+	assert_int_equal(c->migration.downtime_ms, 50);
+	assert_int_equal(c->migration.timeout_ms, 600000);
+	assert_true(c->migration.bandwidth == 100ull << 20);
+	assert_int_equal(c->migration.throttle, 40);
 	assert_int_equal(c->uuid[0], 0x3f);
 	assert_int_equal(c->uuid[15], 0x5b);
 	assert_true(c->memory == 512ull << 20);

@@ -428,3 +428,26 @@ def test_a_domain_that_does_not_fit_into_memory_is_refused_before_it_costs_anybo
         s.end(), d.end()
         time.sleep(0.1)
         group.rmdir()
+
+
+# --- L16: limits ---
+
+def test_what_a_migration_may_cost_is_the_domain_files_unless_the_command_says_otherwise(vmm, tmp_path):
+    limits = "migration:\n  downtime: 50ms\n  timeout: 2s\n  bandwidth: 4M\n  throttle: 0\n"
+    s = vmm("source", **BIG, extra=limits).connect()
+    time.sleep(0.3)
+    d = incoming(vmm, "destination", "--no-arbiter", **BIG)
+    s.ok("migrate", to=d.listen, arbiter="none", compress="off", channels=1, throttle=30)
+    m = s.wait_phase("failed", "done")
+    assert m["limits"] == {"downtime_ms": 50, "timeout_ms": 2000, "bandwidth": 4 << 20, "throttle": 30}
+    assert m["phase"] == "failed" and "not done after 2" in m["error"] and "30 % allowed" in m["error"]
+    assert s.state() == "running"
+    assert "downtime up to 50 ms, timeout 2s, bytes per second 4M, vCPUs held back up to 30 %" in s.log()
+
+
+def test_nobody_is_throttled_unasked(vmm, tmp_path):
+    s = vmm("source").connect()
+    d = incoming(vmm, "destination", "--no-arbiter")
+    s.ok("migrate", to=d.listen, arbiter="none")
+    s.wait_phase("done")
+    assert "timeout none, bytes per second no limit, vCPUs held back up to 0 %" in s.log()

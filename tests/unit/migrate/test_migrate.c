@@ -142,6 +142,7 @@ static void what_does_not_converge_is_said_throttled_and_given_up(void **state)
 	m.params[0].bandwidth = 3 * MB;
 	m.params[0].compress = COMPRESS_OFF;
 	m.params[0].downtime_ms = 10;
+	m.params[0].throttle_max = 80;
 	m.params[0].timeout_ms = 5000 + 2000 * MOVE_SLOW;
 	move_run(&m);
 	if (m.rc[0] != -ETIMEDOUT || !strstr(m.err[0].text, "pages/s are dirtied"))

@@ -355,6 +355,8 @@ static void packing_is_chosen_where_it_pays(void **state)
 
 /* --- convergence --- */
 
+static unsigned int allowed = THROTTLE_MAX;
+
 /* Rounds until it stops, with @send and @dirty pages per ms; 0 = never in 200 rounds. */
 static unsigned int rounds_until_stop(double send, double dirty, uint64_t pages, uint64_t limit_ms,
 				      struct converge *c)
@@ -362,7 +364,7 @@ static unsigned int rounds_until_stop(double send, double dirty, uint64_t pages,
 	uint64_t left = pages, sent, ns;
 	unsigned int i;
 
-	converge_init(c, limit_ms);
+	converge_init(c, limit_ms, allowed);
 	for (i = 1; i <= 200; i++) {
 		sent = left;
 		ns = (uint64_t)((double)sent / send * 1e6) + 300000;
@@ -408,6 +410,37 @@ static void the_limit_is_never_exceeded_by_what_it_predicts(void **state)
 	assert_int_equal(rounds_until_stop(10, 1000, 1000000, 20, &c), 0);
 	assert_false(c.converging);
 	assert_int_equal(c.throttle, THROTTLE_MAX);
+}
+
+static void nobody_is_throttled_further_than_was_allowed(void **state)
+{
+	struct converge c;
+
+	for (allowed = 0; allowed <= 50; allowed += 50) {
+		assert_int_equal(rounds_until_stop(10, 1000, 1000000, 20, &c), 0);
+		assert_int_equal(c.throttle, allowed);
+	}
+	allowed = THROTTLE_MAX;
+}
+
+/* Until it is given up, with rounds of @ms that leave what they found. */
+static uint64_t seconds_until_hopeless(unsigned int throttle_max, uint64_t ms)
+{
+	struct converge c;
+	uint64_t at;
+
+	converge_init(&c, 10, throttle_max);
+	for (at = 0; at < 10000000; at += ms)
+		if (converge_round(&c, 100000, ms * 1000000, 100000) == VERDICT_HOPELESS)
+			return at / 1000;
+	return 0;
+}
+
+static void what_makes_no_progress_ends_when_all_that_is_allowed_was_tried(void **state)
+{
+	assert_in_range(seconds_until_hopeless(0, 1000), 115, 130);
+	assert_in_range(seconds_until_hopeless(0, 20), 115, 130);
+	assert_in_range(seconds_until_hopeless(THROTTLE_MAX, 1000), 115, 200);
 }
 
 /* --- handover --- */
@@ -471,6 +504,8 @@ int main(void)
 		cmocka_unit_test(an_idle_domain_stops_after_one_round),
 		cmocka_unit_test(a_domain_that_dirties_faster_is_throttled_until_it_fits),
 		cmocka_unit_test(the_limit_is_never_exceeded_by_what_it_predicts),
+		cmocka_unit_test(nobody_is_throttled_further_than_was_allowed),
+		cmocka_unit_test(what_makes_no_progress_ends_when_all_that_is_allowed_was_tried),
 		cmocka_unit_test(at_no_pair_of_steps_may_both_sides_run),
 		cmocka_unit_test(from_grant_no_step_leads_back_without_an_outcome),
 	};
