@@ -12,6 +12,10 @@
  * tag is the field's place in the table, size is that of the whole field (all
  * elements of an array).  Elements of 2, 4 and 8 bytes are numbers and cross
  * in little-endian order; anything else is bytes.
+ *
+ * An array crosses without the zeros at its end, so its size on the wire is that of
+ * what is in use and not of what a program was compiled for: one that has room for
+ * more reads it, and one that has room for less reads it as long as no more is in use.
  */
 #include "hv/state.h"
 
@@ -38,6 +42,41 @@ static bool field_is_number(const struct state_field *f)
 	return f->size == 1 || f->size == 2 || f->size == 4 || f->size == 8;
 }
 
+/* Bytes that cross: all of a single value, an array up to its last element that is not zero. */
+static uint32_t bytes_in_use(const struct state_entry *s, const struct state_field *f)
+{
+	const uint8_t *p = field_at(s, f, 0);
+	uint32_t n = (uint32_t)f->size * f->count;
+
+	if (f->count == 1)
+		return n;
+	while (n && !p[n - 1])
+		n--;
+	return (n + f->size - 1) / f->size * f->size;
+}
+
+static int load_field(const struct state_entry *s, const struct state_field *f, struct reader *r,
+		      uint16_t size, struct err *e)
+{
+	uint32_t room = (uint32_t)f->size * f->count, n = size < room ? size : room;
+	uint8_t *to = (uint8_t *)s->dev + f->offset;
+	const uint8_t *from;
+
+	if (f->count == 1 ? size != room : size % f->size)
+		return err_set(e, -EINVAL, "%s: %s: %u bytes, expected %s%u", s->instance, f->name, size,
+			       f->count == 1 ? "" : "a multiple of ", f->size);
+	from = reader_take(r, size);
+	if (!from)
+		return 0; /* truncated: r->bad says so */
+	for (uint32_t i = n; i < size; i++)
+		if (from[i])
+			return err_set(e, -EINVAL, "%s: %s: %u elements in use there, room for %u here", s->instance,
+				       f->name, size / f->size, f->count);
+	memcpy(to, from, n);
+	memset(to + n, 0, room - n);
+	return 0;
+}
+
 int state_save_one(const struct state_entry *s, struct writer *w, struct err *e)
 {
 	const struct state_field *f;
@@ -49,7 +88,7 @@ int state_save_one(const struct state_entry *s, struct writer *w, struct err *e)
 		return ret;
 	}
 	for (f = s->desc->fields; f->name; f++) {
-		uint32_t bytes = (uint32_t)f->size * f->count;
+		uint32_t bytes = bytes_in_use(s, f);
 
 		if (bytes > UINT16_MAX)
 			return err_set(e, -EMSGSIZE, "%s: %s: %u bytes do not fit a field", s->instance,
@@ -82,14 +121,9 @@ int state_load_one(const struct state_entry *s, uint16_t version, struct reader 
 		if (tag >= n_fields)
 			return err_set(e, -EINVAL, "%s: unknown field %u, this program knows %u",
 				       s->instance, tag, n_fields);
-		f = &s->desc->fields[tag];
-		if (size != (uint32_t)f->size * f->count)
-			return err_set(e, -EINVAL, "%s: %s: %u bytes, expected %u", s->instance,
-				       f->name, size, (unsigned int)f->size * f->count);
-		if (reader_left(r) < size)
-			r->bad = true;
-		else
-			reader_copy(r, (uint8_t *)s->dev + f->offset, size);
+		ret = load_field(s, &s->desc->fields[tag], r, size, e);
+		if (ret)
+			return ret;
 	}
 	if (r->bad || reader_left(r))
 		return err_set(e, -EINVAL, "%s: state is truncated", s->instance);

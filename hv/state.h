@@ -16,7 +16,8 @@
  * then per field {u16 tag, u16 size, bytes}.  Tags are the position in the table
  * unless given: a field is never renumbered, a new one goes at the end.  A field
  * absent from a stream keeps its reset value; an unknown tag or a wrong size is
- * refused with its number (rule S).
+ * refused with its number (rule S).  An array's size is that of the elements in use
+ * (state.c), so a larger maximum changes no stream.
  */
 #ifndef DROVER_HV_STATE_H
 #define DROVER_HV_STATE_H

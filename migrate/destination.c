@@ -183,7 +183,7 @@ int destination_cancel(struct destination *d, struct err *e)
 	pthread_mutex_lock(&s->lock);
 	if (s->phase >= MIGRATE_GRANT || atomic_load(&s->reader_phase) == IN_GRANT) {
 		rc = err_set(e, -EBUSY, "too late, decision pending");
-	} else if (!s->cancelled) {
+	} else if (!s->cancelled && !s->failed) {
 		s->cancelled = true;
 		err_set(&s->err, -ECANCELED, "cancelled at the destination");
 	}

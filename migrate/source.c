@@ -134,7 +134,7 @@ int source_cancel(struct source *src, struct err *e)
 	if (s->phase >= MIGRATE_GRANT) {
 		rc = err_set(e, -EBUSY, s->phase == MIGRATE_GRANT || s->phase == MIGRATE_IN_DOUBT ?
 			     "too late, decision pending" : "too late, it is over");
-	} else if (!s->cancelled) {
+	} else if (!s->cancelled && !s->failed) { /* what failed already is not told as cancelled */
 		s->cancelled = true;
 		err_set(&s->err, -ECANCELED, "cancelled");
 	}

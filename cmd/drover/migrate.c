@@ -75,8 +75,14 @@ static int conclude(struct drover *d, const char *name, json_t *o, const struct 
 
 	if (handed_over && (!*was->target || strcmp(node, was->target) == 0))
 		return report(d, name, o, m, took_ms);
+	/* A VMM that was told to stop says "cancelled"; why it was, the record knows. */
+	if (*str_of(o, "reason") && (!*why || strcmp(str_of(m, "phase"), "cancelled") == 0))
+		why = str_of(o, "reason");
 	if (!*why)
-		why = *str_of(o, "reason") ? str_of(o, "reason") : "no reason is known";
+		why = "no reason is known";
+	if (num_of(o, "incarnation") == was->incarnation && !*node)
+		return say_error(EXIT_ERROR, "domain '%s' ended while it was to move, it is %s: %s", name,
+				 str_of(o, "phase"), why);
 	if (num_of(o, "incarnation") == was->incarnation)
 		return say_error(EXIT_ERROR, "domain '%s' stays on %s: %s", name, node, why);
 	if (*node)

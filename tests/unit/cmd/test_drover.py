@@ -300,6 +300,19 @@ class Drover(unittest.TestCase):
         self.assertIn("web: precopy, round 2,  75 %, 500 MiB/s, 250 MiB left, 0.5 s", shown)
         self.assertTrue(shown.endswith("\r\033[K"))
 
+    def test_how_a_migration_ended_is_told_as_it_was(self):
+        """A link that died is no cancel, though the VMM was told to stop; a domain that ended stays nowhere."""
+        cases = [(dict(WEB, migration={"phase": "cancelled", "error": "cancelled"},
+                       reason="the migration's destination left the cluster view"),
+                  "stays on n1: the migration's destination left the cluster view"),
+                 (dict(WEB, migration={"phase": "cancelled", "error": "cancelled"}, reason="migration cancelled by an operator"),
+                  "stays on n1: migration cancelled by an operator"),
+                 (dict(WEB, node="", phase="stopped", migration={}, reason="powered off by its guest"),
+                  "ended while it was to move, it is stopped: powered off by its guest")]
+        for after, text in cases:
+            with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, after]}) as api:
+                self.fails(api.run("migrate", "web", "n2"), 1, text)
+
     def test_a_migration_that_fails_says_where_the_domain_is(self):
         after = dict(WEB, migration={"phase": "failed", "error": "peer speaks stream version 2, this is 1"})
         with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, after]}) as api:

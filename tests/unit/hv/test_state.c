@@ -128,6 +128,69 @@ static void test_wrong_size_is_refused(void **state)
 	assert_non_null(strstr(e.text, "b: 1 bytes, expected 2"));
 }
 
+/* The same device in a program with room for more, and for less. */
+struct long_list {
+	uint16_t list[40];
+};
+
+struct short_list {
+	uint16_t list[2];
+};
+
+static int nothing(void *dev, struct err *e)
+{
+	return 0;
+}
+
+static const struct state_field long_fields[] = { STATE_ARRAY(struct long_list, list, sizeof(uint16_t)), STATE_END };
+static const struct state_field short_fields[] = { STATE_ARRAY(struct short_list, list, sizeof(uint16_t)), STATE_END };
+
+static int carry(const struct state_field *from, void *a, const struct state_field *to, void *b, size_t *n,
+		 struct err *e)
+{
+	struct state_desc there = { .name = "l", .version = 1, .min_version = 1, .fields = from,
+				    .pre_save = nothing, .post_load = nothing }, here = there;
+	struct state_entry s = { .desc = &there, .instance = "l0", .dev = a };
+	struct state_entry l = { .desc = &here, .instance = "l0", .dev = b };
+	uint8_t buf[256];
+	struct writer w = writer_make(buf, sizeof(buf));
+	struct reader r;
+
+	here.fields = to;
+	assert_int_equal(state_save_one(&s, &w, NULL), 0);
+	*n = writer_len(&w);
+	r = reader_make(buf, *n);
+	return state_load_one(&l, 1, &r, e);
+}
+
+static void test_a_larger_maximum_changes_no_stream(void **state)
+{
+	struct short_list a = { { 7, 8 } }, back;
+	struct long_list b;
+	size_t n, m;
+
+	memset(&b, 0xee, sizeof(b));
+	assert_int_equal(carry(short_fields, &a, long_fields, &b, &n, NULL), 0);
+	assert_int_equal(b.list[1], 8);
+	assert_int_equal(b.list[2], 0);
+	assert_int_equal(b.list[39], 0);
+	/* And back, as long as no more is in use than there is room for. */
+	assert_int_equal(carry(long_fields, &b, short_fields, &back, &m, NULL), 0);
+	assert_int_equal(n, m);
+	assert_memory_equal(&a, &back, sizeof(a));
+}
+
+static void test_more_elements_in_use_than_there_is_room_for_are_refused_by_name(void **state)
+{
+	struct long_list b = { { 1, 0, 3 } };
+	struct short_list a;
+	struct err e;
+	size_t n;
+
+	assert_int_equal(carry(long_fields, &b, short_fields, &a, &n, &e), -EINVAL);
+	assert_string_equal(e.text, "l0: list: 3 elements in use there, room for 2 here");
+}
+
 static void test_every_truncation_inside_a_field_is_refused(void **state)
 {
 	struct toy a = sample();
@@ -194,6 +257,8 @@ int main(void)
 		cmocka_unit_test(test_absent_field_keeps_its_reset_value),
 		cmocka_unit_test(test_unknown_field_is_refused_with_its_number),
 		cmocka_unit_test(test_wrong_size_is_refused),
+		cmocka_unit_test(test_a_larger_maximum_changes_no_stream),
+		cmocka_unit_test(test_more_elements_in_use_than_there_is_room_for_are_refused_by_name),
 		cmocka_unit_test(test_every_truncation_inside_a_field_is_refused),
 		cmocka_unit_test(test_version_outside_the_range_is_refused),
 		cmocka_unit_test(test_device_may_refuse_a_value),

@@ -196,10 +196,38 @@ static void who_begins_like_a_source_and_leaves_ends_nothing(void **state)
 	move_free(&m);
 }
 
+/* --- O8: how it ended --- */
+
+/* A daemon that sees a host go tells its VMM to stop, a moment after the link has died. */
+static void a_link_that_died_is_not_told_as_cancelled(void **state)
+{
+	static struct move m;
+	struct migrate_stats st;
+	struct err e;
+
+	move_init(&m, 4, BY_CLUSTER);
+	m.params[0].bandwidth = MB;
+	m.params[0].compress = COMPRESS_OFF;
+	move_begin(&m);
+	do {
+		usleep(1000);
+		source_stats(m.source, &st);
+	} while (st.phase < MIGRATE_PRECOPY);
+	fake_net_cut(&m.net);
+	usleep(20000);
+	source_cancel(m.source, &e);
+	move_end(&m);
+	assert_int_equal(m.stats[0].phase, MIGRATE_FAILED);
+	assert_null(strstr(m.err[0].text, "cancel"));
+	move_check(&m);
+	move_free(&m);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		MOVE_TEST(a_surplus_piece_of_state_is_no_grant),
+		MOVE_TEST(a_link_that_died_is_not_told_as_cancelled),
 		MOVE_TEST(who_begins_like_a_source_and_leaves_ends_nothing),
 	};
 
