@@ -95,7 +95,7 @@ static int record_send(struct sender *s, struct err *e)
 	paced = pace_wait(&s->pool->pace, WIRE_HEADER_SIZE + writer_len(&w) + s->rec.stored,
 			  &s->pool->s->stop);
 	rc = channel_sendv(s->ch, WIRE_PAGES, iov, (int)(2 + s->rec.n_chunks),
-			   (int)s->pool->s->dead_ms, e);
+			   DATA_STALL_MS, e);
 	if (rc)
 		return rc;
 	wait = stream_send_wait_ns(s->ch->stream);
@@ -225,7 +225,7 @@ static int send_end(struct sender *s, uint32_t round, bool final, struct err *e)
 	}
 	s->round_records = 0;
 	return channel_send(s->ch, final ? WIRE_FINAL : WIRE_ROUND_SYNC, buf, (uint32_t)writer_len(&w),
-			    (int)s->pool->s->dead_ms, e);
+			    DATA_STALL_MS, e);
 }
 
 static int send_round(struct sender *s, uint32_t round, bool final, struct err *e)

@@ -23,6 +23,13 @@
 #include "migrate/channel.h"
 #include "migrate/migrate.h"
 
+/*
+ * A data connection may stand for long while its peer is well: the other side reads on only when all
+ * connections have come to the end of a round, or has to make room first.  Whether the peer lives, the control
+ * connection's heartbeat knows, and its end cuts the others.
+ */
+#define DATA_STALL_MS 60000
+
 struct session_record {
 	struct session_record *next;
 	uint16_t type;

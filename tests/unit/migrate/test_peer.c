@@ -196,6 +196,67 @@ static void who_begins_like_a_source_and_leaves_ends_nothing(void **state)
 	move_free(&m);
 }
 
+/* --- a data connection that takes nothing --- */
+
+static void accept_as(struct player *p, struct channel *ch, struct wire_hello *h)
+{
+	struct migrate_link *link = &p->m->params[1].link;
+	struct stream *s;
+	struct err e = { 0 };
+
+	assert_int_equal(link->open(link->arg, 5000, &s, &e), 0);
+	channel_init(ch, s, CONTROL_TO_DST);
+	assert_int_equal(hello_recv(ch, h, 1000, &e), 0);
+}
+
+static void *run_source(void *arg)
+{
+	struct move *m = arg;
+
+	m->rc[0] = source_run(m->source, &m->err[0]);
+	return NULL;
+}
+
+static void a_data_connection_may_stand_while_the_heartbeat_lives(void **state)
+{
+	struct wire_caps c = { .page_size = GUEST_PAGE, .arbiter = 2, .incarnation = 5, .dead_ms = 300 };
+	struct migrate_stats st;
+	static struct move m;
+	struct player p = { .m = &m };
+	struct wire_hello h;
+	struct err e;
+	uint8_t buf[64];
+	struct writer w = writer_make(buf, sizeof(buf));
+	int i;
+
+	move_init(&m, 5, BY_CLUSTER);
+	m.params[0].dead_ms = 300;
+	m.params[0].channels = 1;
+	m.params[0].compress = COMPRESS_OFF;
+	assert_int_equal(source_create(&m.source, &m.params[0], &e), 0);
+	pthread_create(&p.thread, NULL, run_source, &m);
+	accept_as(&p, &p.control, &h);
+	h.role = ROLE_ANSWER;
+	hello_send(&p.control, &h, 1000, &e);
+	hear(&p, WIRE_MEM_MAP);
+	wire_put_caps(&w, &c);
+	put(&p.control, WIRE_CAPS, buf, (uint32_t)writer_len(&w));
+	accept_as(&p, &p.data, &h);
+	put(&p.control, WIRE_START, NULL, 0);
+	for (i = 0; i < 30; i++) { /* four times the dead time */
+		put(&p.control, WIRE_PING, NULL, 0);
+		usleep(40000);
+	}
+	source_stats(m.source, &st);
+	assert_int_equal(st.phase, MIGRATE_PRECOPY);
+	assert_int_equal(source_cancel(m.source, &e), 0);
+	pthread_join(p.thread, NULL);
+	assert_int_equal(m.rc[0], -ECANCELED);
+	channel_destroy(&p.control);
+	channel_destroy(&p.data);
+	move_free(&m);
+}
+
 /* --- O8: how it ended --- */
 
 /* A daemon that sees a host go tells its VMM to stop, a moment after the link has died. */
@@ -227,6 +288,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		MOVE_TEST(a_surplus_piece_of_state_is_no_grant),
+		MOVE_TEST(a_data_connection_may_stand_while_the_heartbeat_lives),
 		MOVE_TEST(a_link_that_died_is_not_told_as_cancelled),
 		MOVE_TEST(who_begins_like_a_source_and_leaves_ends_nothing),
 	};
