@@ -261,7 +261,7 @@ static void say_limits(const struct migration *m)
 		units_print_ms(p->timeout_ms, timeout);
 	if (p->bandwidth)
 		units_print_size(p->bandwidth, rate);
-	log_info("migration to %s: downtime up to %u ms, timeout %s, bytes per second %s, vCPUs held back up to %u %%",
+	log_info("moving to %s: downtime up to %u ms, timeout %s, bytes per second %s, vCPUs held back up to %u %%",
 		 m->to, p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS, timeout, rate, p->throttle_max);
 }
 
