@@ -154,6 +154,12 @@ static bool fault(struct sim *s, const struct line *l)
 		net_cut(s, w[0] == 'd' ? sim_all(s) & ~mask : mask, w[0] == 'd');
 		return true;
 	}
+	if (!strcmp(w, "newer")) {
+		if (!host_of(s, l->word[1], &h))
+			return false;
+		net_send_unknown(s, h);
+		return true;
+	}
 	if (!strcmp(w, "unfit")) {
 		if (!domain_of(s, l->word[1], &d))
 			return false;
@@ -195,8 +201,10 @@ static bool fault(struct sim *s, const struct line *l)
 	}
 	if (!host_of(s, l->word[1], &h))
 		return false;
-	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted")) {
-		bool *what = w[2] == 'k' ? &s->host[h].unkillable : &s->host[h].unlisted;
+	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted") || !strcmp(w, "spoil")) {
+		bool *what = w[0] == 's'   ? &s->host[h].spoiled
+			     : w[2] == 'k' ? &s->host[h].unkillable
+					   : &s->host[h].unlisted;
 
 		*what = !l->word[2] || strcmp(l->word[2], "off");
 		return true;
@@ -241,7 +249,13 @@ static bool expectation(struct sim *s, const struct line *l, bool *holds)
 			*holds = s->host[h].up && joined_alone(s, h);
 		else if (!strcmp(l->word[2], "leased"))
 			*holds = s->host[h].up && !joined_alone(s, h);
-		else if (!strcmp(l->word[2], "off"))
+		else if (!strcmp(l->word[2], "epoch-at-most") && l->word[3] &&
+			 number_parse(l->word[3], 0, UINT64_MAX, &n)) {
+			struct ha_status st;
+
+			ha_core_status(s->host[h].core, &st);
+			*holds = st.epoch <= n;
+		} else if (!strcmp(l->word[2], "off"))
 			*holds = !s->host[h].up;
 		else
 			return false;

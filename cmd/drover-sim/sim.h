@@ -88,6 +88,7 @@ void net_heal(struct sim *s);
 /* @side cannot send to the rest; nor hear it, unless one_way */
 void net_cut(struct sim *s, uint32_t side, bool one_way);
 void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len);
+void net_send_unknown(struct sim *s, uint32_t h);
 void net_join(struct sim *s, uint32_t h);
 void net_leave(struct sim *s, uint32_t h);
 void net_event(struct sim *s, const struct sim_ev *ev);
@@ -167,6 +168,7 @@ struct sim_host {
 	/* daemon's queue while it is paused */
 	struct sim_in *in;
 	uint32_t in_n, in_size;
+	bool spoiled;                /* its record's digest is another than everybody's */
 	bool unkillable;             /* a signal does not end its VMMs (D state) */
 	bool unlisted;               /* its daemon does not get the list of VMMs together */
 	struct sim_vmm vmm[SIM_DOMAINS];

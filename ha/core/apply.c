@@ -111,12 +111,15 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 
 	r->epoch = e->epoch;
 	r->members = 0;
+	r->level = e->n_members ? UINT8_MAX : 0;
 	for (uint32_t i = 0; i < e->n_members; i++) {
 		int slot = add_node(r, e->members[i]);
 
 		if (slot < 0)
 			continue;
 		r->members |= 1ull << slot;
+		if (e->levels[i] < r->level)
+			r->level = e->levels[i];
 		if (e->fresh[i])
 			fresh |= 1ull << slot;
 	}
@@ -253,6 +256,9 @@ void ha_apply(struct ha_core *c, const struct ha_entry *e)
 	enum ha_code code = HA_OK;
 	int slot = ha_record_slot(&c->rec, e->origin);
 
+	/* Some member cannot read it; what only some replicas do makes them differ. */
+	if (e->level > c->rec.level)
+		return;
 	if (e->kind != HA_E_NEW_EPOCH) {
 		/* A second copy of a proposal changes nothing: each node's serials only grow. */
 		if (slot < 0 || e->serial <= c->rec.nodes[slot].last_op)

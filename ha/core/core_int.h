@@ -64,6 +64,8 @@ enum ha_mutant {
 	M_AVOID_LAST,          /* 23: of the hosts a domain failed on only the last is remembered */
 	M_LEASELESS,           /* 24: a member without a lease is a host like any other */
 	M_YIELD_EARLY,         /* 25: it gives its domains up before its last write is over (T) */
+	M_RESYNC_STORM,        /* 26: a record that differs is thrown away without a pause */
+	M_DROP_UNKNOWN,        /* 27: an entry that node 3 cannot read is not appended there (L) */
 };
 
 #define TAIL_MAX 1024
@@ -83,6 +85,7 @@ struct ha_state {
 	uint64_t epoch, seq, hash;     /* last entry of its log */
 	bool fresh;
 	uint32_t token;                /* its totem.token, ms */
+	uint8_t level;                 /* its feature level (entry.h) */
 };
 
 struct ha_peer {
@@ -102,6 +105,7 @@ struct ha_peer {
 	uint64_t heard_ms;             /* t_r: last RENEW of our epoch was delivered; 0 = never */
 	uint64_t heard_k;              /* newest k heard in this epoch */
 	uint64_t acked_k;              /* newest own k that it heard in this epoch */
+	bool alarmed;                  /* that it differs was said */
 	int differs;                   /* records compared: -1 differs, 1 same, 0 not yet */
 };
 
@@ -192,6 +196,7 @@ struct ha_vmm {
 	bool ask_commit, ask_abort, move_failed;
 	uint64_t sending;         /* target incarnation we told it to MIGRATE to, 0 = none */
 	uint64_t stop_ms, kill_ms, decide_ms;
+	uint64_t doomed_ms;       /* first KILL */
 	bool stop_force, cancelled;
 	uint64_t avoid, avoid_ms; /* hosts it avoids, and since when it is these */
 };
@@ -216,6 +221,12 @@ struct ha_lease {
 	uint64_t over_serial;                /* our entry LEASE over is on its way: nothing is published; 0 = no */
 };
 
+/* May we go by our own record? (lease.c) */
+struct ha_trust {
+	bool lost;                           /* a majority contradicts it, and it came from them */
+	uint64_t again_ms, pause_ms;         /* it is thrown away again not before, and after that pause */
+};
+
 struct ha_core {
 	bool booted;
 	uint32_t me;
@@ -238,6 +249,7 @@ struct ha_core {
 	struct ha_form form;
 	struct ha_log log;
 	struct ha_lease lease;
+	struct ha_trust trust;
 	struct ha_fencing fencing[HA_NODES_MAX]; /* by record slot */
 
 	uint64_t serial;                     /* last one given to a proposal */

@@ -19,6 +19,14 @@ struct walk {
 	struct ha_reader *r;
 };
 
+static void f_u8(struct walk *k, uint8_t *v)
+{
+	if (k->w)
+		ha_put_u8(k->w, *v);
+	else
+		*v = ha_get_u8(k->r);
+}
+
 static void f_u32(struct walk *k, uint32_t *v)
 {
 	if (k->w)
@@ -94,6 +102,7 @@ static void walk_epoch(struct walk *k, struct ha_entry *e)
 		f_u32(k, &e->members[i]);
 		f_bool(k, &e->fresh[i]);
 		f_u32(k, &e->tokens[i]);
+		f_u8(k, &e->levels[i]);
 	}
 }
 
@@ -234,6 +243,7 @@ size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size)
 
 	ha_put_u8(&w, ENTRY_VERSION);
 	ha_put_u8(&w, (uint8_t)e->kind);
+	ha_put_u8(&w, e->level);
 	ha_put_u32(&w, e->origin);
 	ha_put_u64(&w, e->serial);
 	walk(&k, (struct ha_entry *)e); /* a writer changes nothing */
@@ -258,6 +268,7 @@ bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len)
 	if (kind < HA_E_NEW_EPOCH || kind >= HA_E_KINDS)
 		return false;
 	e->kind = (enum ha_entry_kind)kind;
+	e->level = ha_get_u8(&r);
 	e->origin = ha_get_u32(&r);
 	e->serial = ha_get_u64(&r);
 	walk(&k, e);

@@ -40,6 +40,7 @@ struct ha_report_item {
 /* One struct for all: most fields serve several kinds. */
 struct ha_entry {
 	enum ha_entry_kind kind;
+	uint8_t level;                /* who has not this feature level cannot apply it: nobody does */
 	uint32_t origin;              /* node that proposed it, 0 for NEW_EPOCH */
 	uint64_t serial;              /* counts origin's proposals */
 	char domain[HA_NAME_MAX + 1];
@@ -62,6 +63,7 @@ struct ha_entry {
 	uint32_t members[HA_NODES_MAX];
 	bool fresh[HA_NODES_MAX];     /* its daemon started since the last epoch */
 	uint32_t tokens[HA_NODES_MAX]; /* its totem.token, ms */
+	uint8_t levels[HA_NODES_MAX]; /* its feature level */
 	/* REPORT */
 	uint32_t n_items;
 	struct ha_report_item items[HA_DOMAINS_MAX];
@@ -86,6 +88,13 @@ void ha_claim_get(struct ha_reader *r, struct ha_claim *a);
 
 /** ha_entry_encode() - Return: length, or 0 if it does not fit */
 size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size);
+
+/*
+ * What this version understands. A new kind of entry, or a new field, belongs to a new level:
+ * its proposer writes that level into the entry, and an entry above the record's level (the
+ * lowest of the members') changes nothing anywhere, whether a member can read it or not.
+ */
+#define HA_LEVEL 1
 
 /** ha_entry_decode() - Return: false if the bytes are not exactly one valid entry (rule S) */
 bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len);

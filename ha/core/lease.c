@@ -87,27 +87,58 @@ static void extend(struct ha_core *c)
 }
 
 /*
- * Two replicas at the same place in the log with different records: whoever is
- * in the minority throws its copy away and takes the others' (docs/ha.md).
+ * A majority contradicts our record. It is thrown away and taken from the others
+ * (docs/ha.md). If that did not help, it is no accident but a fault in this daemon: to try
+ * again at once would make everybody form epochs without end. We stay, we vote (the log is
+ * the same), but do nothing by a record that we cannot trust, and try again after a pause.
  */
+static void contradicted(struct ha_core *c)
+{
+	struct ha_trust *t = &c->trust;
+
+	if (c->now < t->again_ms && !MUTANT(M_RESYNC_STORM)) {
+		if (!t->lost)
+			ha_out_note(c, HA_ALARM,
+				    "this host's record differs from the others' although it was "
+				    "taken from them: it runs nothing until they agree");
+		t->lost = true;
+		ha_wake_at(c, t->again_ms);
+		return;
+	}
+	t->pause_ms = t->pause_ms ? t->pause_ms * 2 : 10000;
+	if (t->pause_ms > c->t.retry_max)
+		t->pause_ms = c->t.retry_max;
+	t->again_ms = c->now + t->pause_ms;
+	c->resync = true;
+	ha_membership_rejoin(c, "this host's record differs from the others'");
+}
+
+/* Two replicas at the same place in the log must have the same record. */
 static void compare(struct ha_core *c, struct ha_peer *p, uint64_t applied, uint64_t hash)
 {
-	uint64_t differ = 0;
+	uint64_t differ = 0, same = 1ull << c->self;
 
 	if (!applied || applied != c->log.applied || p == ha_self(c))
 		return;
 	p->differs = hash == ha_log_record_hash(c) ? 1 : -1;
-	if (p->differs > 0)
-		return;
-	ha_out_note(c, HA_ALARM, "record differs from that of %s at entry %llu",
-		    ha_core_node_name(c, p->conf.id), (unsigned long long)applied);
-	for (uint32_t i = 0; i < c->n_peers; i++)
+	for (uint32_t i = 0; i < c->n_peers; i++) {
 		if (c->peers[i].differs < 0)
 			differ |= 1ull << i;
-	if (ha_votes(c, differ) >= ha_majority(c)) {
-		c->resync = true;
-		ha_membership_rejoin(c, "this host's record differs from the others'");
+		else if (c->peers[i].differs > 0)
+			same |= 1ull << i;
 	}
+	if (p->differs > 0) {
+		p->alarmed = false;
+		if (ha_votes(c, same) >= ha_majority(c))
+			c->trust.lost = false;
+		return;
+	}
+	if (!p->alarmed)
+		ha_out_note(c, HA_ALARM, "record differs from that of %s at entry %llu",
+			    ha_core_node_name(c, p->conf.id), (unsigned long long)applied);
+	p->alarmed = true;
+	if (ha_votes(c, differ) >= ha_majority(c))
+		contradicted(c);
 }
 
 void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
@@ -172,7 +203,7 @@ static void publish(struct ha_core *c)
 	if (l->until_ms <= l->published_ms || l->until_ms <= c->now || !c->quorate || !c->listed)
 		return;
 	/* We have said that we have none: until all know, that stays true (standing.c). */
-	if (l->over_serial)
+	if (l->over_serial || c->trust.lost)
 		return;
 	if (ha_vmm_stale_here(c) && !MUTANT(M_IGNORE_INCARNATION))
 		return;

@@ -142,11 +142,18 @@ void ha_log_entry(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		return;
 	if (!log_in_epoch(c))
 		return;
-	if (!ha_entry_decode(&c->entry, bytes, len) || c->entry.kind == HA_E_NEW_EPOCH ||
-	    c->entry.origin != c->peers[from].conf.id) {
+	/*
+	 * What we cannot read may be of a newer version: it has its place in the log as with
+	 * everybody, or our log would be another one, and it changes nothing (ha_log_apply).
+	 */
+	if (ha_entry_decode(&c->entry, bytes, len)) {
+		if (c->entry.kind == HA_E_NEW_EPOCH || c->entry.origin != c->peers[from].conf.id)
+			r->bad = true;
+	} else if (!len || (MUTANT(M_DROP_UNKNOWN) && c->me == 3)) {
 		r->bad = true;
-		return;
 	}
+	if (r->bad)
+		return;
 	ha_log_append(c, epoch, bytes, len, true);
 	if (MUTANT(M_ACT_ON_DELIVERY)) {
 		c->log.commit = c->log.seq;
@@ -249,7 +256,7 @@ void ha_log_apply(struct ha_core *c)
 
 		if (!ha_entry_decode(&c->entry, l->bytes + t->off, t->len))
 			ha_out_note(c, HA_ALARM,
-				    "entry %llu.%llu cannot be read: skipped everywhere",
+				    "entry %llu.%llu cannot be read by this version: it changes nothing",
 				    (unsigned long long)t->epoch, (unsigned long long)t->seq);
 		else
 			ha_apply(c, &c->entry);

@@ -104,6 +104,7 @@ static void send_state(struct ha_core *c)
 	ha_put_u64(&w, c->resync ? 0 : l->hash);
 	ha_put_u8(&w, c->fresh);
 	ha_put_u32(&w, c->token);
+	ha_put_u8(&w, HA_LEVEL);
 	ha_msg_send(c, &w);
 	c->form.said_state = true;
 }
@@ -314,6 +315,7 @@ static void make_first(struct ha_core *c)
 			return;
 		e->members[e->n_members] = last = next->conf.id;
 		e->tokens[e->n_members] = next->state.token;
+		e->levels[e->n_members] = next->state.level;
 		e->fresh[e->n_members++] = next->state.fresh;
 	}
 }
@@ -445,6 +447,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.hash = ha_get_u64(r);
 	s.fresh = ha_get_bool(r);
 	s.token = ha_get_u32(r);
+	s.level = ha_get_u8(r);
 	if (!ha_get_end(r)) {
 		r->bad = true;
 		return;

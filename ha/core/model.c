@@ -140,7 +140,7 @@ uint64_t ha_record_hash(const struct ha_record *r)
 	uint64_t h = ha_hash_u64(r->epoch, r->members);
 
 	h = ha_hash_u64(ha_hash_u64(h, r->cluster), r->incarnation_floor);
-	h = ha_hash_u64(ha_hash_u64(h, r->token), r->token_changes);
+	h = ha_hash_u64(ha_hash_u64(h, r->token | (uint64_t)r->level << 32), r->token_changes);
 	for (int i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
 		const struct ha_node_rec *n = &r->nodes[i];
 

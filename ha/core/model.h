@@ -133,6 +133,7 @@ struct ha_node_rec {
 struct ha_record {
 	uint64_t epoch;               /* of the last applied NEW_EPOCH */
 	uint64_t members;             /* set of nodes in the view of this epoch */
+	uint8_t level;                /* feature level that all members have (entry.h) */
 	uint32_t token;               /* ms; every member derives its times from this one (agreed.c) */
 	uint64_t token_changes;       /* how often it changed: names one agreement */
 	struct ha_node_rec nodes[HA_NODES_MAX];

@@ -97,6 +97,8 @@ static void propose_exited(struct ha_core *c, const struct ha_domain *d, enum ha
 static void kill_vmm(struct ha_core *c, struct ha_vmm *v, const char *why)
 {
 	v->kill_why = why;
+	if (!v->doomed_ms)
+		v->doomed_ms = c->now;
 	if (!v->kill_ms || c->now - v->kill_ms >= c->t.kill_again) {
 		if (!ha_out_room(c, 1, sizeof(v->name)))
 			return;
@@ -342,6 +344,19 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 	ha_wake_at(c, c->now + (receive ? c->t.ready : c->t.launch));
 }
 
+/* A VMM of ours that no signal ends stands where this one should start: start it elsewhere. */
+static void give_way(struct ha_core *c, const struct ha_domain *d)
+{
+	const struct ha_vmm *v = ha_vmm_find(c, d->name);
+
+	if (!v || v->incarnation == d->incarnation || !v->doomed_ms || !reported(c))
+		return;
+	if (c->now < v->doomed_ms + c->t.decide)
+		ha_wake_at(c, v->doomed_ms + c->t.decide);
+	else
+		propose_exited(c, d, HA_END_FAILED, 1, "an old VMM of it cannot be killed here");
+}
+
 /* The pause doubles with each failure in a row; beyond max_restart it is the longest. */
 static uint64_t pause_of(const struct ha_core *c, const struct ha_domain *d)
 {
@@ -486,8 +501,10 @@ void ha_reconcile(struct ha_core *c)
 		do_backoff(c, d, i);
 		if (!d->used)
 			continue;
-		if (d->owner == c->me && d->phase == HA_STARTING)
+		if (d->owner == c->me && d->phase == HA_STARTING) {
 			launch(c, d, i, false);
+			give_way(c, d);
+		}
 		else if (d->phase == HA_MIGRATING && d->target == c->me &&
 			 d->move == HA_MOVE_INTENT)
 			launch(c, d, i, true);

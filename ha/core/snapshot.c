@@ -223,6 +223,7 @@ static void put_record(struct ha_writer *w, const struct ha_record *rec)
 	ha_put_u64(w, rec->members);
 	ha_put_u64(w, rec->cluster);
 	ha_put_u64(w, rec->incarnation_floor);
+	ha_put_u8(w, rec->level);
 	ha_put_u32(w, rec->token);
 	ha_put_u64(w, rec->token_changes);
 	put_nodes(w, rec);
@@ -239,6 +240,7 @@ static void get_record(struct ha_reader *r, struct ha_record *rec)
 {
 	uint64_t epoch = ha_get_u64(r), members = ha_get_u64(r);
 	uint64_t cluster = ha_get_u64(r), floor = ha_get_u64(r);
+	uint8_t level = ha_get_u8(r);
 	uint32_t token = ha_get_u32(r), n;
 	uint64_t token_changes = ha_get_u64(r);
 
@@ -247,6 +249,7 @@ static void get_record(struct ha_reader *r, struct ha_record *rec)
 		rec->members = members;
 		rec->cluster = cluster;
 		rec->incarnation_floor = floor;
+		rec->level = level;
 		rec->token = token;
 		rec->token_changes = token_changes;
 	}

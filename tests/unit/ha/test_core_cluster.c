@@ -307,7 +307,7 @@ static void noise_from_the_group_changes_nothing(void **state)
 	for (uint32_t i = 0; i < 20000; i++) {
 		for (size_t k = 0; k < sizeof(noise); k++)
 			noise[k] = (uint8_t)(i * 2654435761u >> (k % 24)) ^ (uint8_t)(k * i);
-		noise[0] = 1;
+		noise[0] = 2; /* the protocol's version */
 		noise[1] = (uint8_t)(i % 8);
 		ev.deliver.len = i % sizeof(noise);
 		bed_step(b, 0, &ev);

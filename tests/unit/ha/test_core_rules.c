@@ -200,6 +200,29 @@ static void the_largest_token_of_the_members_is_used_and_remembered_until_it_is_
 	assert_int_equal(t.token, 1000);
 }
 
+static void an_entry_above_the_level_of_a_member_changes_nothing(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	uint64_t before = ha_record_hash(&c->rec);
+	struct ha_entry *e = entry(HA_E_LEASE, 1);
+
+	(void)state;
+	e->level = (uint8_t)(c->rec.level + 1);
+	e->over = true;
+	ha_apply(c, e);
+	assert_int_equal(d->owner, 1);
+	assert_int_equal(ha_record_hash(&c->rec), before);
+	e = entry(HA_E_NEW_EPOCH, 0);
+	e->epoch = 6;
+	e->n_members = 3;
+	for (uint32_t i = 0; i < 3; i++) {
+		e->members[i] = i + 1;
+		e->levels[i] = (uint8_t)(i == 1 ? 3 : 5);
+	}
+	ha_apply(c, e);
+	assert_int_equal(c->rec.level, 3); /* the lowest */
+}
+
 static void a_restricted_group_holds(void **state)
 {
 	struct ha_domain *d = running_on(1), other = *d;
@@ -576,6 +599,7 @@ int main(void)
 		RULE(a_failed_migration_makes_another_destination_come_first),
 		RULE(a_member_without_a_lease_gets_nothing_and_gives_up_what_it_had),
 		RULE(the_largest_token_of_the_members_is_used_and_remembered_until_it_is_over),
+		RULE(an_entry_above_the_level_of_a_member_changes_nothing),
 		RULE(a_restricted_group_holds),
 		RULE(the_first_domain_names_the_cluster),
 		RULE(what_a_domain_has_for_itself_no_other_is_defined_with),
