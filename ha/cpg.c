@@ -137,8 +137,8 @@ static int join(struct cpglink *l, struct err *e)
 		       cs_strerror(rc));
 }
 
-int cpglink_open(qb_loop_t *loop, const char *group, const struct cpglink_ops *ops, void *arg,
-		 struct cpglink **out, struct err *e)
+int cpglink_open(qb_loop_t *loop, const char *group, bool in, const struct cpglink_ops *ops,
+		 void *arg, struct cpglink **out, struct err *e)
 {
 	cpg_model_v1_data_t model = {
 		.model = CPG_MODEL_V1,
@@ -174,7 +174,7 @@ int cpglink_open(qb_loop_t *loop, const char *group, const struct cpglink_ops *o
 		goto out_finalize;
 	}
 	l->me = me;
-	rc = join(l, e);
+	rc = in ? join(l, e) : 0;
 	if (rc < 0)
 		goto out_finalize;
 	cpg_fd_get(l->handle, &l->fd);

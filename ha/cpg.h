@@ -38,10 +38,11 @@ struct cpglink_ops {
 /**
  * cpglink_open() - connect to corosync and join @group
  * @group: at most 127 bytes
+ * @in: else only connect: nobody sees us, nothing is delivered
  * Return: 0; -ECONNREFUSED when corosync is not running; -EAGAIN when it is
  * busy forming a ring (try again later); text in @e.
  */
-int cpglink_open(qb_loop_t *loop, const char *group, const struct cpglink_ops *ops, void *arg,
+int cpglink_open(qb_loop_t *loop, const char *group, bool in, const struct cpglink_ops *ops, void *arg,
 		 struct cpglink **out, struct err *e);
 
 /** cpglink_mute() - tell and send nothing any more; for leaving out of a callback, close follows */

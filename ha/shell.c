@@ -273,21 +273,7 @@ static void on_scanned(void *arg)
 
 static const struct executor_ops executor_ops = { .news = on_vmm, .scanned = on_scanned };
 
-/* ----------------------------------------------------------- disk, fencing */
-
-static void on_persisted(void *arg, uint64_t token)
-{
-	struct ha_event ev = { .kind = HA_EV_PERSISTED, .persisted.token = token };
-
-	shell_event(arg, &ev);
-}
-
-static void on_store_failed(void *arg, const char *text)
-{
-	shell_stop(arg, text); /* a host that cannot remember must not vote (rule L) */
-}
-
-static const struct store_ops store_ops = { .done = on_persisted, .failed = on_store_failed };
+/* ------------------------------------------------------------------ fencing */
 
 static void on_fence_done(void *arg, uint32_t node, uint64_t debt, int rc, const char *text)
 {
@@ -398,14 +384,12 @@ int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **ou
 	};
 	rc = make_dirs(conf, e);
 	if (rc == 0)
-		rc = store_open(loop, record_dir, &store_ops, s, &s->store, &s->image, e);
+		rc = store_open(loop, record_dir, &shell_store_ops, s, &s->store, &s->image, e);
 	if (rc == 0)
 		rc = lease_open(lease_path, &s->lease, e);
 	if (rc < 0)
 		goto out_close;
-	if (s->image.cut)
-		log_warn("%s/record: cut %lu bytes of an unfinished write", record_dir,
-			 (unsigned long)s->image.cut);
+	shell_tell_image(s, record_dir);
 	rc = shell_connect(s, conf->wait_ms, e);
 	if (rc < 0)
 		goto out_close;

@@ -43,8 +43,13 @@ static void on_view(void *arg, const uint32_t *members, size_t n, const uint32_t
 {
 	struct ha_event ev = { .kind = HA_EV_VIEW, .view = {
 		.nodes = members, .n = n, .left = left, .n_left = n_left } };
+	struct shell *s = arg;
 
-	shell_event(arg, &ev);
+	/* The epoch in which we were still of use is over, and into the next we cannot follow. */
+	if (store_failing(s->store))
+		shell_step_out(s);
+	else
+		shell_event(s, &ev);
 }
 
 static void on_quorum(void *arg, bool quorate, uint64_t ring_seq, const uint32_t *alive, size_t n)
@@ -122,6 +127,15 @@ void shell_tell_progress(struct shell *s, const char *name, uint64_t incarnation
 		cpglink_mcast(s->cpg, message, n);
 }
 
+/*
+ * A host that cannot remember makes no promise (rule L), and a view in which it is
+ * silent costs all others the time to vote it out: it stays outside until it can.
+ */
+static int join_group(struct shell *s, struct err *e)
+{
+	return cpglink_open(s->loop, GROUP, !store_failing(s->store), &cpg_ops, s, &s->cpg, e);
+}
+
 static int try_connect(struct shell *s, struct err *e)
 {
 	bool first = !s->booted;
@@ -131,7 +145,7 @@ static int try_connect(struct shell *s, struct err *e)
 	if (rc == 0)
 		rc = cmaplink_read(s->cmap, &s->nodes, e);
 	if (rc == 0)
-		rc = cpglink_open(s->loop, GROUP, &cpg_ops, s, &s->cpg, e);
+		rc = join_group(s, e);
 	if (rc == 0)
 		rc = quorumlink_open(s->loop, &quorum_ops, s, &s->quorum, e);
 	if (rc == 0 && !first && cpglink_me(s->cpg) != s->me)
@@ -205,7 +219,7 @@ static void rejoin(void *data)
 		return;
 	cpglink_close(s->cpg);
 	s->cpg = NULL;
-	if (cpglink_open(s->loop, GROUP, &cpg_ops, s, &s->cpg, &e) < 0)
+	if (join_group(s, &e) < 0)
 		shell_lost(s, e.text);
 }
 
@@ -217,6 +231,15 @@ void shell_rejoin(struct shell *s)
 	s->rejoin_queued = qb_loop_job_add(s->loop, QB_LOOP_HIGH, s, rejoin) == 0;
 	if (!s->rejoin_queued)
 		shell_stop(s, "out of memory");
+}
+
+void shell_step_out(struct shell *s)
+{
+	struct ha_event lost = { .kind = HA_EV_CPG_LOST };
+
+	shell_say(s, true, "outside the group until the record can be written");
+	shell_rejoin(s);
+	shell_event(s, &lost);
 }
 
 int shell_connect(struct shell *s, uint32_t wait_ms, struct err *e)

@@ -119,6 +119,15 @@ void shell_problems_config(struct shell *s);
 /** shell_address_problem() - why no migration can arrive here, or "" */
 const char *shell_address_problem(const struct shell *s);
 
+/** shell_step_out() - out of the group; in again when the record can be written */
+void shell_step_out(struct shell *s);
+
+/** shell_store_ops - the store's news, to a struct shell (shell_record.c) */
+extern const struct store_ops shell_store_ops;
+
+/** shell_tell_image() - say what was wrong with what the disk in @dir held, if anything */
+void shell_tell_image(struct shell *s, const char *dir);
+
 /** shell_stop() - end the loop with an error; droverd exits 1 */
 void shell_stop(struct shell *s, const char *why);
 

@@ -164,6 +164,10 @@ bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
 	size_t n = 0, k;
 	const char *why;
 
+	if (store_failing(s->store) && n++ == i) {
+		snprintf(text, size, "%s: this host has no vote until that works", store_failing(s->store));
+		return true;
+	}
 	if (*shell_address_problem(s) && n++ == i) {
 		address_line(s->address_problem, text, size);
 		return true;

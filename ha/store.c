@@ -2,22 +2,17 @@
 /*
  * store - see store.h.
  *
- * A put goes to a queue; the worker takes the whole queue at once:
- *
- *   appends      one fdatasync for all of them
- *   a snapshot   `record.new`, fsync, rename over `record`, fsync of the
- *                directory; later appends go behind it
- *
- * so a crash at any instant leaves either the old file or the new one, and at
- * most a torn tail that nobody was promised.  A failed write or sync is final:
- * after a failed fsync the page cache may lie about what is on disk, so the
- * worker stops and says so instead of trying again.
+ * A put goes to a queue; the worker takes the whole queue at once.  It keeps in
+ * memory what the file holds (the last snapshot and what came behind it), so that a
+ * snapshot, a start and a failed write all end in the same way: the whole of it
+ * is written into a new file.
  */
 #include "ha/store.h"
 #include "ha/store_int.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -26,17 +21,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-struct job {
-	struct job *next;
-	enum store_kind kind;
+#define RETRY_FIRST_MS 100
+#define RETRY_MOST_MS 2000
+#define CALM_MS 60000
+
+/* The answer that a put waits for. */
+struct note {
+	struct note *next;
 	uint64_t token;
-	size_t len;
-	uint8_t bytes[];                /* STORE_RECORD_HEAD, then the payload */
+};
+
+struct recs {
+	struct store_rec *first, **tail;
+};
+
+struct notes {
+	struct note *first, **tail;
 };
 
 struct store {
@@ -44,88 +47,74 @@ struct store {
 	const struct store_ops *ops;
 	void *arg;
 	char dir[PATH_MAX - 32];
-	int dirfd, lockfd, wake;
+	int wake;
 	pthread_t worker;
 	bool started;
+	char told[PATH_MAX + 128];      /* loop only: what failed() said, "" after recovered() */
 
-	int fd;                         /* worker only */
+	struct store_file file;         /* worker only, from here */
+	struct recs kept;
+	struct notes waiting;           /* taken, not on disk yet */
+	unsigned int pause_ms;          /* between tries to write afresh; 0: all is well */
+	unsigned int last_pause_ms;
+	uint64_t well_ms;               /* when it last recovered */
 
 	pthread_mutex_t lock;           /* guards what follows */
 	pthread_cond_t more;
-	struct job *todo, **todo_tail;
-	struct job *done, **done_tail;
-	bool stop, failed;
-	char why[PATH_MAX + 128];
+	struct recs todo;
+	struct notes asked, done;
+	bool stop;
+	char why[PATH_MAX + 128];       /* "": all is well */
 };
 
-static int write_all(int fd, const uint8_t *p, size_t len)
+static void recs_init(struct recs *l)
 {
-	ssize_t n;
-
-	while (len > 0) {
-		n = write(fd, p, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	l->first = NULL;
+	l->tail = &l->first;
 }
 
-static int write_job(int fd, const struct job *j)
+static void notes_init(struct notes *l)
 {
-	return write_all(fd, j->bytes, j->len);
+	l->first = NULL;
+	l->tail = &l->first;
 }
 
-/* A snapshot: a new file takes the place of the old one as a whole. */
-static int swap_file(struct store *s, const struct job *snapshot)
+static void recs_join(struct recs *to, struct recs *from)
 {
-	uint8_t head[STORE_HEADER_LEN];
-	int fd, rc;
-
-	fd = openat(s->dirfd, "record.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	store_put_header(head);
-	rc = write_all(fd, head, sizeof(head));
-	if (rc == 0)
-		rc = write_job(fd, snapshot);
-	if (rc == 0 && fsync(fd) < 0)
-		rc = -errno;
-	if (rc == 0 && renameat(s->dirfd, "record.new", s->dirfd, "record") < 0)
-		rc = -errno;
-	if (rc == 0 && fsync(s->dirfd) < 0)
-		rc = -errno;
-	if (rc < 0) {
-		close(fd);
-		return rc;
-	}
-	close(s->fd);
-	s->fd = fd;
-	return 0;
+	if (!from->first)
+		return;
+	*to->tail = from->first;
+	to->tail = from->tail;
+	recs_init(from);
 }
 
-/* Everything in @list, on disk. */
-static int write_batch(struct store *s, const struct job *list)
+static void notes_join(struct notes *to, struct notes *from)
 {
-	const struct job *j;
-	bool unsynced = false;
-	int rc = 0;
+	if (!from->first)
+		return;
+	*to->tail = from->first;
+	to->tail = from->tail;
+	notes_init(from);
+}
 
-	for (j = list; j && rc == 0; j = j->next) {
-		if (j->kind == STORE_SNAPSHOT) {
-			rc = swap_file(s, j);
-			unsynced = false;
-		} else {
-			rc = write_job(s->fd, j);
-			unsynced = true;
-		}
+static void recs_free(struct store_rec *r)
+{
+	struct store_rec *next;
+
+	for (; r; r = next) {
+		next = r->next;
+		free(r);
 	}
-	if (rc == 0 && unsynced && fdatasync(s->fd) < 0)
-		rc = -errno;
-	return rc;
+}
+
+static void notes_free(struct note *n)
+{
+	struct note *next;
+
+	for (; n; n = next) {
+		next = n->next;
+		free(n);
+	}
 }
 
 static void wake_loop(struct store *s)
@@ -136,193 +125,263 @@ static void wake_loop(struct store *s)
 	(void)n; /* the counter is far from full */
 }
 
+/* ------------------------------------------------------------------ worker */
+
+/* @batch behind what is kept, and forget what its last snapshot replaces.  True: it has one. */
+static bool keep(struct store *s, struct recs *batch)
+{
+	struct store_rec *r, **p, *snapshot = NULL;
+
+	for (r = batch->first; r; r = r->next)
+		if (r->kind == STORE_SNAPSHOT)
+			snapshot = r;
+	recs_join(&s->kept, batch);
+	if (!snapshot)
+		return false;
+	for (p = &s->kept.first; *p != snapshot; p = &(*p)->next)
+		;
+	*p = NULL;
+	recs_free(s->kept.first);
+	s->kept.first = snapshot;
+	return true;
+}
+
+/* A disk that works now and then is no better: the pause goes on from where it was. */
+static void set_pause(struct store *s, int rc)
+{
+	uint64_t now = clock_ms();
+
+	if (rc == 0) {
+		if (s->pause_ms)
+			s->well_ms = now;
+		s->pause_ms = 0;
+		return;
+	}
+	if (!s->pause_ms && (!s->well_ms || now - s->well_ms > CALM_MS))
+		s->last_pause_ms = 0;
+	s->last_pause_ms = s->last_pause_ms ? s->last_pause_ms * 2 : RETRY_FIRST_MS;
+	if (s->last_pause_ms > RETRY_MOST_MS)
+		s->last_pause_ms = RETRY_MOST_MS;
+	s->pause_ms = s->last_pause_ms;
+}
+
+static int write_batch(struct store *s, struct recs *batch)
+{
+	struct store_rec *first = batch->first;
+	bool afresh = keep(s, batch) || s->pause_ms;
+	int rc = afresh ? store_file_rewrite(&s->file, s->kept.first)
+			: store_file_append(&s->file, first);
+
+	/* One that grew into the last room there was may do with the other file's. */
+	if (rc < 0 && !afresh)
+		rc = store_file_rewrite(&s->file, s->kept.first);
+	set_pause(s, rc);
+	return rc;
+}
+
+/* With the lock held. */
+static void tell(struct store *s, int rc)
+{
+	if (rc < 0)
+		snprintf(s->why, sizeof(s->why), "cannot write %s/record: %s", s->dir, strerror(-rc));
+	else
+		s->why[0] = 0;
+	if (rc == 0)
+		notes_join(&s->done, &s->waiting);
+	wake_loop(s);
+}
+
+/* With the lock held: until there is something to write, or it is time to try again. */
+static void wait_for_work(struct store *s)
+{
+	struct timespec until;
+
+	if (!s->pause_ms) {
+		while (!s->todo.first && !s->stop)
+			pthread_cond_wait(&s->more, &s->lock);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += s->pause_ms / 1000;
+	until.tv_nsec += s->pause_ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	while (!s->stop && pthread_cond_timedwait(&s->more, &s->lock, &until) != ETIMEDOUT)
+		;
+}
+
 static void *worker_main(void *arg)
 {
 	struct store *s = arg;
-	struct job *list, **tail;
+	struct recs batch;
 	int rc;
 
+	recs_init(&batch);
 	pthread_mutex_lock(&s->lock);
 	for (;;) {
-		while (!s->todo && !s->stop)
-			pthread_cond_wait(&s->more, &s->lock);
-		if (!s->todo || s->failed)
+		wait_for_work(s);
+		if (s->stop && !s->todo.first)
 			break;
-		list = s->todo;
-		tail = s->todo_tail;
-		s->todo = NULL;
-		s->todo_tail = &s->todo;
+		recs_join(&batch, &s->todo);
+		notes_join(&s->waiting, &s->asked);
 		pthread_mutex_unlock(&s->lock);
-		rc = write_batch(s, list);
+		rc = write_batch(s, &batch);
 		pthread_mutex_lock(&s->lock);
-		*s->done_tail = list;
-		s->done_tail = tail;
-		if (rc < 0) {
-			s->failed = true;
-			snprintf(s->why, sizeof(s->why), "cannot write %s/record: %s", s->dir,
-				 strerror(-rc));
-			wake_loop(s);
-			break;
-		}
-		wake_loop(s);
+		tell(s, rc);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return NULL;
 }
 
-static void free_jobs(struct job *j)
-{
-	struct job *next;
-
-	for (; j; j = next) {
-		next = j->next;
-		free(j);
-	}
-}
+/* -------------------------------------------------------------------- loop */
 
 static int32_t on_wake(int32_t fd, int32_t revents, void *data)
 {
 	struct store *s = data;
-	struct job *list, *j;
-	bool failed;
-	uint64_t n;
+	char why[sizeof(s->why)];
+	struct notes done;
+	struct note *n;
+	uint64_t count;
 
-	if (read(fd, &n, sizeof(n)) < 0)
+	if (read(fd, &count, sizeof(count)) < 0)
 		return 0;
+	notes_init(&done);
 	pthread_mutex_lock(&s->lock);
-	list = s->done;
-	s->done = NULL;
-	s->done_tail = &s->done;
-	failed = s->failed;
+	notes_join(&done, &s->done);
+	memcpy(why, s->why, sizeof(why));
 	pthread_mutex_unlock(&s->lock);
-	if (failed) {
-		free_jobs(list); /* not known to be on disk: never reported */
-		s->ops->failed(s->arg, s->why);
-		return 0;
+	if (!*why && *s->told) {
+		s->told[0] = 0;
+		s->ops->recovered(s->arg);
 	}
-	for (j = list; j; j = j->next)
-		s->ops->done(s->arg, j->token);
-	free_jobs(list);
+	for (n = done.first; n; n = n->next)
+		s->ops->done(s->arg, n->token);
+	notes_free(done.first);
+	if (*why && !*s->told) {
+		memcpy(s->told, why, sizeof(why));
+		s->ops->failed(s->arg, s->told);
+	}
 	return 0;
 }
 
-static struct job *job_make(enum store_kind kind, const void *buf, size_t len, uint64_t token)
+const char *store_failing(const struct store *s)
 {
-	struct job *j = malloc(sizeof(*j) + STORE_RECORD_HEAD + len);
+	return *s->told ? s->told : NULL;
+}
 
-	if (!j)
+static struct store_rec *rec_make(enum store_kind kind, const void *buf, size_t len)
+{
+	struct store_rec *r = malloc(sizeof(*r) + len);
+
+	if (!r)
 		return NULL;
-	j->next = NULL;
-	j->kind = kind;
-	j->token = token;
-	j->len = STORE_RECORD_HEAD + len;
+	r->next = NULL;
+	r->kind = kind;
+	r->len = (uint32_t)len;
 	if (len)
-		memcpy(j->bytes + STORE_RECORD_HEAD, buf, len);
-	store_put_record_head(j->bytes, kind, j->bytes + STORE_RECORD_HEAD, (uint32_t)len);
-	return j;
+		memcpy(r->bytes, buf, len);
+	return r;
+}
+
+static bool recs_add(struct recs *l, struct store_rec *r)
+{
+	if (!r)
+		return false;
+	*l->tail = r;
+	l->tail = &r->next;
+	return true;
 }
 
 int store_put(struct store *s, enum store_kind kind, const void *buf, size_t len, uint64_t token)
 {
-	struct job *j;
+	struct store_rec *r;
+	struct note *n;
 
 	if (len > STORE_RECORD_MAX)
 		return -EMSGSIZE;
-	j = job_make(kind, buf, len, token);
-	if (!j)
+	r = rec_make(kind, buf, len);
+	n = malloc(sizeof(*n));
+	if (!r || !n) {
+		free(r);
+		free(n);
 		return -ENOMEM;
+	}
+	*n = (struct note){ .token = token };
 	pthread_mutex_lock(&s->lock);
-	*s->todo_tail = j;
-	s->todo_tail = &j->next;
+	recs_add(&s->todo, r);
+	*s->asked.tail = n;
+	s->asked.tail = &n->next;
 	pthread_cond_signal(&s->more);
 	pthread_mutex_unlock(&s->lock);
 	return 0;
 }
 
+/* ------------------------------------------------------------- open, close */
+
+static int keep_image(struct store *s, const struct store_image *image, struct err *e)
+{
+	bool ok = true;
+	size_t i;
+
+	if (image->snapshot.bytes)
+		ok = recs_add(&s->kept, rec_make(STORE_SNAPSHOT, image->snapshot.bytes,
+						 image->snapshot.len));
+	for (i = 0; i < image->n_entries && ok; i++)
+		ok = recs_add(&s->kept, rec_make(STORE_APPEND, image->entries[i].bytes,
+						 image->entries[i].len));
+	return ok ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
 /*
- * A droverd that was killed is gone for its parent before its last thread has come back from fsync(2);
- * until then it holds the lock.  Whoever is started in its place waits a moment for that.
+ * Whatever the daemon before us saw fail, and did not live to tell: what we just read
+ * may be in the page cache alone.  Written afresh it is on the disk.
  */
-static int lock_patiently(int fd)
+static void write_afresh(struct store *s)
 {
-	const struct timespec pause = { .tv_nsec = 50 * 1000000L };
-	int tries = 40;
+	int rc = store_file_rewrite(&s->file, s->kept.first);
 
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (!--tries)
-			return -1;
-		nanosleep(&pause, NULL);
+	set_pause(s, rc);
+	if (rc < 0) {
+		tell(s, rc);
+		memcpy(s->told, s->why, sizeof(s->told));
+		s->told[sizeof(s->told) - 1] = 0;
 	}
-	return 0;
 }
 
-/* The directory, and the lock that keeps a second droverd out of it. */
-static int open_dir(struct store *s, struct err *e)
+static int start_worker(struct store *s, struct err *e)
 {
-	if (mkdir(s->dir, 0700) < 0 && errno != EEXIST)
-		return err_errno(e, "cannot create %s", s->dir);
-	s->dirfd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dirfd < 0)
-		return err_errno(e, "cannot open %s", s->dir);
-	s->lockfd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (s->lockfd < 0)
-		return err_errno(e, "cannot open %s/lock", s->dir);
-	if (lock_patiently(s->lockfd) < 0)
-		return err_set(e, -EBUSY, "%s: another droverd uses this directory", s->dir);
-	return 0;
-}
-
-static int create_file(struct store *s, struct err *e)
-{
-	uint8_t head[STORE_HEADER_LEN];
-
-	store_put_header(head);
-	if (write_all(s->fd, head, sizeof(head)) < 0 || fsync(s->fd) < 0 || fsync(s->dirfd) < 0)
-		return err_errno(e, "cannot write %s/record", s->dir);
-	return 0;
-}
-
-/* Read the file, cut a torn tail off, leave the offset at the end. */
-static int load_file(struct store *s, struct store_image *image, struct err *e)
-{
-	size_t good, have = 0;
-	uint8_t *buf = NULL;
-	struct stat st;
-	ssize_t n;
 	int rc;
 
-	s->fd = openat(s->dirfd, "record", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (s->fd < 0 || fstat(s->fd, &st) < 0)
-		return err_errno(e, "cannot open %s/record", s->dir);
-	/* Shorter than a header: the crash came inside the very first write. */
-	if (st.st_size < STORE_HEADER_LEN) {
-		if (ftruncate(s->fd, 0) < 0)
-			return err_errno(e, "cannot truncate %s/record", s->dir);
-		return create_file(s, e);
-	}
-	buf = malloc((size_t)st.st_size);
-	if (!buf)
-		return err_set(e, -ENOMEM, "out of memory");
-	while (have < (size_t)st.st_size) {
-		n = pread(s->fd, buf + have, (size_t)st.st_size - have, (off_t)have);
-		if (n <= 0) {
-			rc = err_errno(e, "cannot read %s/record", s->dir);
-			goto out;
-		}
-		have += (size_t)n;
-	}
-	rc = store_parse(buf, have, image, &good, e);
-	if (rc < 0) {
-		err_prefix(e, "%s/record", s->dir);
-		goto out;
-	}
-	if (image->cut && (ftruncate(s->fd, (off_t)good) < 0 || fsync(s->fd) < 0))
-		rc = err_errno(e, "cannot cut the torn tail of %s/record", s->dir);
-	else if (lseek(s->fd, (off_t)good, SEEK_SET) < 0)
-		rc = err_errno(e, "cannot seek in %s/record", s->dir);
-out:
-	free(buf);
-	return rc;
+	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = s->wake < 0 ? -errno :
+	     qb_loop_poll_add(s->loop, QB_LOOP_HIGH, s->wake, POLLIN, s, on_wake);
+	if (rc < 0)
+		return err_set(e, rc, "cannot watch the store: %s", strerror(-rc));
+	write_afresh(s);
+	rc = -pthread_create(&s->worker, NULL, worker_main, s);
+	if (rc < 0)
+		return err_set(e, rc, "cannot start the store's thread: %s", strerror(-rc));
+	s->started = true;
+	return 0;
+}
+
+static void init(struct store *s)
+{
+	pthread_condattr_t monotonic;
+
+	s->wake = -1;
+	recs_init(&s->kept);
+	recs_init(&s->todo);
+	notes_init(&s->waiting);
+	notes_init(&s->asked);
+	notes_init(&s->done);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->more, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 }
 
 int store_open(qb_loop_t *loop, const char *dir, const struct store_ops *ops, void *arg,
@@ -338,35 +397,22 @@ int store_open(qb_loop_t *loop, const char *dir, const struct store_ops *ops, vo
 	s->loop = loop;
 	s->ops = ops;
 	s->arg = arg;
-	s->fd = s->dirfd = s->lockfd = s->wake = -1;
-	s->todo_tail = &s->todo;
-	s->done_tail = &s->done;
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->more, NULL);
+	init(s);
 	snprintf(s->dir, sizeof(s->dir), "%s", dir);
-	rc = open_dir(s, e);
+	rc = store_file_open(&s->file, s->dir, e);
 	if (rc == 0)
-		rc = load_file(s, image, e);
-	if (rc < 0)
-		goto out_close;
-	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	rc = s->wake < 0 ? -errno : qb_loop_poll_add(loop, QB_LOOP_HIGH, s->wake, POLLIN, s, on_wake);
+		rc = store_file_load(&s->file, image, e);
+	if (rc == 0)
+		rc = keep_image(s, image, e);
+	if (rc == 0)
+		rc = start_worker(s, e);
 	if (rc < 0) {
-		rc = err_set(e, rc, "cannot watch the store: %s", strerror(-rc));
-		goto out_close;
+		store_image_free(image);
+		store_close(s);
+		return rc;
 	}
-	rc = -pthread_create(&s->worker, NULL, worker_main, s);
-	if (rc < 0) {
-		rc = err_set(e, rc, "cannot start the store's thread: %s", strerror(-rc));
-		goto out_close;
-	}
-	s->started = true;
 	*out = s;
 	return 0;
-out_close:
-	store_image_free(image);
-	store_close(s);
-	return rc;
 }
 
 void store_close(struct store *s)
@@ -384,14 +430,12 @@ void store_close(struct store *s)
 		qb_loop_poll_del(s->loop, s->wake);
 		close(s->wake);
 	}
-	if (s->fd >= 0)
-		close(s->fd);
-	if (s->dirfd >= 0)
-		close(s->dirfd);
-	if (s->lockfd >= 0)
-		close(s->lockfd);
-	free_jobs(s->todo);
-	free_jobs(s->done);
+	store_file_close(&s->file);
+	recs_free(s->kept.first);
+	recs_free(s->todo.first);
+	notes_free(s->waiting.first);
+	notes_free(s->asked.first);
+	notes_free(s->done.first);
 	pthread_mutex_destroy(&s->lock);
 	pthread_cond_destroy(&s->more);
 	free(s);

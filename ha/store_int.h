@@ -1,28 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * store_int - the layout of the record file, for store*.c and their tests.
+ * store_int - the record file, for store*.c and their tests.
  *
- *   octet 0        8        12       16
- *         +--------+--------+--------+
- *         | magic  | version| zero   |                    header
- *         +--------+--------+--------+---------------+
- *         | kind u32 | length u32 | crc32c u32 | payload ... |   record, repeated
- *         +----------+------------+------------+-------------+
+ *   octet 0        8        12       16       24     28     32
+ *         +--------+--------+--------+--------+------+------+
+ *         | magic  | version| zero   | sealed | zero | crc  |      header
+ *         +--------+--------+--------+--------+------+------+------------+
+ *         | kind u32 | length u32 | at u64 | synced u64 | crc | head crc | payload ...   record, repeated
+ *         +----------+------------+--------+------------+-----+----------+
+ *         | zeros, as many as were allocated ahead                        |
  *
- * Little-endian; the checksum covers kind, length and payload.
+ * Little-endian.  `at` is the record's own offset: nothing in a payload passes for a record.
+ * `sealed` and `synced` say which bytes of the file were on disk for certain when the header
+ * or the record was written; what is bad below the largest of them had been acknowledged.
  */
 #ifndef DROVER_HA_STORE_INT_H
 #define DROVER_HA_STORE_INT_H
 
+#include "ha/store.h"
+
 #include <stdint.h>
 
 #define STORE_MAGIC "DROVREC1"
-#define STORE_VERSION 1u
-#define STORE_HEADER_LEN 16
-#define STORE_RECORD_HEAD 12
+#define STORE_VERSION 2u
+#define STORE_HEADER_LEN 32
+#define STORE_RECORD_HEAD 32
+#define STORE_AHEAD (2u << 20)          /* bytes allocated ahead: what the core appends between two snapshots, and more */
 
-void store_put_header(uint8_t *out);
-void store_put_record_head(uint8_t *out, uint32_t kind, const uint8_t *payload,
-			   uint32_t len);
+struct store_rec {
+	struct store_rec *next;
+	enum store_kind kind;
+	uint32_t len;
+	uint8_t bytes[];
+};
+
+/* `record`, and beside it the file that takes its place next. */
+struct store_file {
+	const char *dir;
+	int dirfd, lockfd;
+	int fd, spare;                  /* -1: none yet */
+	uint64_t end;                   /* where the next record goes */
+	uint64_t synced;
+};
+
+/** store_put_header() - @sealed: the length of what is synced before the file takes its name */
+void store_put_header(uint8_t *out, uint64_t sealed);
+
+/** store_put_record_head() - the head of the record that is written at offset @at */
+void store_put_record_head(uint8_t *out, enum store_kind kind, const uint8_t *payload, uint32_t len,
+			   uint64_t at, uint64_t synced);
+
+/** store_file_open() - directory and lock; -EBUSY when another droverd has it; text in @e */
+int store_file_open(struct store_file *f, const char *dir, struct err *e);
+
+/** store_file_load() - what `record` holds; a damaged one is set aside as `record.bad`; text in @e */
+int store_file_load(struct store_file *f, struct store_image *image, struct err *e);
+
+/** store_file_append() - @list behind the rest, and synced; after an error only rewrite helps */
+int store_file_append(struct store_file *f, const struct store_rec *list);
+
+/**
+ * store_file_rewrite() - a file that holds @list and nothing else takes the place of `record`
+ * Depends on nothing that was written before, so it also mends what a failed sync left behind.
+ */
+int store_file_rewrite(struct store_file *f, const struct store_rec *list);
+
+void store_file_close(struct store_file *f);
 
 #endif
