@@ -6,20 +6,38 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* All @len bytes, or an error: a file that shrinks meanwhile must not be half a kernel. */
+static int read_whole(int fd, const char *path, uint8_t *buf, size_t len, struct err *e)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = read(fd, buf + done, len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, "%s", path);
+		if (!n)
+			return err_set(e, -EIO, "%s: ends after %zu of %zu bytes", path, done, len);
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* Read, not mapped: a mapped file that somebody truncates is a SIGBUS.  O_NONBLOCK: a FIFO would wait for a writer. */
 int boot_file_open(struct boot_file *f, const char *path, struct err *e)
 {
 	struct stat st;
-	void *p;
+	uint8_t *p;
 	int fd, ret = 0;
 
 	memset(f, 0, sizeof(*f));
 	f->name = path;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return err_errno(e, "%s", path);
 	if (fstat(fd, &st)) {
@@ -30,9 +48,14 @@ int boot_file_open(struct boot_file *f, const char *path, struct err *e)
 		ret = err_set(e, -EINVAL, "%s: not a file with something in it", path);
 		goto out;
 	}
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED) {
-		ret = err_errno(e, "%s", path);
+	p = malloc((size_t)st.st_size);
+	if (!p) {
+		ret = err_set(e, -ENOMEM, "%s: no memory for %lld bytes", path, (long long)st.st_size);
+		goto out;
+	}
+	ret = read_whole(fd, path, p, (size_t)st.st_size, e);
+	if (ret) {
+		free(p);
 		goto out;
 	}
 	f->data = p;
@@ -44,8 +67,7 @@ out:
 
 void boot_file_close(struct boot_file *f)
 {
-	if (f->len)
-		munmap((void *)f->data, f->len);
+	free((void *)f->data);
 	memset(f, 0, sizeof(*f));
 }
 

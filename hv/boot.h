@@ -42,7 +42,7 @@
 
 enum boot_mode { BOOT_LINUX64, BOOT_PVH };
 
-/* An open image, as bytes: a mapped file, or a fuzzer's buffer. */
+/* An image, as bytes: a file that was read, or a fuzzer's buffer. */
 struct boot_file {
 	const uint8_t *data;
 	size_t len;
@@ -69,7 +69,7 @@ struct boot_entry {
  */
 int boot_load(struct gmem *m, const struct boot_options *o, struct boot_entry *entry, struct err *e);
 
-/** boot_file_open(), boot_file_close() - map a file to read; -ENOENT, -EINVAL for an empty one */
+/** boot_file_open(), boot_file_close() - read a file into memory; -ENOENT, -EINVAL if empty or no file */
 int boot_file_open(struct boot_file *f, const char *path, struct err *e);
 void boot_file_close(struct boot_file *f);
 

@@ -308,6 +308,9 @@ static int serial_pre_save(void *dev, struct err *e)
 
 	(void)e;
 	pthread_mutex_lock(&s->lock);
+	/* A load that was refused, here or at a later field, leaves what it had read. */
+	if (s->in_count > SERIAL_IN_SIZE)
+		s->in_count = 0;
 	for (uint16_t i = 0; i < s->in_count; i++)
 		in[i] = s->in[(s->in_first + i) % SERIAL_IN_SIZE];
 	memcpy(s->in, in, sizeof(in));

@@ -33,6 +33,8 @@
 struct console_client {
 	struct console *console;
 	int fd; /* -1: free */
+	bool deaf;    /* gone as a reader: what it typed before still counts */
+	bool waiting; /* hung up while others' typing waits: out of the loop until its turn */
 };
 
 struct console {
@@ -60,11 +62,15 @@ static void on_serial(void *arg)
 
 /* --- input --- */
 
+static void client_return(struct console_client *cl);
+
 static void watch_input(struct console *c, bool on)
 {
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		if (c->clients[i].fd >= 0)
+		if (c->clients[i].fd >= 0 && !c->clients[i].waiting)
 			loop_change(c->vmm->loop, c->clients[i].fd, on ? EPOLLIN : 0);
+		else if (on && c->clients[i].fd >= 0)
+			client_return(&c->clients[i]);
 	if (c->stdin_watched)
 		loop_change(c->vmm->loop, STDIN_FILENO, on ? EPOLLIN : 0);
 }
@@ -101,15 +107,17 @@ static void remember(struct console *c, const char *buf, size_t len)
 
 static void client_close(struct console_client *cl)
 {
-	loop_del(cl->console->vmm->loop, cl->fd);
+	if (!cl->waiting)
+		loop_del(cl->console->vmm->loop, cl->fd);
 	close(cl->fd);
 	cl->fd = -1;
 }
 
 static void client_write(struct console_client *cl, const char *buf, size_t len)
 {
-	if (send(cl->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
-		client_close(cl);
+	/* It may have typed before it went: reading finds its end, and closes. */
+	if (!cl->deaf && send(cl->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
+		cl->deaf = true;
 }
 
 static void broadcast(struct console *c)
@@ -184,9 +192,11 @@ static void on_client(void *arg, uint32_t events)
 
 	if (!(events & EPOLLIN) && !(events & (EPOLLHUP | EPOLLERR)))
 		return;
-	if (cl->console->typed_len) { /* somebody else's typing waits; a hang-up must not spin */
-		if (events & (EPOLLHUP | EPOLLERR))
-			client_close(cl);
+	if (cl->console->typed_len) { /* somebody's typing waits; a hang-up must not spin */
+		if (events & (EPOLLHUP | EPOLLERR)) {
+			loop_del(cl->console->vmm->loop, cl->fd);
+			cl->waiting = true;
+		}
 		return;
 	}
 	n = recv(cl->fd, buf, sizeof(buf), MSG_DONTWAIT);
@@ -196,6 +206,14 @@ static void on_client(void *arg, uint32_t events)
 		client_close(cl);
 }
 
+static void client_return(struct console_client *cl)
+{
+	if (loop_add(cl->console->vmm->loop, cl->fd, EPOLLIN, on_client, cl, NULL))
+		client_close(cl);
+	else
+		cl->waiting = false;
+}
+
 static void show_scrollback(struct console *c, struct console_client *cl)
 {
 	size_t tail = SCROLLBACK - c->back_first;
@@ -203,7 +221,7 @@ static void show_scrollback(struct console *c, struct console_client *cl)
 	if (tail > c->back_len)
 		tail = c->back_len;
 	client_write(cl, c->scrollback + c->back_first, tail);
-	if (cl->fd >= 0 && c->back_len > tail)
+	if (c->back_len > tail)
 		client_write(cl, c->scrollback, c->back_len - tail);
 }
 
@@ -224,6 +242,7 @@ static void on_connect(void *arg, uint32_t events)
 		return;
 	}
 	cl->fd = fd;
+	cl->deaf = cl->waiting = false;
 	show_scrollback(c, cl);
 }
 

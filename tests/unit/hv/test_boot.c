@@ -9,6 +9,10 @@
 #include "tests/unit/hv/guest_code.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
@@ -325,11 +329,49 @@ static void test_mcfg_points_at_ecam(void **state)
 	assert_int_equal(peek(mcfg + 44, 8), PCI_ECAM_BASE);
 }
 
+/* --- files --- */
+
+static void test_a_fifo_as_kernel_is_refused_at_once(void **state)
+{
+	char path[] = "/tmp/drover-boot-XXXXXX";
+	struct boot_file f;
+	struct err e;
+
+	assert_non_null(mkdtemp(path));
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(5);
+	assert_int_equal(boot_file_open(&f, path, &e), -EINVAL);
+	alarm(0);
+	assert_non_null(strstr(e.text, "not a file with something in it"));
+	unlink(path);
+}
+
+static void test_a_kernel_cut_short_in_use_is_still_whole(void **state)
+{
+	char path[] = "/tmp/drover-boot-XXXXXX", *page = calloc(1, 8192);
+	int fd = mkstemp(path);
+	struct boot_file f;
+
+	memset(page, 'k', 8192);
+	assert_int_equal(write(fd, page, 8192), 8192);
+	assert_int_equal(boot_file_open(&f, path, NULL), 0);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(f.len, 8192);
+	assert_memory_equal(f.data, page, 8192); /* SIGBUS while it was mapped */
+	boot_file_close(&f);
+	close(fd);
+	unlink(path);
+	free(page);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_a_fifo_as_kernel_is_refused_at_once),
+		TEST(test_a_kernel_cut_short_in_use_is_still_whole),
 		TEST(test_pvh_image_is_loaded_and_described),
 		TEST(test_every_cut_of_an_elf_file_is_refused),
 		TEST(test_elf_without_pvh_note_is_refused),

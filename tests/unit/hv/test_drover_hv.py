@@ -390,6 +390,33 @@ def test_console_carries_keys_both_ways(domain, tmp_path):
 
 
 @needs_kvm
+def test_what_was_typed_before_a_hang_up_arrives(domain, tmp_path):
+    domain(ECHO).connect()
+
+    def connect():
+        c = socket.socket(socket.AF_UNIX)
+        c.settimeout(10)
+        c.connect(str(tmp_path / "web.console"))
+        return c
+
+    reader = connect()
+    reader.sendall(b"!")  # from now on there is something to show to who comes
+    assert reader.recv(1) == b"!"
+    # Few enough that the reader cannot miss any while it is busy here, and once more than the guest's ring holds.
+    for text in (b"quit", bytes(range(32, 127))):
+        client = connect()
+        client.sendall(text)
+        client.close()
+        other = connect()  # hangs up while the first one's typing waits
+        other.sendall(b"~last")
+        other.close()
+        got = b""
+        while len(got) < len(text) + 5:
+            got += reader.recv(4096)
+        assert got == text + b"~last"
+
+
+@needs_kvm
 def test_console_on_stdio(domain):
     d = domain(ECHO, args=["--console", "stdio"])
     d.process.stdin.write("hello")

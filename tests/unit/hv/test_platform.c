@@ -301,11 +301,37 @@ static void test_power_registers(void **state)
 	bus_destroy(p);
 }
 
+/* A count beyond the ring is refused, and is gone: saving again must not run over. */
+static void test_serial_refused_state_leaves_nothing(void **state)
+{
+	struct state_entry s = serial_state_entry(serial);
+	uint8_t buf[2048], again[2048];
+	struct writer w = writer_make(buf, sizeof(buf));
+	size_t at = 0;
+	struct reader r;
+
+	assert_int_equal(serial_give(serial, "abcde", 5), 5);
+	assert_int_equal(state_save_one(&s, &w, NULL), 0);
+	while (memcmp(buf + at, "abcde", 5))
+		at++;
+	/* in_count, wherever it lies before the input, and the length of what follows it */
+	for (size_t i = at - 8; i < at; i++)
+		if (buf[i] == 5 && buf[i + 1] == 0)
+			buf[i] = buf[i + 1] = 0xff;
+	buf[at - 1] = buf[at - 2] = 0xff;
+	r = reader_make(buf, writer_len(&w));
+	assert_true(state_load_one(&s, 1, &r, NULL) < 0);
+	w = writer_make(again, sizeof(again));
+	assert_int_equal(state_save_one(&s, &w, NULL), 0);
+	assert_int_equal(in(5) & 1, 0);
+}
+
 #define SERIAL_TEST(f) cmocka_unit_test_setup_teardown(f, serial_setup, serial_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		SERIAL_TEST(test_serial_refused_state_leaves_nothing),
 		SERIAL_TEST(test_output_is_taken_in_order),
 		SERIAL_TEST(test_full_ring_holds_the_guest_back),
 		SERIAL_TEST(test_input_interrupts_and_is_read_in_order),
