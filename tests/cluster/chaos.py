@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -72,7 +73,8 @@ class Chaos:
         when = clock()
         try:
             undo = chaos_faults.FAULTS[f.what](self.bed, h, f)
-        except (OSError, RuntimeError) as e:    # the host was fenced under our hands
+        except (OSError, RuntimeError, subprocess.SubprocessError) as e:    # the host was fenced under our hands
+            time.sleep(0.2)
             if h.on():
                 raise
             self.say(f"{f.what} on {h.name}: {e}")
@@ -84,24 +86,30 @@ class Chaos:
         self.hurt[h.n].append((f.what, when, None))
         self.undo.append((when + f.lasts, h, f.what, undo))
 
-    def mend(self, all_of_it=False):
+    @staticmethod
+    def try_on(h, do):
+        """Do something to a host that may be powered off under our hands."""
+        try:
+            do()
+        except (OSError, RuntimeError, subprocess.SubprocessError):
+            time.sleep(0.2)     # a host whose PID 1 is dying is off in a moment
+            if h.on():
+                raise
+
+    def mend(self):
         for entry in list(self.undo):
             when, h, what, undo = entry
-            if all_of_it or when <= clock():
+            if when <= clock():
                 self.undo.remove(entry)
-                try:
-                    undo()
-                except (OSError, RuntimeError):
-                    if h.on():
-                        raise
+                self.try_on(h, undo)
                 self.hurt[h.n] = [(w, a, clock() if w == what and to is None else to) for w, a, to in self.hurt[h.n]]
         for h in self.bed.hosts:
             if not h.on() and not any(x[1] is h for x in self.undo):
-                self.boot(h)
+                self.try_on(h, lambda h=h: self.boot(h))
             elif h.on() and not any(x[1] is h for x in self.undo):
                 for name in ("corosync", "droverd"):     # what systemd's Restart=always does
                     if not h.daemon_alive(name):
-                        chaos_faults.start_daemon(self.bed, h, name)
+                        self.try_on(h, lambda h=h, name=name: chaos_faults.start_daemon(self.bed, h, name))
 
     def boot(self, h):
         h.gone()
