@@ -26,6 +26,7 @@
 
 #define CLIENTS_MAX 8
 #define SCROLLBACK 65536
+#define CLIENT_ROOM (4 << 20) /* a guest that writes octet by octet fills it with some 5,000 of them */
 #define CHUNK 4096 /* a pipe that is ready takes that much without waiting (PIPE_BUF) */
 #define TURNS 16   /* chunks per call: a guest that never stops writing must not keep the main thread */
 #define QUIT_KEY 0x1d
@@ -230,10 +231,14 @@ static void on_connect(void *arg, uint32_t events)
 	struct console *c = arg;
 	struct console_client *cl = NULL;
 	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	const int room = CLIENT_ROOM;
 
 	(void)events;
 	if (fd < 0)
 		return;
+	/* As far as we may; what does not fit is lost to this client. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	for (size_t i = 0; i < CLIENTS_MAX && !cl; i++)
 		if (c->clients[i].fd < 0)
 			cl = &c->clients[i];

@@ -240,6 +240,15 @@ void drv_kick(struct drv *d, unsigned int q)
 	drv_write(d, 0x3000 + 4 * q, 2, q);
 }
 
+bool drv_asks(struct drv *d, unsigned int q)
+{
+	struct drv_queue *dq = &d->q[q];
+	uint16_t event;
+
+	gmem_read(d->bed->mem, dq->used + 4 + 8ull * dq->size, &event, 2);
+	return event == dq->avail_idx;
+}
+
 bool drv_kick_if_asked(struct drv *d, unsigned int q)
 {
 	struct drv_queue *dq = &d->q[q];

@@ -71,6 +71,8 @@ uint16_t drv_add(struct drv *d, unsigned int q, const struct drv_buf *bufs, unsi
 uint16_t drv_add_indirect(struct drv *d, unsigned int q, const struct drv_buf *bufs,
 			  unsigned int n);
 void drv_kick(struct drv *d, unsigned int q);
+/** drv_asks() - with EVENT_IDX: does the device ask for a kick at the very next buffer? */
+bool drv_asks(struct drv *d, unsigned int q);
 /**
  * drv_kick_if_asked() - as a driver with EVENT_IDX does: only if the device's avail_event lies among
  * what was added since the last call (VIRTIO 1.2 2.7.10.1); whether it was so
