@@ -3,6 +3,8 @@
  * well. */
 #include "cmd/drover-sim/sim.h"
 
+#include <string.h>
+
 static void next(struct sim *s)
 {
 	sim_at(s, sim_range(s, 20 * MS, sim_chance(s, 20) ? 4000 * MS : 900 * MS), EV_CHAOS, 0, 0,
@@ -38,7 +40,7 @@ static void fault(struct sim *s)
 {
 	uint32_t h = any_host(s), d;
 
-	switch (sim_range(s, 0, 15)) {
+	switch (sim_range(s, 0, 16)) {
 	case 0:
 	case 1:
 		host_power_off(s, h, "power cut");
@@ -87,6 +89,11 @@ static void fault(struct sim *s)
 		else
 			s->host[h].unlisted = !s->host[h].unlisted;
 		break;
+	case 16:
+		/* It cannot start anywhere: its disk is away. */
+		d = (uint32_t)sim_range(s, 0, s->o.domains - 1);
+		s->unfit[d] = s->unfit[d] ? 0 : sim_all(s);
+		break;
 	case 13:
 		s->fencing_works = !s->fencing_works;
 		break;
@@ -113,6 +120,7 @@ void chaos_end(struct sim *s)
 {
 	s->quiet_world = true;
 	s->crash_after = 0;
+	memset(s->unfit, 0, sizeof(s->unfit));
 	s->fencing_works = true;
 	s->o.fence_percent = 100;
 	sim_trace(s, "peace");

@@ -3,6 +3,7 @@
  * drover-sim - plays scenarios and random schedules through the cluster's core,
  * in virtual time (docs/scenario.md).
  */
+#include "cmd/drover-sim/search.h"
 #include "cmd/drover-sim/sim.h"
 
 #include "base/number.h"
@@ -16,6 +17,9 @@ static void usage(FILE *to)
 {
 	fputs("usage: drover-sim [options] FILE...      play scenario files\n"
 	      "       drover-sim [options] --seed N     random schedules from N on\n"
+	      "       drover-sim --search N --hosts 2|3  every order of N events\n"
+	      "  --breaks N (1), --crashes N (0)  in a search: how often the ring breaks, a daemon dies\n"
+	      "  --after N (0), --stride K (1)    begin also after K, 2K .. N events in their simplest order\n"
 	      "  --schedules M      how many (1)\n"
 	      "  --hosts N          1..32 (0: varies with the seed)\n"
 	      "  --domains N        1..64 (3)\n"
@@ -107,6 +111,11 @@ static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{"search", required_argument, NULL, 'S'},
+		{"breaks", required_argument, NULL, 'B'},
+		{"crashes", required_argument, NULL, 'C'},
+		{"stride", required_argument, NULL, 'T'},
+		{"after", required_argument, NULL, 'A'},
 		{"seed", required_argument, NULL, 's'},
 		{"schedules", required_argument, NULL, 'n'},
 		{"hosts", required_argument, NULL, 'h'},
@@ -132,6 +141,7 @@ int main(int argc, char **argv)
 			     .start_fail_percent = 5,
 			     .faults = true,
 			     .operators = true};
+	struct search_opts search = {.breaks = 1, .stride = 1};
 	uint64_t seed = 0, schedules = 1, v;
 	bool have_seed = false, expect_failure = false;
 	int c, rc = 0;
@@ -140,6 +150,26 @@ int main(int argc, char **argv)
 		bool ok = true;
 
 		switch (c) {
+		case 'S':
+			ok = number(optarg, 1, 60, &v);
+			search.depth = (uint32_t)v;
+			break;
+		case 'B':
+			ok = number(optarg, 0, 3, &v);
+			search.breaks = (uint32_t)v;
+			break;
+		case 'C':
+			ok = number(optarg, 0, 3, &v);
+			search.crashes = (uint32_t)v;
+			break;
+		case 'A':
+			ok = number(optarg, 0, 200, &v);
+			search.calm = (uint32_t)v;
+			break;
+		case 'T':
+			ok = number(optarg, 1, 200, &v);
+			search.stride = (uint32_t)v;
+			break;
 		case 's':
 			ok = have_seed = number(optarg, 0, UINT64_MAX, &seed);
 			break;
@@ -189,6 +219,10 @@ int main(int argc, char **argv)
 		}
 		if (!ok)
 			return 2;
+	}
+	if (search.depth) {
+		search.hosts = o.hosts == 2 ? 2 : 3;
+		return search_run(&search, expect_failure) == expect_failure;
 	}
 	if (have_seed)
 		return random_schedules(seed, schedules, o, expect_failure);

@@ -40,7 +40,7 @@ void ha_apply_unown(struct ha_core *c, struct ha_domain *d, bool failed, const c
 		d->phase = HA_STOPPED;
 		d->wanted = false;
 	} else {
-		d->phase = failed && d->failures > 1 ? HA_BACKOFF : HA_WAITING;
+		d->phase = failed && d->failures > 1 && !MUTANT(M_NO_BACKOFF) ? HA_BACKOFF : HA_WAITING;
 		d->force_stop = false;
 	}
 }
@@ -129,7 +129,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 
 		if (r->members >> i & 1) {
 			/* It is back: it will say itself what it runs. Nobody fences a member. */
-			n->report_due |= !(before >> i & 1) || (fresh >> i & 1);
+			n->report_due |= !MUTANT(M_NO_REPORT) && (!(before >> i & 1) || (fresh >> i & 1));
 			n->leased &= !n->report_due;
 			n->parted &= !n->report_due;
 			n->debt = n->passed = 0;
@@ -138,7 +138,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			continue;
 		}
 		n->leased = false;
-		if (!n->debt && ha_node_may_run(r, n->id)) {
+		if (!n->debt && (MUTANT(M_DEBT_FOR_ALL) || ha_node_may_run(r, n->id))) {
 			n->debt = r->epoch;
 			n->passed = 0;
 			n->fence_attempts = 0;
@@ -155,7 +155,8 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 
 		/* A destination without COMMIT may not run, wherever it is: dropping it needs no
 		 * proof. */
-		if (d->used && d->phase == HA_MIGRATING && (slot < 0 || !(r->members >> slot & 1)))
+		if (d->used && d->phase == HA_MIGRATING && (slot < 0 || !(r->members >> slot & 1)) &&
+		    !MUTANT(M_KEEP_MOVE))
 			ha_move_drop(d, "the migration's destination left the cluster view");
 	}
 	/* The view may have shrunk to those who have all said PASSED already. */
@@ -187,7 +188,7 @@ static void apply_report(struct ha_core *c, const struct ha_entry *e)
 			ha_apply_unown(c, d, false, "its host came back without it");
 		/* Nor is a destination started a second time under its number. */
 		if (d->used && d->phase == HA_MIGRATING && d->target == e->origin &&
-		    !in_report(e, d, d->target_incarnation))
+		    !in_report(e, d, d->target_incarnation) && !MUTANT(M_DOUBLE_RECEIVE))
 			ha_move_drop(d, "the destination's host came back without it");
 	}
 }

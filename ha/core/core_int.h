@@ -66,6 +66,15 @@ enum ha_mutant {
 	M_YIELD_EARLY,         /* 25: it gives its domains up before its last write is over (T) */
 	M_RESYNC_STORM,        /* 26: a record that differs is thrown away without a pause */
 	M_DROP_UNKNOWN,        /* 27: an entry that node 3 cannot read is not appended there (L) */
+	M_STOP_FORGOTTEN = 30, /* 30: a stop is acknowledged and nothing more */
+	M_NO_BACKOFF,          /* 31: what fails is started again at once, for ever */
+	M_NO_REPORT,           /* 32: a daemon that was restarted owes no report */
+	M_FENCE_AT_ONCE,       /* 33: after a total loss nobody gets the time to come back */
+	M_KEEP_MOVE,           /* 34: a migration outlives its destination */
+	M_DEBT_FOR_ALL,        /* 35: who owned nothing carries a debt as well */
+	M_UNFIT,               /* 36: a host in maintenance is placed on */
+	M_DOUBLE_RECEIVE,      /* 37: a destination lost with its daemon is started again (H) */
+	M_NEEDLESS,            /* 38: who has nothing left to run is fenced all the same */
 };
 
 #define TAIL_MAX 1024

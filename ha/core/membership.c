@@ -518,7 +518,7 @@ void ha_membership_check(struct ha_core *c)
 	set_stage(c, ST_STANDS);
 	c->epoch = f->target;
 	c->fresh = false;
-	c->proof_from_ms = ha_lease_valid(c) ? 0 : c->now + c->t.detect;
+	c->proof_from_ms = ha_lease_valid(c) || MUTANT(M_FENCE_AT_ONCE) ? 0 : c->now + c->t.detect;
 	ha_log_apply(c);
 	ha_log_epoch_changed(c);
 	ha_lease_epoch(c);

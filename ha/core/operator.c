@@ -175,7 +175,8 @@ static enum ha_code op_stop(struct ha_core *c, struct ha_domain *d, const struct
 	case HA_STOPPING:
 		break;
 	}
-	d->phase = HA_STOPPING;
+	if (!MUTANT(M_STOP_FORGOTTEN))
+		d->phase = HA_STOPPING;
 	d->force_stop |= e->force;
 	ha_copy(d->reason, sizeof(d->reason), "stopped by an operator");
 	return say(v, HA_OK, "%s is being stopped on %s", d->name, ha_core_node_name(c, d->owner));

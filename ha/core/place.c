@@ -54,7 +54,7 @@ const char *ha_place_why_not(const struct ha_record *r, const struct ha_domain *
 		return "has not yet told what it runs";
 	if (!r->nodes[slot].leased && !MUTANT(M_LEASELESS))
 		return "without a lease";
-	if (r->nodes[slot].maintenance)
+	if (r->nodes[slot].maintenance && !MUTANT(M_UNFIT))
 		return "is in maintenance";
 	if (!in_group(r, d, id, &priority))
 		return "is not in the domain's group";

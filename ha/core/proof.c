@@ -80,7 +80,7 @@ void ha_proof_needless(struct ha_core *c)
 	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id; i++) {
 		struct ha_node_rec *n = &c->rec.nodes[i];
 
-		if (!n->debt || n->fence_ordered || ha_node_may_run(&c->rec, n->id))
+		if (!n->debt || n->fence_ordered || MUTANT(M_NEEDLESS) || ha_node_may_run(&c->rec, n->id))
 			continue;
 		n->debt = n->passed = 0;
 		n->fence_attempts = 0;
