@@ -27,6 +27,7 @@
 #define BYTES (4u << 20)
 #define SEQS 512
 #define WAY 64
+#define NESTED 8
 
 struct msg { uint32_t from, len; const uint8_t *bytes; uint64_t hash; };
 
@@ -67,8 +68,9 @@ struct world {
 
 struct search {
 	struct search_opts o;
+	struct ha_effects *fx[NESTED];
+	uint32_t nested;
 	struct world w;
-	struct ha_effects fx;
 	struct choice way[WAY];
 	uint32_t len;
 	bool calm_over;                    /* nothing was left to happen on the calm way */
@@ -200,9 +202,14 @@ static void check(struct search *s, uint32_t h)
 static void give(struct search *s, uint32_t h, struct ha_event *ev, uint64_t digest)
 {
 	struct host *x = &s->w.host[h];
-	/* Effects point into s->fx, which the next step fills again: so they are carried out from a copy. */
-	struct ha_effects *fx = malloc(sizeof(*fx));
+	struct ha_effects *fx;
 
+	/* An effect may give its core the next event: each of these steps has its own list. */
+	if (s->nested == NESTED)
+		abort();
+	if (!s->fx[s->nested])
+		s->fx[s->nested] = malloc(sizeof(*fx));
+	fx = s->fx[s->nested++];
 	if (!fx)
 		abort();
 	ev->now_ms = 1000 + s->w.now;
@@ -211,7 +218,7 @@ static void give(struct search *s, uint32_t h, struct ha_event *ev, uint64_t dig
 	check(s, h);
 	for (size_t i = 0; i < fx->n; i++)
 		effect(s, h, &fx->fx[i]);
-	free(fx);
+	s->nested--;
 }
 
 static void give_item(struct search *s, uint32_t h, const struct item *it)
