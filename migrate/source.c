@@ -32,6 +32,7 @@ int source_create(struct source **out, const struct migrate_params *p, struct er
 		return rc;
 	}
 	src->start_ns = clock_ns();
+	src->s.stats.dry_run = p->dry_run;
 	src->s.stats.limits.timeout_ms = p->timeout_ms;
 	src->s.stats.limits.bandwidth = p->bandwidth;
 	src->s.stats.limits.downtime_ms = p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS;
@@ -92,7 +93,6 @@ int source_run(struct source *src, struct err *e)
 
 	src->start_ns = clock_ns();
 	session_notify(s);
-	s->stats.dry_run = src->p.dry_run;
 	rc = source_setup(src, e);
 	if (rc == -ECANCELED && src->p.dry_run && !session_cancelled(s)) {
 		session_cut(s);

@@ -97,5 +97,10 @@ int main(void)
 		cmocka_unit_test(it_can_be_closed_at_once),
 	};
 
+#ifdef __SANITIZE_THREAD__
+	puts("skipped: getaddrinfo_a(3) works in threads of the C library's own, in which this sanitizer crashes");
+	return 77;
+#endif
+
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ struct move {
 	uint64_t last_done;
 	unsigned int abandon_ms;       /* a side in doubt for so long stops waiting; 0: 3000 */
 	pthread_t thread[2];           /* of source, destination */
-	bool lives[2];                 /* not joined yet */
+	_Atomic bool lives[2];         /* not joined yet */
 };
 
 /* What a machine that is slowed down by a checker needs more of each deadline. */

@@ -240,21 +240,27 @@ void drv_kick(struct drv *d, unsigned int q)
 	drv_write(d, 0x3000 + 4 * q, 2, q);
 }
 
-bool drv_asks(struct drv *d, unsigned int q)
+/* Read as a driver reads it: the device may write it at the same time. */
+static uint16_t avail_event(struct drv *d, unsigned int q)
 {
 	struct drv_queue *dq = &d->q[q];
-	uint16_t event;
+	struct iovec iov;
 
-	gmem_read(d->bed->mem, dq->used + 4 + 8ull * dq->size, &event, 2);
-	return event == dq->avail_idx;
+	if (gmem_iov(d->bed->mem, dq->used + 4 + 8ull * dq->size, 2, GMEM_READ, &iov))
+		abort();
+	return __atomic_load_n((uint16_t *)iov.iov_base, __ATOMIC_ACQUIRE);
+}
+
+bool drv_asks(struct drv *d, unsigned int q)
+{
+	return avail_event(d, q) == d->q[q].avail_idx;
 }
 
 bool drv_kick_if_asked(struct drv *d, unsigned int q)
 {
 	struct drv_queue *dq = &d->q[q];
-	uint16_t added = (uint16_t)(dq->avail_idx - dq->kicked), event;
+	uint16_t added = (uint16_t)(dq->avail_idx - dq->kicked), event = avail_event(d, q);
 
-	gmem_read(d->bed->mem, dq->used + 4 + 8ull * dq->size, &event, 2);
 	dq->kicked = dq->avail_idx;
 	if ((uint16_t)(dq->avail_idx - event - 1) >= added)
 		return false;
