@@ -43,7 +43,8 @@ def test_what_would_fail_when_it_is_needed_is_told_at_start(make_bed, make_domai
     assert "n2 could not be fenced from here: level 1: fence_ipmilan: " in told
     assert "n1" not in told.replace("level 1", ""), "its own device is for the others to ask"
     wait_for("n3 to know what is wrong", lambda: any("no such agent" in p for p in problems(h3)), 60)
-    assert {n["name"]: n["fence"] for n in api.nodes(h3)} == {"n1": "fails", "n2": "fails", "n3": "none"}
+    wait_for("n3 to have asked every device",
+             lambda: {n["name"]: n["fence"] for n in api.nodes(h3)} == {"n1": "fails", "n2": "fails", "n3": "none"}, 60)
 
     wait_for("n2 to know its address", lambda: any("127.0.1.1" in p for p in problems(h2)), 30)
     shown = h2.run("drover", "status", check=True).stdout
