@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lease_page - the page through which a host tells its domains until when they
- * may run (rule G).
+ * lease_page - the page through which a host tells a domain until when it may run
+ * (rule G).  Each VMM has its own: who is not to run gets nothing more, whatever the
+ * others get.
  *
  * A file of one page, mapped MAP_SHARED: written by whoever keeps the lease
- * (droverd, later drover-guardian), read by every drover-hv of the host.  The
+ * (droverd, later drover-guardian), read by the one drover-hv it was made for.  The
  * reader needs no reply and no wake-up: when CLOCK_BOOTTIME passes until_ns it
  * stops by itself, even if the writer is dead.
  *
@@ -24,7 +25,7 @@
 struct lease_page {
 	_Atomic uint64_t magic;
 	_Atomic uint64_t version;
-	_Atomic uint64_t until_ns; /* CLOCK_BOOTTIME; domains may run while it is ahead */
+	_Atomic uint64_t until_ns; /* CLOCK_BOOTTIME; the domain may run while it is ahead */
 };
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "the lease page is read by other processes");

@@ -28,7 +28,7 @@ json_t *api_view_status(struct shell *s)
 {
 	const struct ha_core *c = shell_core(s);
 	const struct ha_record *r = ha_core_record(c);
-	uint64_t now = clock_ms(), lease = shell_lease_until_ms(s);
+	uint64_t now = clock_ms();
 	struct ha_status st;
 	uint32_t i, domains = 0;
 	char hash[24];
@@ -45,7 +45,7 @@ json_t *api_view_status(struct shell *s)
 			 "standing", ha_standing_str(st.standing), "quorate", (int)st.quorate,
 			 "epoch", (json_int_t)st.epoch, "seq", (json_int_t)st.seq,
 			 "committed", (json_int_t)st.committed, "hash", hash,
-			 "lease_ms", (json_int_t)(lease > now ? lease - now : 0),
+			 "lease_ms", (json_int_t)(st.lease_until_ms > now ? st.lease_until_ms - now : 0),
 			 "nodes", (json_int_t)st.n_nodes, "domains", (json_int_t)domains,
 			 "vmms", (json_int_t)executor_count(shell_executor(s)));
 	if (!o)

@@ -14,6 +14,7 @@
  * counts as starting, which is all that has to be known of it (rule H).
  */
 #include "ha/executor.h"
+#include "ha/lease.h"
 #include "ha/vmm_log.h"
 
 #include "base/clock.h"
@@ -40,6 +41,8 @@ struct slot {
 	struct slot *next;
 	struct executor *x;
 	struct vmm *vmm;
+	struct lease *lease;            /* its page, NULL: somebody removed it */
+	bool admitted;                  /* the lease of this host goes there */
 	bool dead;
 };
 
@@ -47,7 +50,8 @@ struct executor {
 	qb_loop_t *loop;
 	const struct executor_ops *ops;
 	void *arg;
-	char run_dir[RUN_DIR_MAX + 1], log_dir[PATH_MAX / 2], drover_hv[PATH_MAX], lease[PATH_MAX];
+	char run_dir[RUN_DIR_MAX + 1], log_dir[PATH_MAX / 2], drover_hv[PATH_MAX];
+	uint64_t until_ms;              /* the lease of this host, 0 = none was published yet */
 	char incoming[128];
 	char cluster[17];               /* in hex; "": it has no id yet */
 	struct slot *slots;
@@ -100,6 +104,13 @@ static void check_scan(struct executor *x)
 	x->ops->scanned(x->arg);
 }
 
+static void slot_free(struct slot *s)
+{
+	vmm_free(s->vmm);
+	lease_close(s->lease);
+	free(s);
+}
+
 static void reap(void *data)
 {
 	struct executor *x = data;
@@ -112,8 +123,7 @@ static void reap(void *data)
 			continue;
 		}
 		*p = s->next;
-		vmm_free(s->vmm);
-		free(s);
+		slot_free(s);
 	}
 }
 
@@ -128,6 +138,8 @@ static void on_news(void *arg, struct vmm *v, const struct vmm_news *n)
 	if (n->what == VMM_SAID_EXITED) {
 		s->dead = true; /* before the news: they may start the next one */
 		executor_console(x, vmm_name(v), path);
+		unlink(path);
+		hv_path(x, vmm_name(v), ".lease", path);
 		unlink(path);
 		if (!x->reap_queued)
 			x->reap_queued = qb_loop_job_add(x->loop, QB_LOOP_MED, x, reap) == 0;
@@ -179,7 +191,6 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 	snprintf(x->run_dir, sizeof(x->run_dir), "%s", conf->run_dir);
 	snprintf(x->log_dir, sizeof(x->log_dir), "%s", conf->log_dir);
 	snprintf(x->drover_hv, sizeof(x->drover_hv), "%s", conf->drover_hv);
-	snprintf(x->lease, sizeof(x->lease), "%s", conf->lease);
 	/* IPv6 addresses stand in brackets (net/stream.h). */
 	snprintf(x->incoming, sizeof(x->incoming), strchr(conf->address, ':') ? "tcp:[%s]:0" :
 		 "tcp:%s:0", conf->address);
@@ -210,8 +221,7 @@ void executor_close(struct executor *x)
 		qb_loop_timer_del(x->loop, x->scan_timer);
 	while ((s = x->slots) != NULL) {
 		x->slots = s->next;
-		vmm_free(s->vmm);
-		free(s);
+		slot_free(s);
 	}
 	json_decref(x->migrations);
 	free(x);
@@ -288,7 +298,7 @@ static bool tell_unseen_end(struct executor *x, const char *name, const char *pa
 static void adopt(struct executor *x, const char *name)
 {
 	struct slot *s = slot_add(x);
-	char control[EXECUTOR_PATH_MAX], life[EXECUTOR_PATH_MAX];
+	char control[EXECUTOR_PATH_MAX], life[EXECUTOR_PATH_MAX], lease[EXECUTOR_PATH_MAX];
 	struct err e = { 0 };
 	int rc;
 
@@ -298,11 +308,13 @@ static void adopt(struct executor *x, const char *name)
 	}
 	hv_path(x, name, ".sock", control);
 	hv_path(x, name, ".life", life);
+	hv_path(x, name, ".lease", lease);
 	rc = vmm_adopt(x->loop, name, life, control, &vmm_ops, s, &s->vmm, &e);
 	if (rc < 0) {
 		free(s);
 		if (rc == -ESRCH) {
 			unlink(control);
+			unlink(lease);
 			if (!tell_unseen_end(x, name, life))
 				unlink(life);
 		} else {
@@ -312,6 +324,8 @@ static void adopt(struct executor *x, const char *name)
 	}
 	log_info("%s: found alive, incarnation %" PRIu64 ", pid %d", name, vmm_incarnation(s->vmm),
 		 vmm_pid(s->vmm));
+	if (lease_open(lease, &s->lease, &e) < 0)
+		log_error("%s: %s", name, e.text);
 	s->next = x->slots;
 	x->slots = s;
 	/* What is known for sure, before it says more itself. */
@@ -426,15 +440,43 @@ void executor_cluster(struct executor *x, uint64_t id)
 		x->cluster[0] = '\0';
 }
 
+void executor_publish(struct executor *x, uint64_t until_ms)
+{
+	struct slot *s;
+
+	x->until_ms = until_ms;
+	for (s = x->slots; s; s = s->next)
+		if (s->admitted && s->lease)
+			lease_publish(s->lease, until_ms);
+}
+
+void executor_admit(struct executor *x, const char *name, uint64_t incarnation, bool on)
+{
+	struct slot *s;
+
+	for (s = x->slots; s; s = s->next)
+		if (!s->dead && strcmp(vmm_name(s->vmm), name) == 0 && vmm_incarnation(s->vmm) == incarnation)
+			break;
+	if (!s)
+		return; /* it has ended; the core hears of it */
+	s->admitted = on;
+	if (!on && s->lease)
+		lease_publish(s->lease, 0);
+	else if (on && s->lease && x->until_ms > lease_until_ms(s->lease))
+		lease_publish(s->lease, x->until_ms);
+	else if (on && !s->lease)
+		vmm_kill(s->vmm);
+}
+
 int executor_start(struct executor *x, const char *name, uint64_t incarnation, const char *conf,
 		   size_t conf_len, bool incoming, struct err *e)
 {
 	char yaml[EXECUTOR_PATH_MAX], control[EXECUTOR_PATH_MAX], console[EXECUTOR_PATH_MAX];
-	char life[EXECUTOR_PATH_MAX], logfile[PATH_MAX];
+	char life[EXECUTOR_PATH_MAX], lease[EXECUTOR_PATH_MAX], logfile[PATH_MAX];
 	struct vmm_spawn spawn = {
 		.name = name, .incarnation = incarnation,
 		.cluster = *x->cluster ? x->cluster : NULL, .program = x->drover_hv, .conf = yaml,
-		.control = control, .console = console, .lease = x->lease, .life = life,
+		.control = control, .console = console, .lease = lease, .life = life,
 		.incoming = incoming ? x->incoming : NULL, .log = logfile,
 	};
 	struct slot *s;
@@ -446,6 +488,7 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 	hv_path(x, name, ".sock", control);
 	hv_path(x, name, ".console", console);
 	hv_path(x, name, ".life", life);
+	hv_path(x, name, ".lease", lease);
 	snprintf(logfile, sizeof(logfile), "%s/%s.log", x->log_dir, name);
 	vmm_log_trim(logfile);
 	rc = write_file(yaml, conf, conf_len, e);
@@ -456,11 +499,16 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 	s = slot_add(x);
 	if (!s)
 		return err_set(e, -ENOMEM, "out of memory");
-	rc = vmm_spawn(x->loop, &spawn, &vmm_ops, s, &s->vmm, e);
+	rc = lease_create(lease, &s->lease, e);
+	if (rc == 0)
+		rc = vmm_spawn(x->loop, &spawn, &vmm_ops, s, &s->vmm, e);
 	if (rc < 0) {
-		free(s);
+		slot_free(s);
+		unlink(lease);
 		return rc;
 	}
+	s->admitted = true;
+	lease_publish(s->lease, x->until_ms);
 	s->next = x->slots;
 	x->slots = s;
 	return 0;

@@ -5,7 +5,7 @@
  *
  * At most one VMM per domain name and host.  Files in the run directory:
  * hv/NAME.yaml (what it was started with), hv/NAME.life (that it lives,
- * conf/vmm_life.h), hv/NAME.sock (control), hv/NAME.console; in the log directory: NAME.log (vmm_log.h).
+ * conf/vmm_life.h), hv/NAME.lease (until when it may run, conf/lease_page.h), hv/NAME.sock (control), hv/NAME.console; in the log directory: NAME.log (vmm_log.h).
  */
 #ifndef DROVER_HA_EXECUTOR_H
 #define DROVER_HA_EXECUTOR_H
@@ -17,7 +17,7 @@
 struct executor;
 
 struct executor_conf {
-	const char *run_dir, *drover_hv, *lease;
+	const char *run_dir, *drover_hv;
 	const char *log_dir;      /* made if it is not there */
 	const char *address;      /* where migrations arrive on this host */
 };
@@ -38,8 +38,17 @@ int executor_scan(struct executor *x, struct err *e);
 /** executor_cluster() - the id of the cluster that counts incarnations from here on, 0 = none yet */
 void executor_cluster(struct executor *x, uint64_t id);
 
+/** executor_publish() - the lease of this host, written to the page of each VMM that is admitted; ms of CLOCK_BOOTTIME */
+void executor_publish(struct executor *x, uint64_t until_ms);
+
 /**
- * executor_start() - start domain @name
+ * executor_admit() - the lease is for VMM @name.@incarnation too, or is not and its page ends now
+ * A VMM that is admitted and has lost its page, which somebody removed, could only stay gated: it is killed.
+ */
+void executor_admit(struct executor *x, const char *name, uint64_t incarnation, bool on);
+
+/**
+ * executor_start() - start domain @name, admitted
  * @conf: its file's text
  * @incoming: wait for a migration instead of booting
  * Return: 0; -EEXIST when one runs already; other errors of starting a program.

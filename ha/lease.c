@@ -4,9 +4,9 @@
  *
  * The value is one atomic word, so a reader never sees half of it, and a dead
  * writer leaves a lease that ends by itself: that is the whole safety of it.
- * The page lies in the run directory (a tmpfs: CLOCK_BOOTTIME means nothing
- * across a boot); should it not, a value that no lease of this boot can have is
- * taken for an old one and cleared.
+ * Pages lie in the run directory (a tmpfs: CLOCK_BOOTTIME means nothing across a
+ * boot); should they not, a value that no lease of this boot can have is taken for an
+ * old one and cleared.
  */
 #include "ha/lease.h"
 
@@ -16,8 +16,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct lease {
@@ -37,23 +37,23 @@ static void page_init(struct lease_page *p)
 	atomic_store(&p->magic, LEASE_PAGE_MAGIC);
 }
 
-int lease_open(const char *path, struct lease **out, struct err *e)
+static int lease_map(const char *path, int flags, struct lease **out, struct err *e)
 {
 	struct lease *l = calloc(1, sizeof(*l));
-	struct stat st;
-	int fd, rc = 0;
+	int fd, rc;
 
 	*out = NULL;
 	if (!l)
 		return err_set(e, -ENOMEM, "out of memory");
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	fd = open(path, O_RDWR | O_CLOEXEC | flags, 0644);
 	if (fd < 0) {
 		rc = err_errno(e, "cannot open lease page %s", path);
 		goto out_free;
 	}
-	/* Only ever grown: a reader of a file that shrinks would get SIGBUS. */
-	if (fstat(fd, &st) < 0 || (st.st_size < LEASE_PAGE_SIZE && ftruncate(fd, LEASE_PAGE_SIZE) < 0)) {
-		rc = err_errno(e, "cannot size lease page %s", path);
+	/* Only ever grown: a reader of a file that shrinks would get SIGBUS, as would we on a full tmpfs. */
+	rc = -posix_fallocate(fd, 0, LEASE_PAGE_SIZE);
+	if (rc) {
+		err_set(e, rc, "cannot size lease page %s: %s", path, strerror(-rc));
 		goto out_close;
 	}
 	l->page = mmap(NULL, LEASE_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -70,6 +70,17 @@ out_close:
 out_free:
 	free(l);
 	return rc;
+}
+
+int lease_create(const char *path, struct lease **out, struct err *e)
+{
+	unlink(path);
+	return lease_map(path, O_CREAT | O_EXCL, out, e);
+}
+
+int lease_open(const char *path, struct lease **out, struct err *e)
+{
+	return lease_map(path, 0, out, e);
 }
 
 void lease_publish(struct lease *l, uint64_t until_ms)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lease - droverd's side of the lease page (conf/lease_page.h, rule G).
+ * lease - droverd's side of a VMM's lease page (conf/lease_page.h, rule G).
  */
 #ifndef DROVER_HA_LEASE_H
 #define DROVER_HA_LEASE_H
@@ -15,14 +15,18 @@
 struct lease;
 
 /**
- * lease_open() - map the page at @path, creating it if it is not there
- *
- * A page that is there keeps its value: domains that outlived the last droverd
- * run on until their lease ends or is renewed.
+ * lease_create() - make the page of a VMM that is to be started, 0 in it
+ * Whoever has mapped an earlier page of that name sees nothing of it.
+ */
+int lease_create(const char *path, struct lease **out, struct err *e);
+
+/**
+ * lease_open() - map the page of a VMM that was found alive
+ * It keeps its value: who outlived the last droverd runs on until that ends or is renewed.
  */
 int lease_open(const char *path, struct lease **out, struct err *e);
 
-/** lease_publish() - domains of this host may run until @until_ms (CLOCK_BOOTTIME), 0 = stop now */
+/** lease_publish() - its VMM may run until @until_ms (CLOCK_BOOTTIME), 0 = stop now */
 void lease_publish(struct lease *l, uint64_t until_ms);
 
 /** lease_until_ms() - what the page says now */

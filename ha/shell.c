@@ -354,12 +354,11 @@ static int make_dirs(const struct shell_conf *conf, struct err *e)
 int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **out, struct err *e)
 {
 	size_t size = (ha_core_size() + CORE_ALIGN - 1) / CORE_ALIGN * CORE_ALIGN;
-	char lease_path[512], record_dir[512];
+	char record_dir[512];
 	struct shell *s;
 	int rc;
 
 	*out = NULL;
-	snprintf(lease_path, sizeof(lease_path), "%s/lease", conf->run_dir);
 	snprintf(record_dir, sizeof(record_dir), "%s/ha", conf->state_dir);
 	s = calloc(1, sizeof(*s));
 	if (!s)
@@ -380,13 +379,11 @@ int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **ou
 	ha_core_init(s->core);
 	s->executor_conf = (struct executor_conf){
 		.run_dir = conf->run_dir, .log_dir = s->log_dir,
-		.drover_hv = conf->drover_hv, .lease = lease_path,
+		.drover_hv = conf->drover_hv,
 	};
 	rc = make_dirs(conf, e);
 	if (rc == 0)
 		rc = store_open(loop, record_dir, &shell_store_ops, s, &s->store, &s->image, e);
-	if (rc == 0)
-		rc = lease_open(lease_path, &s->lease, e);
 	if (rc < 0)
 		goto out_close;
 	shell_tell_image(s, record_dir);
@@ -417,7 +414,6 @@ void shell_close(struct shell *s)
 	executor_close(s->executor);
 	store_close(s->store);
 	store_image_free(&s->image);
-	lease_close(s->lease);
 	progress_close(s->progress);
 	while ((q = s->queue) != NULL) {
 		s->queue = q->next;
@@ -511,11 +507,6 @@ const struct history *shell_history(const struct shell *s)
 const struct progress *shell_progress(const struct shell *s)
 {
 	return s->progress;
-}
-
-uint64_t shell_lease_until_ms(const struct shell *s)
-{
-	return lease_until_ms(s->lease);
 }
 
 bool shell_connected(const struct shell *s)

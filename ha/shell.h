@@ -29,7 +29,7 @@
 struct shell;
 
 struct shell_conf {
-	const char *run_dir;      /* lease page, control sockets */
+	const char *run_dir;      /* lease pages, control sockets */
 	const char *state_dir;    /* record */
 	const char *log_dir;      /* logs of VMMs; NULL: log/ in the state directory */
 	const char *drover_hv;    /* program */
@@ -75,8 +75,6 @@ const struct ha_core *shell_core(const struct shell *s);
 struct executor *shell_executor(const struct shell *s);
 const struct history *shell_history(const struct shell *s);
 const struct progress *shell_progress(const struct shell *s);
-/** shell_lease_until_ms() - until when domains of this host may run, as the lease page says */
-uint64_t shell_lease_until_ms(const struct shell *s);
 bool shell_connected(const struct shell *s);       /* to corosync */
 bool shell_fencing(const struct shell *s, uint32_t node);
 

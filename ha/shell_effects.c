@@ -162,7 +162,10 @@ void shell_carry_out(struct shell *s, const struct ha_effect *fx)
 		do_persist(s, fx);
 		break;
 	case HA_FX_LEASE:
-		lease_publish(s->lease, fx->lease.until_ms);
+		executor_publish(s->executor, fx->lease.until_ms);
+		break;
+	case HA_FX_ADMIT:
+		executor_admit(s->executor, fx->vmm.name, fx->vmm.incarnation, fx->vmm.admit);
 		break;
 	case HA_FX_START:
 		do_start(s, fx, false);

@@ -9,7 +9,6 @@
 #include "ha/cmap.h"
 #include "ha/cpg.h"
 #include "ha/fence_run.h"
-#include "ha/lease.h"
 #include "ha/progress.h"
 #include "ha/quorum.h"
 #include "ha/shell.h"
@@ -37,7 +36,6 @@ struct shell {
 	struct ha_core *core;
 	struct ha_effects *fx;
 
-	struct lease *lease;
 	struct store *store;
 	struct store_image image;       /* what the disk held, until BOOT */
 	struct executor *executor;

@@ -87,7 +87,7 @@ void check_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 
 		if (o != h && y->up && y->vmm[d].state != VM_NONE &&
 		    y->vmm[d].state <= VM_STOPPHASE && !y->vmm[d].incoming &&
-		    host_now(s, o) < y->lease_ms + vmm_gate_us(s, o, d) / 1000)
+		    host_now(s, o) < y->vmm[d].lease_ms + vmm_gate_us(s, o, d) / 1000)
 			sim_fail(s, "I4", "n%u starts %s.%llu, but %s.%llu on n%u may still write",
 				 x->id, fx->vmm.name, (unsigned long long)fx->vmm.incarnation,
 				 fx->vmm.name, (unsigned long long)y->vmm[d].incarnation, y->id);

@@ -253,6 +253,7 @@ void host_daemon_crash(struct sim *s, uint32_t h)
 	if (!x->daemon)
 		return;
 	sim_trace(s, "n%u: daemon dies", x->id);
+	vmm_daemon_died(s, h);
 	x->daemon = x->daemon_paused = false;
 	x->gen++;
 	queue_clear(x);
@@ -375,9 +376,10 @@ static void run_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 		disk_write(s, h, fx);
 		break;
 	case HA_FX_LEASE:
-		x->lease_ms = fx->lease.until_ms;
 		x->gate_ms = ha_core_timing(x->core)->gate;
+		vmm_lease(s, h, fx->lease.until_ms);
 		break;
+	case HA_FX_ADMIT:
 	case HA_FX_START:
 	case HA_FX_STOP:
 	case HA_FX_KILL:

@@ -135,6 +135,8 @@ enum sim_vmm_state { VM_NONE, VM_STARTING, VM_RUN, VM_STOPPHASE, VM_GRANTED, VM_
 struct sim_vmm {
 	enum sim_vmm_state state;
 	uint64_t incarnation, gen;
+	bool admitted;               /* by the daemon that runs now: the lease goes to its page */
+	uint64_t lease_ms;           /* its page: host clock */
 	uint32_t gate_part;          /* this one closes its gate after so many thousandths of W */
 	bool incoming;               /* started to receive: may not run before a decision */
 	bool asked;                  /* it asked the cluster; asked again after a daemon restart */
@@ -152,9 +154,9 @@ struct sim_host {
 	uint64_t clock_base_us, boot_at;
 	struct ha_core *core;
 	struct sim_disk disk;
-	uint64_t lease_ms;           /* the page: host clock */
+	uint64_t lease_ms;           /* what its daemon may publish: host clock */
 	uint32_t token;              /* what corosync.conf says here, ms */
-	uint64_t gate_ms;            /* W that belongs to the lease on the page */
+	uint64_t gate_ms;            /* W that belongs to it */
 	uint64_t tick_at;
 	uint64_t checked;            /* last committed entry that check_step() compared */
 	uint64_t placed[SIM_DOMAINS]; /* newest incarnation it has seen placed */
@@ -198,6 +200,8 @@ void disk_crash(struct sim *s, uint32_t h);             /* the power goes, or th
 void disk_empty(struct sim_disk *d);
 
 void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
+void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms); /* to the pages of all admitted */
+void vmm_daemon_died(struct sim *s, uint32_t h);              /* the next one admits anew */
 void vmm_event(struct sim *s, const struct sim_ev *ev);
 void vmm_scan(struct sim *s, uint32_t h);                 /* a new daemon looks around */
 void vmm_host_died(struct sim *s, uint32_t h);

@@ -4,7 +4,7 @@
  *
  * A VMM can write while it runs, its host is powered and not stopped, and its
  * gate is open.  Each VMM closes its gate at some moment between the end of the
- * lease and W later (by its host's clock), drawn once: the worst that rule G
+ * lease in its own page and W later (by its host's clock), drawn once: the worst that rule G
  * permits.  A host that was stopped beyond that cannot write when it goes on:
  * that is what the watchdog is for, and the assumption stands in docs/ha.md.
  *
@@ -46,7 +46,7 @@ static bool may_write(const struct sim *s, uint32_t h, uint32_t d)
 	const struct sim_host *x = &s->host[h];
 
 	return x->vmm[d].state == VM_RUN && x->up &&
-	       host_clock_us(s, h) <= x->lease_ms * 1000 + vmm_gate_us(s, h, d);
+	       host_clock_us(s, h) <= x->vmm[d].lease_ms * 1000 + vmm_gate_us(s, h, d);
 }
 
 bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d)
@@ -74,7 +74,39 @@ static void vmm_new(struct sim *s, uint32_t h, uint32_t d, uint64_t incarnation,
 	struct sim_vmm *v = &s->host[h].vmm[d];
 
 	*v = (struct sim_vmm){ .state = state, .incarnation = incarnation, .gen = v->gen + 1,
+			       .admitted = true, .lease_ms = s->host[h].lease_ms,
 			       .gate_part = (uint32_t)sim_range(s, 0, 1000) };
+}
+
+void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms)
+{
+	struct sim_host *x = &s->host[h];
+
+	x->lease_ms = until_ms;
+	for (uint32_t d = 0; d < SIM_DOMAINS; d++)
+		if (x->vmm[d].admitted)
+			x->vmm[d].lease_ms = until_ms;
+}
+
+void vmm_daemon_died(struct sim *s, uint32_t h)
+{
+	for (uint32_t d = 0; d < SIM_DOMAINS; d++)
+		s->host[h].vmm[d].admitted = false;
+}
+
+/* A page that is taken back is looked at like one that ended just now. */
+static void admit(struct sim *s, uint32_t h, struct sim_vmm *v, const struct ha_effect *fx)
+{
+	const struct sim_host *x = &s->host[h];
+	uint64_t now = host_now(s, h);
+
+	if (v->state == VM_NONE || v->incarnation != fx->vmm.incarnation)
+		return;
+	v->admitted = fx->vmm.admit;
+	if (v->admitted && v->lease_ms < x->lease_ms)
+		v->lease_ms = x->lease_ms;
+	else if (!v->admitted && v->lease_ms > now)
+		v->lease_ms = now;
 }
 
 static void tell_end(struct sim *s, uint32_t h, uint32_t d, uint64_t incarnation, enum ha_end end)
@@ -348,6 +380,9 @@ void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 		return; /* an agent that is under way may still do it: the worst case */
 	d = sim_dom(fx->vmm.name);
 	switch (fx->kind) {
+	case HA_FX_ADMIT:
+		admit(s, h, &x->vmm[d], fx);
+		break;
 	case HA_FX_START:
 		start(s, h, d, fx, false);
 		break;

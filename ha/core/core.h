@@ -181,11 +181,13 @@ enum ha_effect_kind {
 	HA_FX_MCAST,        /* multicast bytes to the group, in order; keep and retry on TRY_AGAIN. On CPG_LOST or
 			     * REJOIN whatever is still queued is thrown away. */
 	HA_FX_PERSIST,      /* snapshot: replaces all that was stored before; else it is appended. -> PERSISTED */
-	HA_FX_LEASE,        /* publish until_ms; never decreases, except that 0 = revoke now */
-	HA_FX_START,        /* start domain with this incarnation from conf -> VMM */
+	HA_FX_LEASE,        /* write until_ms to the pages of admitted VMMs, and of those admitted from now on; never decreases */
+	HA_FX_ADMIT,        /* admit: the lease goes to its page from now on, the present one at once; else: its page
+			     * ends now and gets no more. Who was never told: its page stays as it is. */
+	HA_FX_START,        /* start domain with this incarnation from conf, admitted -> VMM */
 	HA_FX_STOP,         /* stop: press the power button, after timeout_ms kill; force: kill -> VMM EXITED */
 	HA_FX_KILL,         /* SIGKILL, whatever incarnation it says -> VMM EXITED (also when there is none) */
-	HA_FX_RECEIVE,      /* start domain waiting for a migration -> VMM INCOMING addr */
+	HA_FX_RECEIVE,      /* start domain waiting for a migration, admitted -> VMM INCOMING addr */
 	HA_FX_MIGRATE,      /* send domain to addr; arbiter=cluster; to_incarnation is the destination's */
 	HA_FX_CANCEL,       /* cancel a migration before GRANT -> MIGRATE_FAILED, or nothing if it is too late */
 	HA_FX_DECIDE,       /* tell a VMM the outcome; incarnation = the one that may run from now on */
@@ -205,7 +207,7 @@ struct ha_effect {
 		struct { const uint8_t *bytes; size_t len; } mcast;
 		struct { bool snapshot; const uint8_t *bytes; size_t len; uint64_t token; } persist;
 		struct { uint64_t until_ms; } lease;
-		struct {                                    /* START STOP KILL RECEIVE MIGRATE CANCEL DECIDE */
+		struct {                                    /* ADMIT START STOP KILL RECEIVE MIGRATE CANCEL DECIDE */
 			const char *name;
 			uint64_t incarnation;               /* of the VMM this is for */
 			const char *conf; size_t conf_len;  /* START, RECEIVE */
@@ -213,6 +215,7 @@ struct ha_effect {
 			const char *addr;                   /* MIGRATE */
 			uint32_t peer;                      /* MIGRATE, RECEIVE: node id of the other side */
 			uint64_t to_incarnation;            /* MIGRATE: destination's; DECIDE: the winner's */
+			bool admit;                         /* ADMIT */
 			bool commit;                        /* DECIDE */
 			bool force; uint32_t timeout_ms;    /* STOP */
 		} vmm;

@@ -15,6 +15,7 @@
  *   standing.c    who holds a lease, as all know it
  *   lease.c       RENEW, when the lease ends
  *   vmms.c        what the VMMs of this host said
+ *   role.c        what each of them is by the record: who is admitted to the lease
  *   reconcile.c   record against VMMs of this host -> effects and proposals
  *   snapshot.c    record and log tail as bytes; what the disk held
  *   out.c         effects
@@ -75,6 +76,8 @@ enum ha_mutant {
 	M_UNFIT,               /* 36: a host in maintenance is placed on */
 	M_DOUBLE_RECEIVE,      /* 37: a destination lost with its daemon is started again (H) */
 	M_NEEDLESS,            /* 38: who has nothing left to run is fenced all the same */
+	M_ADMIT_STALE = 40,    /* 40: the lease is for every VMM here, whoever owns its domain (G, H) */
+	M_START_DECLINED,      /* 41: what was declined is started all the same (H) */
 };
 
 #define TAIL_MAX 1024
@@ -188,12 +191,18 @@ enum ha_vmm_state {
 	V_GONE,     /* exited; kept until the record knows */
 };
 
+enum ha_role { R_RUNNER, R_INCOMING, R_MOVED, R_STALE }; /* role.c */
+
+/* Does the lease of this host go to its page? The last ADMIT. */
+enum ha_admission { A_UNDECIDED, A_YES, A_NO };
+
 /* A VMM of this host. */
 struct ha_vmm {
 	bool used;
 	char name[HA_NAME_MAX + 1];
 	uint64_t incarnation;
 	enum ha_vmm_state state;
+	enum ha_admission admission;
 	bool seen_up;             /* it said RUNNING, PAUSED or GATED: it can be reported as running */
 	uint64_t since_ms;        /* of state */
 	char addr[HA_ADDR_MAX + 1];
@@ -225,7 +234,7 @@ struct ha_lease {
 	uint64_t epoch_k;                    /* first k of this epoch: older ones do not count in it */
 	uint64_t next_ms;
 	uint64_t until_ms;                   /* what a majority has granted */
-	uint64_t published_ms;               /* what LEASE said */
+	uint64_t published_ms;               /* what LEASE said: no page of this daemon says more */
 	uint64_t stands_ms;                  /* when this epoch stood */
 	uint64_t over_serial;                /* our entry LEASE over is on its way: nothing is published; 0 = no */
 };
@@ -272,6 +281,7 @@ struct ha_core {
 	uint32_t n_vmms;
 	struct ha_vmm vmms[VMMS_MAX];
 	uint64_t backoff_ms[HA_DOMAINS_MAX]; /* when we first saw it in this BACKOFF, 0 = not in BACKOFF */
+	uint64_t declined[HA_DOMAINS_MAX];   /* incarnation we said EXITED of instead of starting it */
 	uint64_t drain_ms;                   /* maintenance: not before this */
 	uint32_t drain_at, drain_left;       /* domain last moved; how many are left */
 	uint32_t drain_round;                /* times round since one went */
@@ -401,9 +411,13 @@ struct ha_vmm *ha_vmm_add(struct ha_core *c, const char *name, uint64_t incarnat
 void ha_vmm_drop(struct ha_core *c, struct ha_vmm *v);
 void ha_vmm_event(struct ha_core *c, const struct ha_event *ev);
 
+/* --- role.c */
+enum ha_role ha_vmm_role(const struct ha_core *c, const struct ha_vmm *v, struct ha_domain **dom);
+/* ADMIT for each whose role changed; true: all pages are as they must be, a lease may go out */
+bool ha_vmm_admit(struct ha_core *c);
+
 /* --- reconcile.c */
 void ha_reconcile(struct ha_core *c);
-bool ha_vmm_stale_here(struct ha_core *c);
 
 /* --- why.c */
 void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf, size_t size);

@@ -14,9 +14,8 @@
  * A RENEW counts only between nodes of the same epoch.  So once a majority has
  * adopted a new epoch without us, no majority can renew our lease any more.
  *
- * The lease is published only while no VMM runs here that the record gives to
- * somebody else: the page that VMMs look at knows no incarnations, so a host
- * that comes back must bury its dead first (rule H).
+ * What is published goes to the pages of admitted VMMs only (role.c): a VMM that the
+ * record gives to somebody else gets no more, so who is admitted is said before (rule H).
  */
 #include "ha/core/core_int.h"
 
@@ -200,12 +199,12 @@ static void publish(struct ha_core *c)
 {
 	struct ha_lease *l = &c->lease;
 
-	if (l->until_ms <= l->published_ms || l->until_ms <= c->now || !c->quorate || !c->listed)
+	if (l->until_ms <= l->published_ms || l->until_ms <= c->now || !c->quorate)
 		return;
 	/* We have said that we have none: until all know, that stays true (standing.c). */
 	if (l->over_serial || c->trust.lost)
 		return;
-	if (ha_vmm_stale_here(c) && !MUTANT(M_IGNORE_INCARNATION))
+	if (!ha_vmm_admit(c))
 		return;
 	l->published_ms = l->until_ms;
 	ha_out_simple(c, HA_FX_LEASE, l->published_ms, 0);

@@ -32,6 +32,7 @@ const char *ha_effect_kind_str(enum ha_effect_kind k)
 	case HA_FX_MCAST: return "MCAST";
 	case HA_FX_PERSIST: return "PERSIST";
 	case HA_FX_LEASE: return "LEASE";
+	case HA_FX_ADMIT: return "ADMIT";
 	case HA_FX_START: return "START";
 	case HA_FX_STOP: return "STOP";
 	case HA_FX_KILL: return "KILL";
@@ -225,6 +226,7 @@ size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size)
 	case HA_FX_LEASE:
 		add(&l, " until %llu ms", (unsigned long long)fx->lease.until_ms);
 		break;
+	case HA_FX_ADMIT:
 	case HA_FX_START:
 	case HA_FX_STOP:
 	case HA_FX_KILL:
@@ -236,6 +238,8 @@ size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size)
 		if (fx->kind == HA_FX_MIGRATE)
 			add(&l, " to node %u.%llu at %s", fx->vmm.peer,
 			    (unsigned long long)fx->vmm.to_incarnation, fx->vmm.addr);
+		if (fx->kind == HA_FX_ADMIT)
+			add(&l, " %s", fx->vmm.admit ? "yes" : "no");
 		if (fx->kind == HA_FX_DECIDE)
 			add(&l, " %s, %llu runs", fx->vmm.commit ? "commit" : "abort",
 			    (unsigned long long)fx->vmm.to_incarnation);

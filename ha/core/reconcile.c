@@ -7,58 +7,11 @@
  * know).  Nothing is repeated while it is on its way; what does not happen in
  * time is done harder (STOP, then KILL).  There is nothing to forget in a crash.
  *
- * A VMM of this host is, by the record, one of
- *
- *   runner     owner is me, same incarnation
- *   incoming   destination of a migration that is not decided
- *   moved      I was the source of the last committed migration: tell it
- *   stale      anything else: killed.  Until it is gone no lease is published,
- *              unless it cannot run anyway (it only ever waited for a migration)
+ * What a VMM of this host is by the record is its role (role.c).
  */
 #include "ha/core/core_int.h"
 
 #include <string.h>
-
-/* ------------------------------------------------------------------- roles */
-
-enum role { R_RUNNER, R_INCOMING, R_MOVED, R_STALE };
-
-static enum role role_of(const struct ha_core *c, const struct ha_vmm *v, struct ha_domain **dom)
-{
-	int i = ha_record_find(&c->rec, v->name);
-	struct ha_domain *d = i < 0 ? NULL : (struct ha_domain *)&c->rec.domains[i];
-
-	*dom = d;
-	if (!d)
-		return R_STALE;
-	if (d->owner == c->me && d->incarnation == v->incarnation)
-		return R_RUNNER;
-	if (d->phase == HA_MIGRATING && d->target == c->me &&
-	    d->target_incarnation == v->incarnation)
-		return R_INCOMING;
-	if (d->moved_from == c->me && d->moved_incarnation == v->incarnation)
-		return R_MOVED;
-	if (MUTANT(M_IGNORE_INCARNATION) && d->owner == c->me)
-		return R_RUNNER;
-	return R_STALE;
-}
-
-/* A VMM that might run the moment a lease is published, though it must not (rule H). */
-bool ha_vmm_stale_here(struct ha_core *c)
-{
-	for (uint32_t i = 0; i < c->n_vmms; i++) {
-		struct ha_vmm *v = &c->vmms[i];
-		struct ha_domain *d;
-
-		if (!v->used || v->state == V_GONE || v->state == V_INCOMING)
-			continue;
-		/* Moved: it sent GRANT, else there were no COMMIT; it stands still until it is
-		 * told. */
-		if (role_of(c, v, &d) == R_STALE)
-			return true;
-	}
-	return false;
-}
 
 static bool reported(const struct ha_core *c)
 {
@@ -284,7 +237,7 @@ static void do_vmm(struct ha_core *c, struct ha_vmm *v)
 {
 	struct ha_domain *d;
 
-	switch (role_of(c, v, &d)) {
+	switch (ha_vmm_role(c, v, &d)) {
 	case R_RUNNER:
 		do_runner(c, v, d);
 		break;
@@ -325,15 +278,19 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 {
 	uint64_t inc = receive ? d->target_incarnation : d->incarnation;
 	struct ha_effect *fx;
+	struct ha_vmm *v;
 
 	/* Rules G, H: nothing is started without a lease, nor before we told what runs here. */
 	if (!ha_lease_valid(c) || !reported(c) || ha_vmm_find(c, d->name) ||
 	    !ha_out_room(c, 1, sizeof(d->name)))
 		return;
-	if (!receive && !may_start_one_more(c))
+	if (!receive && (!may_start_one_more(c) ||
+			 (c->declined[i] == inc && !MUTANT(M_START_DECLINED))))
 		return;
-	if (!ha_vmm_add(c, d->name, inc, V_LAUNCH))
+	v = ha_vmm_add(c, d->name, inc, V_LAUNCH);
+	if (!v)
 		return;
+	v->admission = A_YES; /* START and RECEIVE say so too */
 	fx = ha_out_vmm(c, receive ? HA_FX_RECEIVE : HA_FX_START, d->name, inc);
 	if (!fx)
 		return;
@@ -344,8 +301,12 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 	ha_wake_at(c, c->now + (receive ? c->t.ready : c->t.launch));
 }
 
-/* A VMM of ours that no signal ends stands where this one should start: start it elsewhere. */
-static void give_way(struct ha_core *c, const struct ha_domain *d)
+/*
+ * A VMM of ours that no signal ends stands where this one should start: start it elsewhere.
+ * From saying so on it is never started here, though the old one may end the next moment: the
+ * others start it when they read that.
+ */
+static void give_way(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 {
 	const struct ha_vmm *v = ha_vmm_find(c, d->name);
 
@@ -354,7 +315,7 @@ static void give_way(struct ha_core *c, const struct ha_domain *d)
 	if (c->now < v->doomed_ms + c->t.decide)
 		ha_wake_at(c, v->doomed_ms + c->t.decide);
 	else
-		propose_exited(c, d, HA_END_FAILED, 1, "an old VMM of it cannot be killed here");
+		c->declined[i] = d->incarnation;
 }
 
 /* The pause doubles with each failure in a row; beyond max_restart it is the longest. */
@@ -474,7 +435,7 @@ static void report(struct ha_core *c)
 		const struct ha_vmm *v = &c->vmms[i];
 		struct ha_domain *d;
 
-		enum role role = v->used ? role_of(c, v, &d) : R_STALE;
+		enum ha_role role = v->used ? ha_vmm_role(c, v, &d) : R_STALE;
 
 		/* What ended is told by EXITED or ABORT, with its reason; so it counts as known here. */
 		if (role != R_RUNNER && role != R_INCOMING)
@@ -503,9 +464,10 @@ void ha_reconcile(struct ha_core *c)
 			continue;
 		if (d->owner == c->me && d->phase == HA_STARTING) {
 			launch(c, d, i, false);
-			give_way(c, d);
-		}
-		else if (d->phase == HA_MIGRATING && d->target == c->me &&
+			give_way(c, d, i);
+			if (c->declined[i] == d->incarnation)
+				propose_exited(c, d, HA_END_FAILED, 1, "an old VMM of it could not be killed here");
+		} else if (d->phase == HA_MIGRATING && d->target == c->me &&
 			 d->move == HA_MOVE_INTENT)
 			launch(c, d, i, true);
 		else if (d->owner == c->me && !ha_vmm_find(c, d->name) && reported(c))

@@ -2,8 +2,8 @@
 /*
  * standing - whether a member holds a lease, as a fact that all know.
  *
- * A member can be alive, talk, vote and hold the log, and yet be unable to run anything: a
- * VMM of it cannot be killed, or its list of VMMs is not complete, so it publishes no lease
+ * A member can be alive, talk, vote and hold the log, and yet be unable to run anything: its
+ * list of VMMs is not complete, or its record cannot be trusted, so it publishes no lease
  * (rule H).  Nothing may be placed there and no turn may be its own, or all would wait for
  * it without a bound.  So each member tells by LEASE when it gets a lease and when it has
  * been without one for a while.

@@ -81,7 +81,7 @@ static inline void bed_effect(struct bed *b, uint32_t i, const struct ha_effect 
 		snprintf(s->name, sizeof(s->name), "%s", fx->vmm.name);
 		s->incarnation = fx->vmm.incarnation;
 		s->arg = fx->vmm.to_incarnation;
-		s->code = fx->vmm.commit;
+		s->code = fx->kind == HA_FX_ADMIT ? fx->vmm.admit : fx->vmm.commit;
 	}
 }
 

@@ -50,11 +50,6 @@ const struct progress *shell_progress(const struct shell *s)
 	return NULL;
 }
 
-uint64_t shell_lease_until_ms(const struct shell *s)
-{
-	return 0;
-}
-
 bool shell_connected(const struct shell *s)
 {
 	return false;

@@ -4,6 +4,9 @@
  */
 #include "ha/executor.h"
 
+#include "base/clock.h"
+#include "conf/lease_page.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -13,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -108,7 +112,7 @@ static int setup(void **state)
 	b->loop = qb_loop_create();
 	snprintf(b->log_dir, sizeof(b->log_dir), "%s/log", b->dir);
 	b->conf = (struct executor_conf){ .run_dir = b->dir, .log_dir = b->log_dir,
-		.drover_hv = FAKE_HV, .lease = "/nonexistent", .address = "127.0.0.1" };
+		.drover_hv = FAKE_HV, .address = "127.0.0.1" };
 	open_executor(b);
 	*state = b;
 	return 0;
@@ -156,6 +160,78 @@ static void a_vmm_that_fails_gives_its_exit_code_and_its_last_line(void **state)
 	assert_int_equal(b->last.rc, 3);
 	assert_string_equal(b->text, "no such kernel");
 	assert_null(executor_find(b->x, "web"));
+}
+
+static const struct lease_page *page_of(struct bed *b)
+{
+	char path[96];
+	void *p;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/hv/web.lease", b->dir);
+	fd = open(path, O_RDONLY);
+	assert_true(fd >= 0);
+	p = mmap(NULL, LEASE_PAGE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	assert_true(p != MAP_FAILED);
+	close(fd);
+	return p;
+}
+
+static void the_lease_goes_to_those_who_are_admitted(void **state)
+{
+	const uint64_t until = clock_ms() + 5000;
+	struct bed *b = *state;
+	const struct lease_page *p;
+
+	executor_publish(b->x, until);
+	start(b, "name: web\n", false);
+	p = page_of(b);
+	assert_true(lease_page_until(p) == until * NS_PER_MS);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	executor_admit(b->x, "web", 2, false); /* another one */
+	assert_true(lease_page_until(p) == until * NS_PER_MS);
+	executor_admit(b->x, "web", 3, false);
+	assert_true(lease_page_until(p) == 0);
+	executor_publish(b->x, until + 100);
+	assert_true(lease_page_until(p) == 0);
+	executor_admit(b->x, "web", 3, true);
+	assert_true(lease_page_until(p) == (until + 100) * NS_PER_MS);
+}
+
+static void a_new_daemon_publishes_to_nobody_before_it_admits(void **state)
+{
+	const uint64_t until = clock_ms() + 5000;
+	struct bed *b = *state;
+	const struct lease_page *p;
+
+	executor_publish(b->x, until);
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	p = page_of(b);
+	executor_close(b->x);
+	open_executor(b);
+	assert_true(lease_page_until(p) == until * NS_PER_MS); /* as it was left */
+	executor_publish(b->x, until + 100);
+	assert_true(lease_page_until(p) == until * NS_PER_MS);
+	executor_admit(b->x, "web", 3, true);
+	assert_true(lease_page_until(p) == (until + 100) * NS_PER_MS);
+}
+
+/* It could only stay gated, on a host that thinks it runs. */
+static void who_lost_its_page_is_killed_when_it_is_admitted(void **state)
+{
+	struct bed *b = *state;
+	char path[96];
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	executor_close(b->x);
+	snprintf(path, sizeof(path), "%s/hv/web.lease", b->dir);
+	assert_int_equal(unlink(path), 0);
+	open_executor(b);
+	executor_admit(b->x, "web", 3, true);
+	wait_for(b, VMM_SAID_EXITED, 0);
+	assert_true(b->last.killed);
 }
 
 static void a_missing_program_is_an_error_of_the_start(void **state)
@@ -474,6 +550,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_vmm_that_starts_is_told_as_running_with_its_incarnation),
 		T(a_vmm_that_fails_gives_its_exit_code_and_its_last_line),
+		T(the_lease_goes_to_those_who_are_admitted),
+		T(a_new_daemon_publishes_to_nobody_before_it_admits),
+		T(who_lost_its_page_is_killed_when_it_is_admitted),
 		T(a_missing_program_is_an_error_of_the_start),
 		T(an_incoming_vmm_is_told_with_the_address_it_listens_at),
 		T(a_stop_that_was_asked_for_ends_with_zero),

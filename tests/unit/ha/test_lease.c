@@ -53,6 +53,14 @@ static struct lease *lease_make(void)
 {
 	struct lease *l;
 
+	assert_int_equal(lease_create(path, &l, NULL), 0);
+	return l;
+}
+
+static struct lease *lease_found(void)
+{
+	struct lease *l;
+
 	assert_int_equal(lease_open(path, &l, NULL), 0);
 	return l;
 }
@@ -86,7 +94,7 @@ static void a_lease_outlives_the_daemon_and_its_restart(void **state)
 	lease_publish(l, until);
 	lease_close(l);
 	assert_true(lease_page_until(p) == until * NS_PER_MS);
-	l = lease_make();
+	l = lease_found();
 	assert_true(lease_until_ms(l) == until);
 	assert_true(lease_page_until(p) == until * NS_PER_MS);
 	lease_close(l);
@@ -98,7 +106,7 @@ static void a_lease_of_an_earlier_boot_is_cleared(void **state)
 
 	lease_publish(l, clock_ms() + LEASE_LONGEST_MS + 60000);
 	lease_close(l);
-	l = lease_make();
+	l = lease_found();
 	assert_true(lease_until_ms(l) == 0);
 	lease_close(l);
 }
@@ -112,7 +120,7 @@ static void a_page_of_another_version_is_made_anew(void **state)
 
 	assert_int_equal(write(fd, &strange, sizeof(strange)), sizeof(strange));
 	close(fd);
-	l = lease_make();
+	l = lease_found();
 	assert_true(lease_until_ms(l) == 0);
 	lease_publish(l, 77);
 	assert_true(lease_page_until(reader_map()) == 77 * NS_PER_MS);
@@ -124,9 +132,26 @@ static void a_page_that_cannot_be_made_is_an_error_with_its_path(void **state)
 	struct err e = { 0 };
 	struct lease *l;
 
-	assert_int_equal(lease_open("/nonexistent/lease", &l, &e), -ENOENT);
+	assert_int_equal(lease_create("/nonexistent/lease", &l, &e), -ENOENT);
 	assert_non_null(strstr(e.text, "/nonexistent/lease"));
 	assert_null(l);
+	assert_int_equal(lease_open(path, &l, &e), -ENOENT);
+	assert_null(l);
+}
+
+/* An old VMM that nobody can kill may have the page of its name before. */
+static void a_new_page_is_not_the_old_one(void **state)
+{
+	struct lease *old = lease_make(), *l;
+	const struct lease_page *p = reader_map();
+
+	lease_publish(old, 5);
+	l = lease_make();
+	lease_publish(l, 99);
+	assert_true(lease_page_until(p) == 5 * NS_PER_MS);
+	assert_true(lease_page_until(reader_map()) == 99 * NS_PER_MS);
+	lease_close(old);
+	lease_close(l);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -138,6 +163,7 @@ int main(void)
 		T(a_reader_sees_what_is_published_and_its_end),
 		T(a_lease_outlives_the_daemon_and_its_restart),
 		T(a_lease_of_an_earlier_boot_is_cleared),
+		T(a_new_page_is_not_the_old_one),
 		T(a_page_of_another_version_is_made_anew),
 		T(a_page_that_cannot_be_made_is_an_error_with_its_path),
 	};
