@@ -21,6 +21,8 @@
  */
 #include "cmd/drover-sim/net.h"
 
+#include "ha/core/codec.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,6 +156,9 @@ void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 		in.mask = it->view;
 		in.ghost = it->ghost;
 		in.left = it->left;
+		for (uint32_t j = 0; j < s->o.hosts; j++)
+			if ((it->left | it->view) >> j & 1)
+				s->host[h].saw_left[j] = it->left >> j & 1 ? s->host[h].gen : 0;
 	}
 	spoiled = in.msg != it->msg;
 	host_give(s, h, &in); /* the ring may grow: @it is not to be looked at any more */
@@ -215,13 +220,13 @@ void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len)
 /* An entry of a kind that nobody here knows, as a daemon of a newer version may propose it. */
 void net_send_unknown(struct sim *s, uint32_t h)
 {
-	uint8_t bytes[2 + 8 + 4 + 4] = { 2, 4 /* ENTRY */ };
+	uint8_t bytes[2 + 8 + 4 + 4] = { HA_MSG_VERSION, 4 /* ENTRY */ };
 	struct ha_status st;
 
 	ha_core_status(s->host[h].core, &st);
 	memcpy(bytes + 2, &st.epoch, 8); /* the simulator runs on little-endian machines */
 	bytes[10] = 4;
-	memcpy(bytes + 14, (uint8_t[]){ 2, 200, 9, 0 }, 4);
+	memcpy(bytes + 14, (uint8_t[]){ HA_ENTRY_VERSION, 200, 9, 0 }, 4);
 	net_send(s, h, bytes, sizeof(bytes));
 }
 
@@ -250,6 +255,7 @@ void net_join(struct sim *s, uint32_t h)
 	if (!x->daemon || x->joined || !net_lives(s, h))
 		return;
 	x->joined = true;
+	x->left = false;
 	if (!x->ring || !x->ring->live)
 		return;
 	x->join_at = x->ring->n;
@@ -307,6 +313,7 @@ void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us)
 
 	if (!net_lives(s, h))
 		return;
+	x->left = x->joined;
 	net_leave(s, h);
 	if (r && r->live) {
 		ring_break(s, r);

@@ -167,6 +167,8 @@ struct sim_host {
 	struct sim_msg **sendq;
 	uint32_t sendq_n, sendq_size, sendq_due;
 	bool reform_due;
+	bool left;                   /* its corosync was stopped in order, and it has not joined since */
+	uint64_t saw_left[SIM_HOSTS]; /* generation of our daemon that was given a view in which it left */
 	/* daemon's queue while it is paused */
 	struct sim_in *in;
 	uint32_t in_n, in_size;

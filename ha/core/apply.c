@@ -104,6 +104,16 @@ static int add_node(struct ha_record *r, uint32_t id)
 	return slot;
 }
 
+static void left(struct ha_record *r, const struct ha_entry *e)
+{
+	for (uint32_t i = 0; i < e->n_left; i++) {
+		int slot = ha_record_slot(r, e->left[i]);
+
+		if (slot >= 0)
+			r->nodes[slot].left = true;
+	}
+}
+
 static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 {
 	struct ha_record *r = &c->rec;
@@ -124,6 +134,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			fresh |= 1ull << slot;
 	}
 	ha_agreed_epoch(c, e);
+	left(r, e);
 	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
 		struct ha_node_rec *n = &r->nodes[i];
 
@@ -132,6 +143,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			n->report_due |= !MUTANT(M_NO_REPORT) && (!(before >> i & 1) || (fresh >> i & 1));
 			n->leased &= !n->report_due;
 			n->parted &= !n->report_due;
+			n->left = false;
 			n->debt = n->passed = 0;
 			n->fence_attempts = 0;
 			n->fence_ordered = false;

@@ -78,6 +78,7 @@ enum ha_mutant {
 	M_NEEDLESS,            /* 38: who has nothing left to run is fenced all the same */
 	M_ADMIT_STALE = 40,    /* 40: the lease is for every VMM here, whoever owns its domain (G, H) */
 	M_START_DECLINED,      /* 41: what was declined is started all the same (H) */
+	M_LEFT_UNTOLD,         /* 42: only who saw it knows that a host left in order */
 };
 
 #define TAIL_MAX 1024
@@ -98,6 +99,7 @@ struct ha_state {
 	bool fresh;
 	uint32_t token;                /* its totem.token, ms */
 	uint8_t level;                 /* its feature level (entry.h) */
+	uint32_t n_left, left[HA_NODES_MAX]; /* who left in order while it looked, and is not back */
 };
 
 struct ha_peer {
@@ -106,7 +108,7 @@ struct ha_peer {
 	bool alive;                    /* in votequorum's list */
 	bool in_group;                 /* in the CPG view */
 	bool evicted;                  /* voted out of this view */
-	bool left;                     /* went by its own will, and has not come back */
+	bool left;                     /* went by its own will while we looked, and has not come back */
 	uint64_t evict_votes;          /* set of peers that want it out */
 	uint64_t evict_sent_ms;        /* when we last said so */
 	uint64_t spoke_ms;             /* last message of any kind */

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ENTRY_VERSION 2
 
 /* Either w or r is set. */
 struct walk {
@@ -104,6 +103,9 @@ static void walk_epoch(struct walk *k, struct ha_entry *e)
 		f_u32(k, &e->tokens[i]);
 		f_u8(k, &e->levels[i]);
 	}
+	f_count(k, &e->n_left, HA_NODES_MAX);
+	for (uint32_t i = 0; i < e->n_left; i++)
+		f_u32(k, &e->left[i]);
 }
 
 static void walk_report(struct walk *k, struct ha_entry *e)
@@ -241,7 +243,7 @@ size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size)
 	struct ha_writer w = { .p = buf, .size = size };
 	struct walk k = { .w = &w };
 
-	ha_put_u8(&w, ENTRY_VERSION);
+	ha_put_u8(&w, HA_ENTRY_VERSION);
 	ha_put_u8(&w, (uint8_t)e->kind);
 	ha_put_u8(&w, e->level);
 	ha_put_u32(&w, e->origin);
@@ -262,7 +264,7 @@ bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len)
 	memset((char *)e + offsetof(struct ha_entry, op), 0,
 	       offsetof(struct ha_entry, hosts) - offsetof(struct ha_entry, op));
 
-	if (ha_get_u8(&r) != ENTRY_VERSION)
+	if (ha_get_u8(&r) != HA_ENTRY_VERSION)
 		return false;
 	kind = ha_get_u8(&r);
 	if (kind < HA_E_NEW_EPOCH || kind >= HA_E_KINDS)

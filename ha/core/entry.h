@@ -64,6 +64,7 @@ struct ha_entry {
 	bool fresh[HA_NODES_MAX];     /* its daemon started since the last epoch */
 	uint32_t tokens[HA_NODES_MAX]; /* its totem.token, ms */
 	uint8_t levels[HA_NODES_MAX]; /* its feature level */
+	uint32_t n_left, left[HA_NODES_MAX]; /* absent, and some member saw them leave in order */
 	/* REPORT */
 	uint32_t n_items;
 	struct ha_report_item items[HA_DOMAINS_MAX];

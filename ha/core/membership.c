@@ -92,6 +92,32 @@ static void set_stage(struct ha_core *c, enum ha_stage s)
 	c->form.since_ms = c->now;
 }
 
+/*
+ * A host that leaves in order is seen to do so by those who are in the group with it at that
+ * moment.  Who decides later whether to fence it may not be one of them: its own corosync was
+ * away.  So all say what they saw, and NEW_EPOCH puts it into the record.
+ */
+static void put_left(const struct ha_core *c, struct ha_writer *w)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		n += c->peers[i].left && !MUTANT(M_LEFT_UNTOLD);
+	ha_put_u32(w, n);
+	for (uint32_t i = 0; n && i < c->n_peers; i++)
+		if (c->peers[i].left)
+			ha_put_u32(w, c->peers[i].conf.id);
+}
+
+static void get_left(struct ha_reader *r, struct ha_state *s)
+{
+	s->n_left = ha_get_u32(r);
+	if (s->n_left > HA_NODES_MAX)
+		r->bad = true;
+	for (uint32_t i = 0; i < s->n_left && !r->bad; i++)
+		s->left[i] = ha_get_u32(r);
+}
+
 static void send_state(struct ha_core *c)
 {
 	struct ha_log *l = &c->log;
@@ -105,6 +131,7 @@ static void send_state(struct ha_core *c)
 	ha_put_u8(&w, c->fresh);
 	ha_put_u32(&w, c->token);
 	ha_put_u8(&w, HA_LEVEL);
+	put_left(c, &w);
 	ha_msg_send(c, &w);
 	c->form.said_state = true;
 }
@@ -229,7 +256,6 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		if (!p)
 			continue;
 		p->in_group = true;
-		p->left = false;
 		p->spoke_ms = p->progress_ms = c->now;
 		inside |= p->conf.id == c->me;
 	}
@@ -292,6 +318,39 @@ static uint32_t choose_donor(const struct ha_core *c)
 	return best;
 }
 
+static bool among(const uint32_t *ids, uint32_t n, uint32_t id)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* The lowest id above @last that one of those who agree saw leave, 0 = none. */
+static uint32_t next_left(const struct ha_core *c, uint32_t last)
+{
+	uint32_t next = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_state *s = &c->peers[i].state;
+
+		for (uint32_t k = 0; (c->form.parts >> i & 1) && k < s->n_left; k++)
+			if (s->left[k] > last && (!next || s->left[k] < next))
+				next = s->left[k];
+	}
+	return next;
+}
+
+/* Who is absent and was seen to leave; by rising id, for all must write the same. */
+static void first_left(const struct ha_core *c, struct ha_entry *e)
+{
+	uint32_t id = 0;
+
+	while ((id = next_left(c, id)) && e->n_left < HA_NODES_MAX)
+		if (!among(e->members, e->n_members, id))
+			e->left[e->n_left++] = id;
+}
+
 /* The first entry of the epoch: its members by rising node id. */
 static void make_first(struct ha_core *c)
 {
@@ -299,6 +358,7 @@ static void make_first(struct ha_core *c)
 	uint32_t last = 0;
 
 	memset(e, 0, offsetof(struct ha_entry, members));
+	e->n_left = 0;
 	e->kind = HA_E_NEW_EPOCH;
 	e->epoch = c->form.target;
 	for (;;) {
@@ -312,12 +372,13 @@ static void make_first(struct ha_core *c)
 				next = p;
 		}
 		if (!next)
-			return;
+			break;
 		e->members[e->n_members] = last = next->conf.id;
 		e->tokens[e->n_members] = next->state.token;
 		e->levels[e->n_members] = next->state.level;
 		e->fresh[e->n_members++] = next->state.fresh;
 	}
+	first_left(c, e);
 }
 
 static void append_first(struct ha_core *c)
@@ -448,6 +509,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.fresh = ha_get_bool(r);
 	s.token = ha_get_u32(r);
 	s.level = ha_get_u8(r);
+	get_left(r, &s);
 	if (!ha_get_end(r)) {
 		r->bad = true;
 		return;
@@ -460,6 +522,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	if (p->evicted || (p->state.have && s.promised <= p->state.promised))
 		return;
 	p->state = s;
+	p->left = false; /* it is back; that CPG lists it means less (corosync #828) */
 	p->progress_ms = c->now;
 	if (s.promised > c->form.target)
 		gather(c, s.promised);

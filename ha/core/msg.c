@@ -14,12 +14,11 @@
  */
 #include "ha/core/core_int.h"
 
-#define MSG_VERSION 2
 
 void ha_msg_begin(struct ha_core *c, struct ha_writer *w, enum ha_msg_kind kind)
 {
 	*w = (struct ha_writer){ .p = c->msg, .size = sizeof(c->msg) };
-	ha_put_u8(w, MSG_VERSION);
+	ha_put_u8(w, HA_MSG_VERSION);
 	ha_put_u8(w, (uint8_t)kind);
 }
 
@@ -43,7 +42,7 @@ void ha_msg_deliver(struct ha_core *c, const struct ha_event *ev)
 	from = (uint32_t)(p - c->peers);
 	version = ha_get_u8(&r);
 	kind = ha_get_u8(&r);
-	if (r.bad || version != MSG_VERSION) {
+	if (r.bad || version != HA_MSG_VERSION) {
 		ha_out_note(c, HA_WARNING, "message of version %u from %s ignored", version,
 			    ha_core_node_name(c, p->conf.id));
 		return;

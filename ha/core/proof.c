@@ -42,15 +42,16 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
  * (a crash, a power cut) is not waited for. One whose corosync still answers, or that left
  * in order (corosync or droverd was stopped or restarted), was well a moment ago.
  */
-static uint64_t grace_ends(const struct ha_core *c, uint32_t node)
+static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
 {
-	struct ha_peer *p = ha_peer_find((struct ha_core *)c, node);
+	struct ha_peer *p = ha_peer_find((struct ha_core *)c, n->id);
+	uint64_t heard = p ? p->heard_ms : 0;
 	struct ha_timing t;
 
-	if (!p || (!p->alive && !p->left))
+	if (!n->left && !(p && (p->alive || p->left)))
 		return 0;
-	ha_agreed_of(c, node, &t);
-	return (p->heard_ms > c->boot_ms ? p->heard_ms : c->boot_ms) + t.grace;
+	ha_agreed_of(c, n->id, &t);
+	return (heard > c->boot_ms ? heard : c->boot_ms) + t.grace;
 }
 
 /* ------------------------------------------------- in the record (apply) */
@@ -181,7 +182,7 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 	}
 	if (!my_turn(c, n, &full_round))
 		return;
-	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n->id);
+	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n);
 	if (full_round && f->started_ms + c->t.fence_retry > due)
 		due = f->started_ms + c->t.fence_retry;
 	if (c->now < due) {

@@ -24,7 +24,6 @@
 
 #include <string.h>
 
-#define SNAPSHOT_VERSION 2
 enum blob_kind { BLOB_SNAPSHOT = 1, BLOB_PROMISE, BLOB_ENTRY };
 
 static void put_domain(struct ha_writer *w, const struct ha_domain *d, const char *conf)
@@ -127,6 +126,7 @@ static void put_nodes(struct ha_writer *w, const struct ha_record *rec)
 		ha_put_u64(w, nr->last_op);
 		ha_put_u8(w, nr->leased);
 		ha_put_u8(w, nr->parted);
+		ha_put_u8(w, nr->left);
 		ha_put_u32(w, nr->token);
 		ha_put_u32(w, nr->uses);
 	}
@@ -152,6 +152,7 @@ static void get_nodes(struct ha_reader *r, struct ha_record *rec)
 		nr.last_op = ha_get_u64(r);
 		nr.leased = ha_get_bool(r);
 		nr.parted = ha_get_bool(r);
+		nr.left = ha_get_bool(r);
 		nr.token = ha_get_u32(r);
 		nr.uses = ha_get_u32(r);
 		if (!nr.id)
@@ -275,7 +276,7 @@ size_t ha_snapshot_encode(const struct ha_core *c, uint8_t *buf, size_t size)
 	struct ha_writer w = { .p = buf, .size = size };
 
 	ha_put_u8(&w, BLOB_SNAPSHOT);
-	ha_put_u8(&w, SNAPSHOT_VERSION);
+	ha_put_u8(&w, HA_SNAPSHOT_VERSION);
 	ha_put_u64(&w, c->log.promised);
 	ha_put_u64(&w, c->log.applied);
 	ha_put_u64(&w, c->log.applied_epoch);
@@ -299,7 +300,7 @@ static bool read_snapshot(struct ha_core *c, const uint8_t *bytes, size_t len, u
 	uint64_t applied, epoch, hash;
 	uint32_t n;
 
-	if (ha_get_u8(&r) != BLOB_SNAPSHOT || ha_get_u8(&r) != SNAPSHOT_VERSION)
+	if (ha_get_u8(&r) != BLOB_SNAPSHOT || ha_get_u8(&r) != HA_SNAPSHOT_VERSION)
 		return false;
 	*promised = ha_get_u64(&r);
 	applied = ha_get_u64(&r);

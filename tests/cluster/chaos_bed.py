@@ -79,12 +79,15 @@ class ChaosBed(Bed):
                 self.loops[h.n, name] = sh("losetup", "--find", "--show", os.path.join(self.shared, name + ".disk"))
             h.run("ln", "-sf", self.loops[h.n, name], f"{LUNS}/{name}", check=True)
 
+    def thaw_storage(self):
+        subprocess.run(["fsfreeze", "-u", self.shared], check=False, capture_output=True)
+
     def close(self):
+        self.thaw_storage()
         self.stop()
         for device in self.loops.values():
             subprocess.run(["losetup", "-d", device], check=False, capture_output=True)
         self.loops = {}
-        subprocess.run(["fsfreeze", "-u", self.shared], check=False, capture_output=True)
         for where in [self.shared] + [self.state(h) for h in self.hosts]:
             subprocess.run(["umount", where], check=False, capture_output=True)
         super().close()
