@@ -4,7 +4,6 @@
 
 #include "base/number.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX 1024
@@ -130,89 +128,30 @@ static int parse(char *text, struct vmm_life *out)
 	return rc;
 }
 
-int vmm_life_look(const char *path, struct vmm_life *out, struct err *e)
+int vmm_life_open(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? err_errno(e, "cannot open %s", path) : fd;
+}
+
+int vmm_life_look(int fd, struct vmm_life *out, struct err *e)
 {
 	char text[FILE_MAX + 1];
-	ssize_t n = -1;
-	int fd, rc = 0;
+	ssize_t n;
 
 	memset(out, 0, sizeof(*out));
 	out->lives = true;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_errno(e, "cannot open %s", path);
 	/* The lock first: what is read after it was found free is the last word. */
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
 		out->lives = false;
-	else if (errno != EWOULDBLOCK)
-		rc = err_errno(e, "cannot look at the lock of %s", path);
-	if (!rc)
-		n = read(fd, text, FILE_MAX);
-	if (!rc && n < 0)
-		rc = err_errno(e, "cannot read %s", path);
-	close(fd);
-	if (rc)
-		return rc;
+		flock(fd, LOCK_UN);
+	} else if (errno != EWOULDBLOCK) {
+		return err_errno(e, "cannot look at the lock of a life file");
+	}
+	n = pread(fd, text, FILE_MAX, 0);
+	if (n < 0)
+		return err_errno(e, "cannot read a life file");
 	text[n] = '\0';
-	return parse(text, out) ? err_set(e, -EINVAL, "%s: not a VMM's life file", path) : 0;
-}
-
-/* The kernel names a lock in the fdinfo of exactly those descriptors whose open file has it. */
-static bool has_lock(pid_t pid, const char *fd)
-{
-	char path[64], line[256];
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.10s", (int)pid, fd);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f))
-		found = strncmp(line, "lock:", 5) == 0 && strstr(line, "FLOCK");
-	fclose(f);
-	return found;
-}
-
-/* Not only open, as whoever looks at the file for a moment has it: it is what lives in it that counts. */
-static bool lives_in(pid_t pid, const struct stat *file)
-{
-	char path[64];
-	struct dirent *de;
-	struct stat st;
-	bool found = false;
-	DIR *d;
-
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	d = opendir(path);
-	if (!d)
-		return false;
-	while (!found && (de = readdir(d)) != NULL)
-		found = fstatat(dirfd(d), de->d_name, &st, 0) == 0 && st.st_dev == file->st_dev &&
-			st.st_ino == file->st_ino && has_lock(pid, de->d_name);
-	closedir(d);
-	return found;
-}
-
-pid_t vmm_life_holder(const char *path, pid_t hint)
-{
-	pid_t found = -ESRCH;
-	struct dirent *de;
-	struct stat st;
-	uint64_t pid;
-	DIR *d;
-
-	if (stat(path, &st) < 0)
-		return -errno;
-	if (hint > 0 && lives_in(hint, &st))
-		return hint;
-	d = opendir("/proc");
-	if (!d)
-		return -errno;
-	while (found < 0 && (de = readdir(d)) != NULL)
-		if (number_parse(de->d_name, 1, INT_MAX, &pid) && (pid_t)pid != getpid() &&
-		    lives_in((pid_t)pid, &st))
-			found = (pid_t)pid;
-	closedir(d);
-	return found;
+	return parse(text, out) ? err_set(e, -EINVAL, "not a VMM's life file") : 0;
 }

@@ -67,17 +67,32 @@ void vmm_life_pid(int fd, pid_t pid);
 void vmm_life_end(int fd, enum vmm_end end, int code, const char *text);
 
 /**
- * vmm_life_look() - what @path says now
- * Return: 0; -ENOENT when there was never one; -EINVAL when the file cannot be understood; other errors.
- * Anything but 0 and -ENOENT means that nobody knows: take it as alive.
+ * vmm_life_open() - the file of a life, to be looked at as often as one likes
+ * What was opened stays true when somebody removes the name: a life is the lock, not the name.
+ * Return: a descriptor, the caller's; -ENOENT when there was never one; other errors of files.
  */
-int vmm_life_look(const char *path, struct vmm_life *out, struct err *e);
+int vmm_life_open(const char *path, struct err *e);
 
 /**
- * vmm_life_holder() - a process that lives in the file at @path: it has the lock
+ * vmm_life_look() - what the file says now
+ * @fd: of vmm_life_open()
+ * Return: 0; -EINVAL when it cannot be understood; other errors. Anything but 0 means that nobody knows:
+ * take it as alive.
+ */
+int vmm_life_look(int fd, struct vmm_life *out, struct err *e);
+
+/**
+ * vmm_life_holder() - a process that lives in the file: it has the lock
  * @hint: looked at first, 0 for none
  * Return: its pid; -ESRCH when there is none (for us to see); other errors.
  */
-pid_t vmm_life_holder(const char *path, pid_t hint);
+pid_t vmm_life_holder(int fd, pid_t hint);
+
+/**
+ * vmm_life_nameless() - tell @each process that lives in a file of @dir whose name was removed
+ * A directory under /run is cleaned sooner or later, and what lived there lives on.
+ * Return: 0 when all processes were looked at; else -errno.
+ */
+int vmm_life_nameless(const char *dir, void (*each)(void *arg, pid_t pid, const char *name), void *arg);
 
 #endif

@@ -8,13 +8,15 @@
  *
  * The scan finds every VMM by its life file (conf/vmm_life.h), whatever else of it
  * is there yet: one that has not come to its first instruction, one that answers
- * nobody.  It fails closed: while one file cannot be understood, or something listens
- * on a socket that has none, the list is not complete, is looked at again, and nothing
- * is told.  A VMM found alive has SCAN_WAIT_MS to say what it does; after that it
+ * nobody.  A VMM whose file was removed is found in /proc; it cannot be steered any more
+ * and is killed.  The scan fails closed: while one file cannot be understood, something listens
+ * on a socket that has none, or a VMM without a name still lives, the list is not complete, is
+ * looked at again, and nothing is told.  A VMM found alive has SCAN_WAIT_MS to say what it does; after that it
  * counts as starting, which is all that has to be known of it (rule H).
  */
 #include "ha/executor.h"
 #include "ha/lease.h"
+#include "ha/vmm_process.h"
 #include "ha/vmm_log.h"
 
 #include "base/clock.h"
@@ -56,6 +58,7 @@ struct executor {
 	char cluster[17];               /* in hex; "": it has no id yet */
 	struct slot *slots;
 	json_t *migrations;             /* name -> object; outlives the source's VMM */
+	json_t *told_ends;              /* names whose unseen end this daemon has told */
 	bool scanning, reap_queued;
 	bool unresolved, told_unresolved; /* something here may be a VMM that is not in the table */
 	uint64_t scan_until_ms;
@@ -181,7 +184,10 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 	if (!x)
 		return err_set(e, -ENOMEM, "out of memory");
 	x->migrations = json_object();
-	if (!x->migrations) {
+	x->told_ends = json_object();
+	if (!x->migrations || !x->told_ends) {
+		json_decref(x->migrations);
+		json_decref(x->told_ends);
 		free(x);
 		return err_set(e, -ENOMEM, "out of memory");
 	}
@@ -224,6 +230,7 @@ void executor_close(struct executor *x)
 		slot_free(s);
 	}
 	json_decref(x->migrations);
+	json_decref(x->told_ends);
 	free(x);
 }
 
@@ -278,15 +285,23 @@ static void unresolved(struct executor *x, const char *why)
 /*
  * It ended while no droverd looked, and said how: a guest that powered itself off does not
  * want to be started again.  Its file stays until the next VMM of that name is started, so
- * that it is told again should this daemon die before the cluster knows.
+ * that the next daemon tells it again should this one die before the cluster knows.
  */
 static bool tell_unseen_end(struct executor *x, const char *name, const char *path)
 {
 	struct vmm_life life;
+	int fd, rc;
 
-	if (vmm_life_look(path, &life, NULL) < 0 || life.lives || life.end == VMM_END_SILENT ||
-	    !life.incarnation)
+	if (json_object_get(x->told_ends, name))
+		return true;
+	fd = vmm_life_open(path, NULL);
+	if (fd < 0)
 		return false;
+	rc = vmm_life_look(fd, &life, NULL);
+	close(fd);
+	if (rc < 0 || life.lives || life.end == VMM_END_SILENT || !life.incarnation)
+		return false;
+	json_object_set_new(x->told_ends, name, json_true());
 	x->ops->news(x->arg, name, life.incarnation,
 		     &(struct vmm_news){ .what = VMM_SAID_STATE, .state = VMM_STATE_STARTING, .text = "" });
 	x->ops->news(x->arg, name, life.incarnation,
@@ -370,11 +385,30 @@ static bool name_of(const char *file, const char *suffix, char name[VMM_NAME_MAX
 	return true;
 }
 
+/* Its name was removed, so nobody finds it: neither we to steer it nor the next daemon. */
+static void on_nameless(void *arg, pid_t pid, const char *name)
+{
+	struct vmm *known = executor_find(arg, name);
+	char why[VMM_NAME_MAX + 96];
+	int fd;
+
+	if (known && vmm_pid(known) == pid)
+		return;
+	fd = vmm_process_pidfd(pid);
+	if (fd >= 0) {
+		vmm_process_kill(fd);
+		close(fd);
+	}
+	snprintf(why, sizeof(why), "%.63s lives, pid %d, but its life file was removed: it is killed", name, (int)pid);
+	unresolved(arg, why);
+}
+
 static int look(struct executor *x, struct err *e)
 {
 	char path[PATH_MAX], name[VMM_NAME_MAX + 1];
 	struct dirent *de;
 	DIR *d;
+	int rc;
 
 	x->unresolved = false;
 	snprintf(path, sizeof(path), "%s/hv", x->run_dir);
@@ -388,7 +422,8 @@ static int look(struct executor *x, struct err *e)
 			check_socket(x, name);
 	}
 	closedir(d);
-	return 0;
+	rc = vmm_life_nameless(path, on_nameless, x);
+	return rc < 0 ? err_set(e, rc, "cannot look at what lives here: %s", strerror(-rc)) : 0;
 }
 
 static void look_again(void *data)
@@ -507,6 +542,7 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 		unlink(lease);
 		return rc;
 	}
+	json_object_del(x->told_ends, name);
 	s->admitted = true;
 	lease_publish(s->lease, x->until_ms);
 	s->next = x->slots;

@@ -255,7 +255,7 @@ static void on_held_timer(void *data)
 {
 	struct vmm *v = data;
 
-	v->timer_armed = false;
+	v->held_armed = false;
 	look_whether_dead(v);
 }
 
@@ -267,25 +267,28 @@ static void look_whether_dead(struct vmm *v)
 {
 	struct vmm_life life;
 	struct err e = { 0 };
-	int rc = vmm_life_look(v->life, &life, &e);
+	pid_t holder;
 
-	if (rc == -ENOENT) /* somebody removed it; the process it belonged to is gone */
-		life = (struct vmm_life){ .end = VMM_END_SILENT };
-	if (rc == -ENOENT || (rc == 0 && !life.lives)) {
+	/* That the lock is free is all that counts; what cannot be read is no last word. */
+	vmm_life_look(v->life_fd, &life, &e);
+	if (!life.lives) {
 		ended(v, &life);
 		return;
 	}
-	log_warn("%s: pid %d has ended, but not all that was started with it", v->name, v->pid);
-	v->pid = vmm_life_holder(v->life, 0);
-	if (v->pid > 0 && watch_process(v, &e) == 0) {
-		if (v->killed)
-			vmm_process_kill(v->pidfd);
-		return;
+	holder = vmm_life_holder(v->life_fd, 0);
+	if (holder > 0 && v->pid != holder)
+		log_warn("%s: pid %d has ended, but not all that was started with it: pid %d lives", v->name,
+			 v->pid, holder);
+	if (holder > 0) {
+		v->pid = holder;
+		if (watch_process(v, &e) == 0) {
+			if (v->killed)
+				vmm_process_kill(v->pidfd);
+			return;
+		}
 	}
-	disarm_timer(v);
-	if (qb_loop_timer_add(v->loop, QB_LOOP_MED, STILL_HELD_MS * QB_TIME_NS_IN_MSEC, v, on_held_timer,
-			      &v->timer) == 0)
-		v->timer_armed = true;
+	v->held_armed = qb_loop_timer_add(v->loop, QB_LOOP_MED, STILL_HELD_MS * QB_TIME_NS_IN_MSEC, v,
+					  on_held_timer, &v->held_timer) == 0;
 }
 
 static int32_t on_exit_ready(int32_t fd, int32_t revents, void *data)
@@ -311,7 +314,7 @@ static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *life,
 	v->loop = loop;
 	v->ops = ops;
 	v->arg = arg;
-	v->pidfd = -1;
+	v->pidfd = v->life_fd = -1;
 	v->status = -1;
 	v->state = VMM_STATE_STARTING;
 	snprintf(v->name, sizeof(v->name), "%s", name);
@@ -354,7 +357,10 @@ int vmm_spawn(qb_loop_t *loop, const struct vmm_spawn *s, const struct vmm_ops *
 	rc = vmm_life_begin(s->life, s->incarnation, &life, e);
 	if (rc < 0)
 		goto out_free;
-	rc = vmm_process_spawn(s, life, &v->pid, e);
+	/* Opened anew: through the locked one the life would be ours as well. */
+	v->life_fd = rc = vmm_life_open(s->life, e);
+	if (rc >= 0)
+		rc = vmm_process_spawn(s, life, &v->pid, e);
 	if (rc == 0) {
 		vmm_life_pid(life, v->pid);
 		rc = watch_process(v, e);
@@ -380,18 +386,22 @@ int vmm_adopt(qb_loop_t *loop, const char *name, const char *life, const char *c
 	int rc;
 
 	*out = NULL;
-	rc = vmm_life_look(life, &facts, e);
-	if (rc == -ENOENT || (rc == 0 && !facts.lives))
-		return err_set(e, -ESRCH, "%s: nothing of it lives", name);
-	if (rc == 0 && !facts.incarnation)
-		rc = err_set(e, -EAGAIN, "%s: its life file names no incarnation", life);
-	if (rc < 0)
-		return rc;
 	v = vmm_make(loop, name, life, control, ops, arg);
 	if (!v)
 		return err_set(e, -ENOMEM, "out of memory");
+	v->life_fd = rc = vmm_life_open(life, e);
+	if (rc >= 0)
+		rc = vmm_life_look(v->life_fd, &facts, e);
+	if (rc == -ENOENT || (rc == 0 && !facts.lives))
+		rc = err_set(e, -ESRCH, "%s: nothing of it lives", name);
+	else if (rc < 0)
+		err_set(e, rc, "%s: %s", life, strerror(-rc));
+	else if (!facts.incarnation)
+		rc = err_set(e, -EAGAIN, "%s: its life file names no incarnation", life);
+	if (rc < 0)
+		goto out_free;
 	v->incarnation = facts.incarnation;
-	v->pid = vmm_life_holder(life, facts.pid);
+	v->pid = vmm_life_holder(v->life_fd, facts.pid);
 	if (v->pid <= 0) {
 		rc = err_set(e, -EAGAIN, "%s: it lives, but its process is not found", name);
 		goto out_free;
@@ -400,7 +410,7 @@ int vmm_adopt(qb_loop_t *loop, const char *name, const char *life, const char *c
 	if (rc < 0)
 		goto out_free;
 	/* Looked at again now that the pidfd is ours: a pid may come to mean another process, that one cannot. */
-	if (vmm_life_holder(life, v->pid) != v->pid) {
+	if (vmm_life_holder(v->life_fd, v->pid) != v->pid) {
 		rc = err_set(e, -EAGAIN, "%s: its process has just ended", name);
 		goto out_free;
 	}
@@ -419,6 +429,10 @@ void vmm_free(struct vmm *v)
 	disarm_timer(v);
 	if (v->kill_armed)
 		qb_loop_timer_del(v->loop, v->kill_timer);
+	if (v->held_armed)
+		qb_loop_timer_del(v->loop, v->held_timer);
+	if (v->life_fd >= 0)
+		close(v->life_fd);
 	if (v->pidfd >= 0) {
 		qb_loop_poll_del(v->loop, v->pidfd);
 		close(v->pidfd);

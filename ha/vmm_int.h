@@ -15,7 +15,8 @@ struct vmm {
 	void *arg;
 	char name[VMM_NAME_MAX + 1];
 	char control[VMM_PATH_MAX];
-	char life[VMM_PATH_MAX];
+	char life[VMM_PATH_MAX];        /* to remove it at the end */
+	int life_fd;                    /* to look at it, whatever becomes of its name */
 	uint64_t incarnation;
 	enum vmm_state state;
 	pid_t pid;
@@ -35,6 +36,8 @@ struct vmm {
 	uint64_t control_deadline_ms;
 	qb_loop_timer_handle timer;
 	bool timer_armed;
+	qb_loop_timer_handle held_timer; /* pidfd is ready, but its life is not over */
+	bool held_armed;
 	json_t *query, *migration;
 };
 

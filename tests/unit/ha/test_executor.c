@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -413,9 +414,51 @@ static void whoever_reads_a_life_file_does_not_live_in_it(void **state)
 	start(b, "mute", false);
 	pid = vmm_pid(executor_find(b->x, "web"));
 	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_int_equal(vmm_life_holder(path, getpid()), pid);
+	fd = vmm_life_open(path, NULL);
+	assert_true(fd >= 0);
+	assert_int_equal(vmm_life_holder(fd, getpid()), pid);
 	close(fd);
+}
+
+static void remove_files(struct bed *b)
+{
+	char cmd[128];
+
+	snprintf(cmd, sizeof(cmd), "rm -f %s/hv/*", b->dir);
+	assert_int_equal(system(cmd), 0);
+}
+
+/* Somebody cleans /run: the lock tells that it lives, the name does not. */
+static void a_vmm_whose_files_are_removed_is_not_dead(void **state)
+{
+	struct bed *b = *state;
+	pid_t pid;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	remove_files(b);
+	assert_int_equal(executor_start(b->x, "web", 4, "", 0, false, &b->e), -EEXIST);
+	assert_int_equal(kill(pid, 0), 0);
+	vmm_kill(executor_find(b->x, "web"));
+	wait_for(b, VMM_SAID_EXITED, 0);
+}
+
+/* ... and the next daemon finds it by that lock.  It cannot be steered, so it must not live on. */
+static void a_vmm_without_a_name_is_killed_before_the_list_is_complete(void **state)
+{
+	struct bed *b = *state;
+	pid_t pid;
+
+	start(b, "mute", false);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	executor_close(b->x);
+	remove_files(b);
+	open_executor(b);
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), pid);
+	assert_null(executor_find(b->x, "web"));
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
 }
 
 /* What answers nobody holds nobody up, can be killed, and is not replaced before it is dead. */
@@ -563,6 +606,8 @@ int main(void)
 		T(a_log_that_has_grown_is_cut),
 		T(a_vmm_that_does_not_listen_yet_is_found),
 		T(an_end_that_nobody_saw_is_told_by_the_next_daemon),
+		T(a_vmm_whose_files_are_removed_is_not_dead),
+		T(a_vmm_without_a_name_is_killed_before_the_list_is_complete),
 		T(whoever_reads_a_life_file_does_not_live_in_it),
 		T(a_mute_vmm_is_found_and_can_be_killed),
 		T(a_recycled_pid_is_never_taken_for_a_vmm),
