@@ -90,3 +90,17 @@ def test_only_its_guest_can_want_a_domain_off(make_bed, make_domain):
     wait_for("the domain to be off", lambda: not vmms(bed, "work"), 10)
     assert work.state(n1)["wanted"] is False
     assert all(not b.power_off_times() for b in bed.bmcs.values()), "somebody was fenced"
+    drover(n1, "start", "work")
+    work.disk.wait_written(timeout=20)
+    # Somebody cleans /run while nobody looks: the VMM has no name any more and lives.  It is ended before anything else.
+    (host, before, pid), = vmms(bed, "work")
+    boot = work.disk.newest().boot
+    host.kill_daemon("droverd")
+    host.run("sh", "-c", "rm -f /run/drover/hv/*", check=True)
+    bed.start_droverd(host)
+    bed.wait_members()
+    work.disk.wait_other_boot(boot, timeout=20)
+    (_, after, other), = vmms(bed, "work")
+    assert after > before and other != pid
+    assert "its life file was removed" in host.read_log("droverd")
+    work.clean()
