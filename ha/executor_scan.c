@@ -73,9 +73,9 @@ static void unresolved(struct executor *x, const char *why)
 }
 
 /*
- * It ended while no droverd looked, and said how: a guest that powered itself off does not
- * want to be started again.  Its file stays until the next VMM of that name is started, so
- * that the next daemon tells it again should this one die before the cluster knows.
+ * It ended while no droverd looked: certainly, and if it said how, a guest that powered
+ * itself off does not want to be started again.  A life file stays until the next VMM of that
+ * name is started, so that the next daemon tells it again should one die before the cluster knows.
  */
 static bool tell_unseen_end(struct executor *x, const char *name, const char *path)
 {
@@ -89,14 +89,15 @@ static bool tell_unseen_end(struct executor *x, const char *name, const char *pa
 		return false;
 	rc = vmm_life_look(fd, &life, NULL);
 	close(fd);
-	if (rc < 0 || life.lives || life.end == VMM_END_SILENT || !life.incarnation)
+	if (rc < 0 || life.lives || !life.incarnation)
 		return false;
 	json_object_set_new(x->told_ends, name, json_true());
 	x->ops->news(x->arg, name, life.incarnation,
 		     &(struct vmm_news){ .what = VMM_SAID_STATE, .state = VMM_STATE_STARTING, .text = "" });
 	x->ops->news(x->arg, name, life.incarnation,
 		     &(struct vmm_news){ .what = VMM_SAID_EXITED, .state = VMM_STATE_EXITED, .end = life.end,
-					 .rc = life.code, .text = life.text });
+					 .rc = life.end == VMM_END_SILENT ? EXIT_FAILURE : life.code,
+					 .text = life.text });
 	return true;
 }
 

@@ -8,6 +8,8 @@
  */
 #include "ha/shell_int.h"
 
+#include "ha/boot_mark.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/number.h"
@@ -300,6 +302,7 @@ static int boot(struct shell *s, struct err *e)
 	for (i = 0; i < s->image.n_entries; i++)
 		disk[n++] = (struct ha_blob){ s->image.entries[i].bytes, s->image.entries[i].len };
 	ev.boot.me = s->me;
+	ev.boot.unseen = s->unseen;
 	ev.boot.token_ms = s->nodes.token_ms;
 	ev.boot.disk = disk;
 	ev.boot.n_disk = n;
@@ -386,6 +389,7 @@ int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **ou
 		rc = store_open(loop, record_dir, &shell_store_ops, s, &s->store, &s->image, e);
 	if (rc < 0)
 		goto out_close;
+	s->unseen = boot_mark(conf->state_dir);
 	shell_tell_image(s, record_dir);
 	rc = shell_connect(s, conf->wait_ms, e);
 	if (rc < 0)

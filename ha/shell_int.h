@@ -53,6 +53,7 @@ struct shell {
 	struct quorumlink *quorum;
 	struct cmap_cluster nodes;      /* as last read */
 	uint32_t me;
+	bool unseen;                    /* a droverd ran here before us, under this kernel */
 	bool booted, connected, rejoin_queued;
 	qb_loop_timer_handle retry;
 	bool retry_armed;

@@ -244,7 +244,6 @@ static void ended(struct vmm *v, const struct vmm_life *life)
 	n.text = life->text;
 	v->known = true;
 	unlink(v->control);
-	unlink(v->life);
 	vmm_say(v, n);
 	v->state = VMM_STATE_EXITED;
 }

@@ -86,6 +86,8 @@ static void fault(struct sim *s)
 	case 15:
 		if (sim_chance(s, 50))
 			s->host[h].unkillable = !s->host[h].unkillable;
+		else if (sim_chance(s, 30))
+			s->host[h].hides = true;
 		else
 			s->host[h].unlisted = !s->host[h].unlisted;
 		break;
@@ -128,7 +130,7 @@ void chaos_end(struct sim *s)
 	for (uint32_t h = 0; h < s->o.hosts; h++) {
 		struct sim_host *x = &s->host[h];
 
-		x->unkillable = x->unlisted = false;
+		x->unkillable = x->unlisted = x->hides = false;
 		host_power_on(s, h);
 		if (x->paused)
 			sim_at(s, 1, EV_HOST_RESUME, h, x->boot_at, 0, 0);

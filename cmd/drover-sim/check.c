@@ -32,6 +32,10 @@ void check_writers(struct sim *s)
 					 (unsigned long long)s->host[h].vmm[d].incarnation);
 			who = h;
 		}
+		for (uint32_t h = 0; h < s->o.hosts && who != SIM_HOSTS; h++)
+			if (vmm_hidden_may_write(s, h, d))
+				sim_fail(s, "I1", "%s can write on n%u, and so can a VMM of it on n%u that no daemon knows",
+					 sim_dom_name(d), who + 1, h + 1);
 	}
 }
 
@@ -85,6 +89,9 @@ void check_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 	for (uint32_t o = 0; o < s->o.hosts; o++) {
 		struct sim_host *y = &s->host[o];
 
+		if (vmm_hidden_may_write(s, o, d))
+			sim_fail(s, "I4", "n%u starts %s.%llu, but a VMM of it on n%u that no daemon knows may still write",
+				 x->id, fx->vmm.name, (unsigned long long)fx->vmm.incarnation, o + 1);
 		if (o != h && y->up && y->vmm[d].state != VM_NONE &&
 		    y->vmm[d].state <= VM_STOPPHASE && !y->vmm[d].incoming &&
 		    host_now(s, o) < y->vmm[d].lease_ms + vmm_gate_us(s, o, d) / 1000)

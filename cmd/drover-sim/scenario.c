@@ -201,8 +201,10 @@ static bool fault(struct sim *s, const struct line *l)
 	}
 	if (!host_of(s, l->word[1], &h))
 		return false;
-	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted") || !strcmp(w, "spoil")) {
+	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted") || !strcmp(w, "spoil") ||
+	    !strcmp(w, "hide")) {
 		bool *what = w[0] == 's'   ? &s->host[h].spoiled
+			     : w[0] == 'h' ? &s->host[h].hides
 			     : w[2] == 'k' ? &s->host[h].unkillable
 					   : &s->host[h].unlisted;
 

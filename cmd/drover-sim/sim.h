@@ -175,7 +175,10 @@ struct sim_host {
 	bool spoiled;                /* its record's digest is another than everybody's */
 	bool unkillable;             /* a signal does not end its VMMs (D state) */
 	bool unlisted;               /* its daemon does not get the list of VMMs together */
+	bool hides;                  /* the next daemon finds none of the VMMs that run now */
+	bool had_daemon;             /* since its power came */
 	struct sim_vmm vmm[SIM_DOMAINS];
+	struct sim_vmm hidden[SIM_DOMAINS]; /* no daemon knows them, nobody renews their lease */
 };
 
 void host_init(struct sim *s, uint32_t h);
@@ -209,6 +212,7 @@ void vmm_scan(struct sim *s, uint32_t h);                 /* a new daemon looks 
 void vmm_host_died(struct sim *s, uint32_t h);
 uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d); /* from the lease's end until it stops writing */
 bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d);
+bool vmm_hidden_may_write(const struct sim *s, uint32_t h, uint32_t d); /* one that no daemon knows */
 void fence_event(struct sim *s, const struct sim_ev *ev);
 
 /* ------------------------------------------------------------------- check.c */

@@ -41,17 +41,22 @@ uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d)
 }
 
 /* Could this VMM write now or later without any new lease or decision? */
-static bool may_write(const struct sim *s, uint32_t h, uint32_t d)
+static bool may_write(const struct sim *s, uint32_t h, const struct sim_vmm *v)
 {
 	const struct sim_host *x = &s->host[h];
 
-	return x->vmm[d].state == VM_RUN && x->up &&
-	       host_clock_us(s, h) <= x->vmm[d].lease_ms * 1000 + vmm_gate_us(s, h, d);
+	return v->state == VM_RUN && x->up &&
+	       host_clock_us(s, h) <= v->lease_ms * 1000 + x->gate_ms * v->gate_part;
 }
 
 bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d)
 {
-	return s->host[h].vmm[d].state == VM_RUN && !s->host[h].paused && may_write(s, h, d);
+	return !s->host[h].paused && may_write(s, h, &s->host[h].vmm[d]);
+}
+
+bool vmm_hidden_may_write(const struct sim *s, uint32_t h, uint32_t d)
+{
+	return may_write(s, h, &s->host[h].hidden[d]);
 }
 
 static void tell(struct sim *s, uint32_t h, uint32_t d, enum ha_vmm_what what, uint64_t incarnation,
@@ -134,6 +139,23 @@ void vmm_host_died(struct sim *s, uint32_t h)
 {
 	for (uint32_t d = 0; d < SIM_DOMAINS; d++)
 		s->host[h].vmm[d] = (struct sim_vmm){ .gen = s->host[h].vmm[d].gen + 1 };
+	memset(s->host[h].hidden, 0, sizeof(s->host[h].hidden));
+	s->host[h].hides = s->host[h].had_daemon = false;
+}
+
+/* Its run directory was moved: they run on, by themselves, as long as their lease lasts. */
+static void hide(struct sim_host *x)
+{
+	for (uint32_t d = 0; d < SIM_DOMAINS; d++) {
+		struct sim_vmm *v = &x->vmm[d];
+
+		if (v->state == VM_RUN || (v->state == VM_STARTING && !v->incoming)) {
+			x->hidden[d] = *v;
+			x->hidden[d].state = VM_RUN;
+		}
+		*v = (struct sim_vmm){ .gen = v->gen + 1 };
+	}
+	x->hides = false;
 }
 
 static void scan_now(struct sim *s, uint32_t h)
@@ -178,6 +200,8 @@ static void scan_now(struct sim *s, uint32_t h)
 
 void vmm_scan(struct sim *s, uint32_t h)
 {
+	if (s->host[h].hides)
+		hide(&s->host[h]);
 	if (sim_chance(s, 70))
 		scan_now(s, h);
 	else

@@ -126,6 +126,8 @@ struct ha_event {
 			uint32_t token_ms;          /* runtime.config.totem.token */
 			const struct ha_blob *disk; /* newest SNAPSHOT (if there is one), then the APPENDs after it */
 			size_t n_disk;
+			bool unseen;                /* a droverd ran here before, under this kernel: VMMs of it
+						     * may live that this one does not find */
 		} boot;
 		struct {
 			const struct ha_node_conf *nodes;

@@ -17,6 +17,7 @@
  *   vmms.c        what the VMMs of this host said
  *   role.c        what each of them is by the record: who is admitted to the lease
  *   reconcile.c   record against VMMs of this host -> effects and proposals
+ *   report.c      what a host that came back really has
  *   snapshot.c    record and log tail as bytes; what the disk held
  *   out.c         effects
  */
@@ -79,6 +80,7 @@ enum ha_mutant {
 	M_ADMIT_STALE = 40,    /* 40: the lease is for every VMM here, whoever owns its domain (G, H) */
 	M_START_DECLINED,      /* 41: what was declined is started all the same (H) */
 	M_LEFT_UNTOLD,         /* 42: only who saw it knows that a host left in order */
+	M_ABSENT_AT_ONCE,      /* 43: a VMM that a new daemon does not find is gone (G, H) */
 };
 
 #define TAIL_MAX 1024
@@ -265,6 +267,7 @@ struct ha_core {
 
 	uint64_t epoch;                      /* adopted: it stood */
 	bool fresh;                          /* no epoch stood since BOOT */
+	bool unseen;                         /* a daemon ran here before us: what it left may be hidden */
 	bool resync;                         /* our record differs: our log counts for nothing */
 	struct ha_form form;
 	struct ha_log log;
@@ -420,6 +423,9 @@ bool ha_vmm_admit(struct ha_core *c);
 
 /* --- reconcile.c */
 void ha_reconcile(struct ha_core *c);
+
+/* --- report.c */
+void ha_report(struct ha_core *c);
 
 /* --- why.c */
 void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf, size_t size);

@@ -421,38 +421,13 @@ static void drain(struct ha_core *c)
 		c->drain_ms = c->now + (pause < c->t.retry_max ? pause : c->t.retry_max);
 }
 
-static void report(struct ha_core *c)
-{
-	int slot = ha_record_slot(&c->rec, c->me);
-	struct ha_entry *e;
-
-	if (slot < 0 || !c->rec.nodes[slot].report_due)
-		return;
-	e = ha_log_prepare(c, HA_E_REPORT, "", 0);
-	if (!e)
-		return;
-	for (uint32_t i = 0; i < c->n_vmms && e->n_items < HA_DOMAINS_MAX; i++) {
-		const struct ha_vmm *v = &c->vmms[i];
-		struct ha_domain *d;
-
-		enum ha_role role = v->used ? ha_vmm_role(c, v, &d) : R_STALE;
-
-		/* What ended is told by EXITED or ABORT, with its reason; so it counts as known here. */
-		if (role != R_RUNNER && role != R_INCOMING)
-			continue;
-		ha_copy(e->items[e->n_items].name, sizeof(e->items[0].name), v->name);
-		e->items[e->n_items++].incarnation = v->incarnation;
-	}
-	ha_log_propose(c, e);
-}
-
 void ha_reconcile(struct ha_core *c)
 {
 	/* Until the epoch stands the record may be old; until VMM_LIST we do not know what runs
 	 * here. */
 	if (c->form.stage != ST_STANDS || !c->listed)
 		return;
-	report(c);
+	ha_report(c);
 	for (uint32_t i = 0; i < c->n_vmms; i++)
 		if (c->vmms[i].used)
 			do_vmm(c, &c->vmms[i]);

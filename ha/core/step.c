@@ -45,6 +45,7 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 	c->boot_ms = c->last_ms = ev->now_ms;
 	c->token = ev->boot.token_ms;
 	c->fresh = true;
+	c->unseen = ev->boot.unseen;
 	c->form.stage = ST_ALONE;
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);

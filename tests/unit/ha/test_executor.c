@@ -403,6 +403,39 @@ static void an_end_that_nobody_saw_is_told_by_the_next_daemon(void **state)
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
 }
 
+/* A daemon that dies before the cluster knew what it had heard: the next one tells it again. */
+static void an_end_is_told_again_by_the_next_daemon(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	vmm_stop(executor_find(b->x, "web"), false, 5000);
+	wait_for(b, VMM_SAID_EXITED, 0);
+	restart(b);
+	assert_int_equal(b->said[VMM_SAID_EXITED], 1);
+	assert_int_equal(b->last.end, VMM_END_POWEROFF);
+}
+
+/* That it ended is certain, though it could not say how: nobody need wait for its lease. */
+static void a_silent_end_is_told_by_the_next_daemon(void **state)
+{
+	struct err e = { 0 };
+	struct bed *b = *state;
+	char path[128];
+	int fd;
+
+	executor_close(b->x);
+	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
+	assert_int_equal(vmm_life_begin(path, 7, &fd, &e), 0);
+	close(fd);
+	memset(b->said, 0, sizeof(b->said));
+	open_executor(b);
+	assert_int_equal(b->said[VMM_SAID_EXITED], 1);
+	assert_int_equal(b->last.end, VMM_END_SILENT);
+	assert_int_not_equal(b->last.rc, 0);
+}
+
 /* Somebody who only looks at the file is not who lives in it, and never killed for it. */
 static void whoever_reads_a_life_file_does_not_live_in_it(void **state)
 {
@@ -606,6 +639,8 @@ int main(void)
 		T(a_log_that_has_grown_is_cut),
 		T(a_vmm_that_does_not_listen_yet_is_found),
 		T(an_end_that_nobody_saw_is_told_by_the_next_daemon),
+		T(an_end_is_told_again_by_the_next_daemon),
+		T(a_silent_end_is_told_by_the_next_daemon),
 		T(a_vmm_whose_files_are_removed_is_not_dead),
 		T(a_vmm_without_a_name_is_killed_before_the_list_is_complete),
 		T(whoever_reads_a_life_file_does_not_live_in_it),

@@ -2,6 +2,8 @@
 /* lease: what a host tells its domains, across restarts of the daemon (rule G). */
 #include "ha/lease.h"
 
+#include "ha/boot_mark.h"
+
 #include "base/clock.h"
 #include "conf/lease_page.h"
 
@@ -154,6 +156,28 @@ static void a_new_page_is_not_the_old_one(void **state)
 	lease_close(l);
 }
 
+/* Only the mark of another kernel says that nothing of a daemon before can be left (boot_mark.h). */
+static void without_another_kernels_mark_nothing_is_certain(void **state)
+{
+	char dir[] = "/tmp/drover-mark-XXXXXX", mark[64];
+	FILE *f;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(mark, sizeof(mark), "%s/boot_id", dir);
+	assert_true(boot_mark(dir));
+	assert_true(boot_mark(dir));
+	f = fopen(mark, "w");
+	fputs("00000000-0000-4000-8000-000000000000", f);
+	fclose(f);
+	assert_false(boot_mark(dir));
+	assert_true(boot_mark(dir));
+	assert_int_equal(truncate(mark, 7), 0);
+	assert_true(boot_mark(dir));
+	unlink(mark);
+	rmdir(dir);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -166,6 +190,7 @@ int main(void)
 		T(a_new_page_is_not_the_old_one),
 		T(a_page_of_another_version_is_made_anew),
 		T(a_page_that_cannot_be_made_is_an_error_with_its_path),
+		T(without_another_kernels_mark_nothing_is_certain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
