@@ -539,8 +539,10 @@ def test_full_log_pipe_does_not_keep_a_domain_running_past_its_lease(domain, tmp
         except OSError:
             pass
     a = vcpu_ticks(d.process.pid)
-    time.sleep(0.3)
-    assert vcpu_ticks(d.process.pid) - a > 3  # it still runs
+    deadline = time.monotonic() + 10
+    while vcpu_ticks(d.process.pid) - a <= 3:  # it still runs, however small its share of a busy host is
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     lease.set(0)
     time.sleep(0.3)
     a = vcpu_ticks(d.process.pid)
