@@ -181,6 +181,7 @@ struct ha_prop {
 struct ha_pending {
 	bool used, sent;
 	uint64_t request, serial, deadline_ms, order;
+	uint64_t debt;                       /* FENCE, CONFIRM: the loss that was meant, however often it is sent */
 	struct ha_command cmd;
 	char domain[HA_NAME_MAX + 1], group[HA_NAME_MAX + 1];
 	struct ha_group_host hosts[HA_NODES_MAX];

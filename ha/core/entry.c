@@ -161,6 +161,7 @@ static void walk_op(struct walk *k, struct ha_entry *e)
 	f_str(k, e->domain, sizeof(e->domain));
 	f_str(k, e->group, sizeof(e->group));
 	f_u32(k, &e->node);
+	f_u64(k, &e->debt);
 	f_bool(k, &e->ha);
 	f_bool(k, &e->started);
 	f_bool(k, &e->force);

@@ -49,7 +49,7 @@ struct ha_entry {
 	enum ha_end end;              /* EXITED */
 	char text[HA_TEXT_MAX + 1];   /* EXITED, ABORT, FENCE_FAILED: why; READY: address */
 	uint32_t node;                /* PASSED, FENCED, FENCE_FAILED, OP */
-	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED */
+	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED; OP about a host: which loss is meant, 0 = any */
 	/* LEASE */
 	bool has_lease, over;
 	bool leaving;                 /* origin's daemon is being stopped in order */

@@ -313,6 +313,9 @@ static enum ha_code op_node(struct ha_core *c, const struct ha_entry *e, struct 
 	if (c->rec.members >> slot & 1)
 		return say(v, HA_REFUSED,
 			   "%s is a member of the cluster view; a member is never fenced", name);
+	/* It came back after the word was given, and was lost again: that loss was not meant. */
+	if (e->debt && n->debt && e->debt != n->debt && !MUTANT(M_OLD_DEBT))
+		return say(v, HA_REFUSED, "%s came back meanwhile and was lost again: look again", name);
 	if (e->op == HA_OP_CONFIRM) {
 		if (!n->debt)
 			return say(v, HA_OK, "nothing waits for %s", name);
@@ -394,6 +397,13 @@ static const char *malformed(const struct ha_command *cmd)
 	return NULL;
 }
 
+static uint64_t debt_of(const struct ha_core *c, uint32_t node)
+{
+	int slot = ha_record_slot(&c->rec, node);
+
+	return slot < 0 ? 0 : c->rec.nodes[slot].debt;
+}
+
 void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 {
 	const struct ha_command *cmd = &ev->op.cmd;
@@ -421,6 +431,7 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 	p->used = true;
 	c->n_ops++;
 	p->sent = false;
+	p->debt = debt_of(c, cmd->node);
 	p->request = ev->op.request;
 	p->deadline_ms = c->now + c->t.command;
 	p->order = ++c->op_order;
@@ -442,6 +453,9 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 	if (!e)
 		return false;
 	e->op = p->cmd.op;
+	if (!p->debt) /* given while the loss was not in the record yet */
+		p->debt = debt_of(c, p->cmd.node);
+	e->debt = p->debt;
 	ha_copy(e->group, sizeof(e->group), p->group);
 	e->ha = p->cmd.ha;
 	e->started = p->cmd.started;

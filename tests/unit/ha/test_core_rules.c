@@ -356,6 +356,35 @@ static void a_proof_counts_for_its_own_debt_only(void **state)
 	assert_int_not_equal(d->owner, 1);
 }
 
+/* An operator's word waits for a view that stands; the host may come and go again meanwhile. */
+static void a_word_about_a_host_is_for_the_loss_it_was_given_for(void **state)
+{
+	struct ha_entry *e;
+	char text[256];
+
+	(void)state;
+	running_on(1);
+	new_epoch(6, 2, 3);
+	new_epoch(7, 1, 2);
+	new_epoch(8, 2, 3);
+	assert_int_equal(c->rec.nodes[0].debt, 8);
+	for (int i = 0; i < 2; i++) {
+		e = entry(HA_E_OP, 2);
+		e->op = i ? HA_OP_FENCE : HA_OP_CONFIRM;
+		e->node = 1;
+		e->debt = 6;
+		assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_REFUSED);
+		assert_int_equal(c->rec.nodes[0].debt, 8);
+		assert_false(c->rec.nodes[0].fence_ordered);
+	}
+	e = entry(HA_E_OP, 2);
+	e->op = HA_OP_CONFIRM;
+	e->node = 1;
+	e->debt = 8;
+	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
+	assert_int_equal(c->rec.nodes[0].debt, 0);
+}
+
 static void a_host_that_owned_nothing_is_no_debt(void **state)
 {
 	(void)state;
@@ -612,6 +641,7 @@ int main(void)
 		RULE(an_incarnation_is_never_used_twice),
 		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
 		RULE(a_proof_counts_for_its_own_debt_only),
+		RULE(a_word_about_a_host_is_for_the_loss_it_was_given_for),
 		RULE(a_host_that_owned_nothing_is_no_debt),
 		RULE(a_host_that_comes_back_without_its_domain_loses_it),
 		RULE(failures_back_off_and_never_give_up),
