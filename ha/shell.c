@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/number.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -523,18 +522,13 @@ bool shell_fencing(const struct shell *s, uint32_t node)
 	return fence_runs_busy(s->fence, node);
 }
 
+/* corosync's list first: it is known before the core has booted, and its names are today's. */
 uint32_t shell_node_id(const struct shell *s, const char *name)
 {
-	uint64_t id;
 	uint32_t i;
 
 	for (i = 0; i < s->nodes.n_nodes; i++)
 		if (strcmp(s->nodes.nodes[i].name, name) == 0)
 			return s->nodes.nodes[i].id;
-	if (!number_parse(name, 1, UINT32_MAX, &id))
-		return 0;
-	for (i = 0; i < s->nodes.n_nodes; i++)
-		if (s->nodes.nodes[i].id == id)
-			return (uint32_t)id;
-	return 0;
+	return ha_core_node_id(s->core, name);
 }

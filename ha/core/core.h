@@ -305,6 +305,15 @@ size_t ha_core_token_differs(const struct ha_core *c, char *buf, size_t size);
 const char *ha_core_node_name(const struct ha_core *c, uint32_t id);
 
 /**
+ * ha_core_node_id() - the other way: id of the host called @name
+ * Also a host that corosync.conf no longer has, as long as the record or this daemon knows it:
+ * its debt still has to be ended by somebody.  A name that a host has today goes before the
+ * same name of one that is gone.  An id may be written as ha_core_node_name() does, or bare.
+ * Return: the id, or 0.
+ */
+uint32_t ha_core_node_id(const struct ha_core *c, const char *name);
+
+/**
  * ha_core_why() - one line on what domain @name waits for, "" when it waits for nothing
  * Return: 0, or -ENOENT.
  */

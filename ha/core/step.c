@@ -244,3 +244,34 @@ const char *ha_core_node_name(const struct ha_core *c, uint32_t id)
 	snprintf(m->name_buf, sizeof(m->name_buf), "node %u", id);
 	return c->name_buf;
 }
+
+static bool is_number_of(const char *name, uint32_t id)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "node %u", id);
+	return id && (strcmp(name, text) == 0 || strcmp(name, text + strlen("node ")) == 0);
+}
+
+uint32_t ha_core_node_id(const struct ha_core *c, const char *name)
+{
+	const struct ha_peer *gone = NULL;
+
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		if (strcmp(c->peers[i].conf.name, name) != 0)
+			continue;
+		if (c->peers[i].configured)
+			return c->peers[i].conf.id;
+		gone = &c->peers[i];
+	}
+	if (gone && *name)
+		return gone->conf.id;
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (is_number_of(name, c->peers[i].conf.id))
+			return c->peers[i].conf.id;
+	/* A daemon that began after the host was taken out has never read its name. */
+	for (uint32_t i = 0; i < HA_NODES_MAX; i++)
+		if (is_number_of(name, c->rec.nodes[i].id))
+			return c->rec.nodes[i].id;
+	return 0;
+}

@@ -354,6 +354,50 @@ static void a_state_that_is_not_ours_is_not_agreed_on(void **state)
 	bed_free(b);
 }
 
+static void config(struct bed *b, uint32_t node, struct ha_node_conf *nodes, size_t n)
+{
+	struct ha_event ev = { .kind = HA_EV_CONFIG };
+
+	ev.config.nodes = nodes;
+	ev.config.n = n;
+	bed_step(b, node - 1, &ev);
+	bed_settle(b);
+}
+
+/* Its debt has to be ended by somebody, and it cannot be put back just to be named. */
+static void a_host_taken_out_of_the_configuration_is_still_found_and_confirmed(void **state)
+{
+	struct ha_node_conf left[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
+				       { .id = 4, .name = "n3", .votes = 1 } };
+	struct bed *b = bed_new(3);
+	struct ha_command confirm = { .op = HA_OP_CONFIRM };
+	struct bed_fx *reply;
+
+	(void)state;
+	b->cut = 1 << 2;
+	bed_view(b);
+	bed_pass(b, 3000);
+	config(b, 1, left, 2);
+	config(b, 2, left, 2);
+	bed_pass(b, 3000);
+	assert_int_equal(ha_core_node_id(b->core[0], "n3"), 3);
+	assert_int_equal(ha_core_node_id(b->core[0], "3"), 3);
+	assert_int_equal(ha_core_node_id(b->core[0], "node 3"), 3);
+	assert_int_equal(ha_core_node_id(b->core[0], "n2"), 2);
+	assert_int_equal(ha_core_node_id(b->core[0], "n9"), 0);
+	assert_int_equal(ha_core_node_id(b->core[0], "0"), 0);
+	assert_int_equal(ha_core_node_id(b->core[0], ""), 0);
+	confirm.node = ha_core_node_id(b->core[0], "n3");
+	reply = bed_command(b, 1, confirm);
+	assert_non_null(reply);
+	assert_int_equal(reply->code, HA_OK);
+	/* Built anew under its old name: the name is the new host's, the number is the old one's. */
+	config(b, 1, left, 3);
+	assert_int_equal(ha_core_node_id(b->core[0], "n3"), 4);
+	assert_int_equal(ha_core_node_id(b->core[0], "3"), 3);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +413,7 @@ int main(void)
 		cmocka_unit_test(a_stop_by_force_waits_for_its_process_and_says_so),
 		cmocka_unit_test(a_command_that_is_wrong_is_refused_at_once),
 		cmocka_unit_test(a_state_that_is_not_ours_is_not_agreed_on),
+		cmocka_unit_test(a_host_taken_out_of_the_configuration_is_still_found_and_confirmed),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
 	};
 

@@ -482,6 +482,22 @@ static void a_member_is_never_fenced(void **state)
 	assert_int_equal(op(HA_OP_FENCE, 9), HA_NOT_FOUND);
 }
 
+/* As after a restart of droverd: the record has the host, corosync.conf and so its name does not. */
+static void a_host_that_only_the_record_knows_is_found_by_its_number(void **state)
+{
+	uint32_t slot = 0;
+
+	(void)state;
+	while (c->rec.nodes[slot].id)
+		slot++;
+	assert_int_equal(ha_core_node_id(c, "77"), 0);
+	c->rec.nodes[slot].id = 77;
+	assert_int_equal(ha_core_node_id(c, "77"), 77);
+	assert_int_equal(ha_core_node_id(c, "node 77"), 77);
+	assert_int_equal(ha_core_node_id(c, "7"), 0);
+	assert_int_equal(op(HA_OP_CONFIRM, 77), HA_OK);
+}
+
 static void a_running_domain_is_not_removed(void **state)
 {
 	(void)state;
@@ -649,6 +665,7 @@ int main(void)
 		RULE(only_the_guest_itself_can_want_to_stay_off),
 		RULE(a_second_copy_of_an_entry_changes_nothing),
 		RULE(a_member_is_never_fenced),
+		RULE(a_host_that_only_the_record_knows_is_found_by_its_number),
 		RULE(a_running_domain_is_not_removed),
 	};
 
