@@ -9,7 +9,8 @@
  *   apply.c       committed entries -> record        (all replicas alike)
  *   place.c       which host                          (part of apply)
  *   move.c        migration's entries                 (part of apply)
- *   operator.c    commands: check, queue, apply, answer
+ *   command.c     commands of operators: queue, propose, answer
+ *   operator.c    ... judged and carried out on the record
  *   proof.c       debts: PASSED, fencing
  *   agreed.c      the token from which all derive their times
  *   standing.c    who holds a lease, as all know it
@@ -391,6 +392,8 @@ void ha_place_failed(const struct ha_record *r, struct ha_domain *d, uint32_t no
 void ha_place_start(struct ha_domain *d, uint32_t node);
 bool ha_node_may_run(const struct ha_record *r, uint32_t id);
 enum ha_code ha_op_apply(struct ha_core *c, const struct ha_entry *e, char *text, size_t size);
+
+/* --- command.c */
 void ha_op_event(struct ha_core *c, const struct ha_event *ev);
 void ha_op_applied(struct ha_core *c, const struct ha_entry *e, enum ha_code code, const char *text);
 void ha_op_tick(struct ha_core *c);
