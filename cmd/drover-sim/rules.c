@@ -96,28 +96,18 @@ static void started(struct sim *s, uint32_t h, const struct ha_effect *fx)
 			 STORM_MAX, (unsigned long long)(STORM_US / SEC));
 }
 
-/*
- * By what the fencer heard of it itself its lease cannot be over, it lives, and one of those who
- * decide saw its corosync being stopped in order.
- */
-static bool too_early(const struct sim *s, uint32_t h, const struct ha_record *r, uint32_t target)
+/* It lives, and one of those who decide saw its corosync being stopped in order. */
+static bool left_in_order(const struct sim *s, const struct ha_record *r, uint32_t target)
 {
-	const struct ha_core *c = s->host[h].core;
 	const struct sim_host *t = &s->host[target];
-	struct ha_node_status n;
-	bool seen = false;
 
-	for (uint32_t i = 0; i < s->o.hosts; i++) {
+	for (uint32_t i = 0; t->left && t->up && !t->paused && i < s->o.hosts; i++) {
 		const struct sim_host *m = &s->host[i];
 		int slot = ha_record_slot(r, m->id);
 
-		seen |= slot >= 0 && (r->members >> slot & 1) && m->daemon && m->saw_left[target] == m->gen;
+		if (slot >= 0 && (r->members >> slot & 1) && m->daemon && m->saw_left[target] == m->gen)
+			return true;
 	}
-	if (!seen || !t->left || !t->up || t->paused)
-		return false;
-	for (size_t i = 0; ha_core_node(c, i, &n); i++)
-		if (n.conf.id == t->id)
-			return n.heard_ms && host_now(s, h) < n.heard_ms + ha_core_timing(c)->lease;
 	return false;
 }
 
@@ -133,9 +123,8 @@ static void fences(struct sim *s, uint32_t h, const struct ha_effect *fx)
 		sim_fail(s, "I11", "n%u fences n%u, a member of the view", h + 1, fx->fence.node);
 	if (!owns && !s->fence_asked[fx->fence.node - 1])
 		sim_fail(s, "I11", "n%u fences n%u, which owns nothing", h + 1, fx->fence.node);
-	if (!s->fence_asked[fx->fence.node - 1] && too_early(s, h, r, fx->fence.node - 1))
-		sim_fail(s, "I11", "n%u fences n%u, which left in order and may still hold its lease", h + 1,
-			 fx->fence.node);
+	if (!s->fence_asked[fx->fence.node - 1] && left_in_order(s, r, fx->fence.node - 1))
+		sim_fail(s, "I11", "n%u fences n%u, which left in order", h + 1, fx->fence.node);
 }
 
 void rules_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)

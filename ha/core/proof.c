@@ -39,19 +39,30 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
 
 /*
  * The same for its lease alone: until then it may come back unharmed. A host that vanished
- * (a crash, a power cut) is not waited for. One whose corosync still answers, or that left
- * in order (corosync or droverd was stopped or restarted), was well a moment ago.
+ * (a crash, a power cut) is not waited for; one whose corosync still answers, with a daemon
+ * that does not, was well a moment ago.
  */
-static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
+static uint64_t grace_ends(const struct ha_core *c, uint32_t node)
 {
-	struct ha_peer *p = ha_peer_find((struct ha_core *)c, n->id);
-	uint64_t heard = p ? p->heard_ms : 0;
+	struct ha_peer *p = ha_peer_find((struct ha_core *)c, node);
 	struct ha_timing t;
 
-	if (!n->left && !(p && (p->alive || p->left)))
+	if (!p || !p->alive)
 		return 0;
-	ha_agreed_of(c, n->id, &t);
-	return (heard > c->boot_ms ? heard : c->boot_ms) + t.grace;
+	ha_agreed_of(c, node, &t);
+	return (p->heard_ms > c->boot_ms ? p->heard_ms : c->boot_ms) + t.grace;
+}
+
+/*
+ * It went in order: its daemon said so in the log, or its corosync or daemon ended and CPG saw
+ * that. Somebody works on it; its VMMs gate themselves by the lease's end, and PASSED alone
+ * frees them. It is not switched off for that, however long it takes.
+ */
+static bool left_in_order(const struct ha_core *c, const struct ha_node_rec *n)
+{
+	struct ha_peer *p = ha_peer_find((struct ha_core *)c, n->id);
+
+	return n->parted || n->left || (p && p->left);
 }
 
 /* ------------------------------------------------- in the record (apply) */
@@ -163,11 +174,7 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 		propose_about(c, HA_E_FENCE_FAILED, n, f->text);
 		return;
 	}
-	/*
-	 * Its daemon said that it is being stopped, and its VMMs gate themselves by the lease's
-	 * end: PASSED alone frees them, and a host that is upgraded is not switched off for it.
-	 */
-	if (n->parted && !n->fence_ordered && !f->running && !MUTANT(M_NO_GRACE))
+	if (left_in_order(c, n) && !n->fence_ordered && !f->running && !MUTANT(M_NO_GRACE))
 		return;
 	if (f->running) {
 		if (c->now - f->started_ms < c->t.fence) {
@@ -182,7 +189,7 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 	}
 	if (!my_turn(c, n, &full_round))
 		return;
-	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n);
+	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n->id);
 	if (full_round && f->started_ms + c->t.fence_retry > due)
 		due = f->started_ms + c->t.fence_retry;
 	if (c->now < due) {
