@@ -34,6 +34,7 @@ struct route {
 	enum ha_op op;
 	body_fn body;
 	unsigned int takes;     /* TAKES_...: keys of the body; anything else is refused, never ignored */
+	bool on;                /* what the path says */
 };
 
 enum { TAKES_NODE = 1, TAKES_FORCE = 2, TAKES_ON = 4, TAKES_GROUP = 8, TAKES_MAX_RESTART = 16 };
@@ -277,6 +278,8 @@ static const struct route routes[] = {
 	{ "POST", { "domains", "*", "migrate" }, API_COMMAND, HA_OP_MIGRATE, body_options,
 	  TAKES_NODE },
 	{ "POST", { "domains", "*", "cancel" }, API_COMMAND, HA_OP_CANCEL, body_options },
+	{ "POST", { "domains", "*", "pause" }, API_COMMAND, HA_OP_PAUSE, body_options, 0, true },
+	{ "POST", { "domains", "*", "resume" }, API_COMMAND, HA_OP_PAUSE, body_options },
 	{ "POST", { "domains", "*", "clear" }, API_COMMAND, HA_OP_CLEAR, body_options },
 	{ "GET", { "ha", "groups" }, API_GROUPS },
 	{ "POST", { "ha", "groups", "*" }, API_COMMAND, HA_OP_GROUP_SET, body_group },
@@ -411,6 +414,7 @@ int api_call_parse(const char *method, const char *path, const char *query, cons
 		return err_set(e, -ENOENT, "no such path; docs/openapi.yaml lists them");
 	out->what = r->what;
 	out->cmd.op = r->op;
+	out->cmd.on = r->on;
 	if (name >= 0) {
 		rc = name_check(words[name], "name", e);
 		if (rc < 0)

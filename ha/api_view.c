@@ -125,6 +125,9 @@ static const char *domain_state(const struct ha_record *r, const struct ha_domai
 	if (d->phase == HA_RUNNING && vmm && vmm_incarnation(vmm) == d->incarnation &&
 	    (vmm_state(vmm) == VMM_STATE_PAUSED || vmm_state(vmm) == VMM_STATE_GATED))
 		return vmm_state_str(vmm_state(vmm));
+	/* On other hosts the record knows of a pause. */
+	if (d->phase == HA_RUNNING && d->paused && !vmm)
+		return "paused";
 	return ha_phase_str(d->phase);
 }
 
@@ -190,9 +193,9 @@ static json_t *domain_json(struct shell *s, uint32_t i, bool details)
 	char why[HA_REASON_MAX + 1] = "";
 
 	ha_core_why(c, d->name, clock_ms(), why, sizeof(why));
-	o = json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s}",
+	o = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s}",
 		      "name", d->name, "state", domain_state(r, d, vmm),
-		      "phase", ha_phase_str(d->phase), "wanted", (int)d->wanted, "ha", (int)d->ha,
+		      "phase", ha_phase_str(d->phase), "wanted", (int)d->wanted, "paused", (int)d->paused, "ha", (int)d->ha,
 		      "group", d->group, "node", name_or_null(c, d->owner),
 		      "target", name_or_null(c, d->phase == HA_MIGRATING ? d->target : 0),
 		      "incarnation", (json_int_t)d->incarnation,

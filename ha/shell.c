@@ -170,7 +170,7 @@ const char *shell_error(const struct shell *s)
 
 /* -------------------------------------------------------------------- VMMs */
 
-static enum ha_vmm_what what_of(enum vmm_state state)
+static enum ha_vmm_what what_of(enum vmm_state state, bool held)
 {
 	switch (state) {
 	case VMM_STATE_INCOMING:
@@ -181,7 +181,7 @@ static enum ha_vmm_what what_of(enum vmm_state state)
 		return HA_VMM_GATED;
 	case VMM_STATE_PAUSED:
 	case VMM_STATE_GRANTED:
-		return HA_VMM_PAUSED;
+		return held ? HA_VMM_HELD : HA_VMM_PAUSED;
 	case VMM_STATE_STARTING:
 	case VMM_STATE_GONE:
 	case VMM_STATE_STOPPED:
@@ -238,7 +238,7 @@ static void on_vmm(void *arg, const char *name, uint64_t incarnation, const stru
 			  vmm_state_str(n->state));
 		/* A process that is ending says so once, by its end. */
 		if (n->state != VMM_STATE_GONE && n->state != VMM_STATE_STOPPED)
-			shell_vmm_event(s, name, incarnation, what_of(n->state), n->listen, NULL);
+			shell_vmm_event(s, name, incarnation, what_of(n->state, n->held), n->listen, NULL);
 		break;
 	case VMM_SAID_PROGRESS:
 		shell_tell_progress(s, name, incarnation);

@@ -112,6 +112,14 @@ static void do_cancel(struct shell *s, const struct ha_effect *fx)
 		vmm_cancel(v);
 }
 
+static void do_pause(struct shell *s, const struct ha_effect *fx)
+{
+	struct vmm *v = vmm_of(s, fx, false);
+
+	if (v)
+		vmm_pause(v, fx->vmm.pause);
+}
+
 static void do_reply(struct shell *s, const struct ha_effect *fx)
 {
 	struct request **p, *r;
@@ -181,6 +189,9 @@ void shell_carry_out(struct shell *s, const struct ha_effect *fx)
 		break;
 	case HA_FX_MIGRATE:
 		do_migrate(s, fx);
+		break;
+	case HA_FX_PAUSE:
+		do_pause(s, fx);
 		break;
 	case HA_FX_CANCEL:
 		do_cancel(s, fx);

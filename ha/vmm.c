@@ -36,7 +36,10 @@
 
 void vmm_say(struct vmm *v, struct vmm_news n)
 {
+	const char *why = json_string_value(json_object_get(v->query, "why"));
+
 	n.state = v->state;
+	n.held = n.state == VMM_STATE_PAUSED && why && strcmp(why, "operator") == 0;
 	if (!n.text)
 		n.text = "";
 	v->ops->news(v->arg, v, &n);

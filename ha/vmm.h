@@ -43,6 +43,7 @@ struct vmm_news {
 	enum vmm_what what;
 	enum vmm_state state;     /* before EXITED: the last state; else the state now */
 	const char *listen;       /* VMM_SAID_STATE when INCOMING, else NULL */
+	bool held;                /* VMM_SAID_STATE when PAUSED: for an operator */
 	uint64_t incarnation;     /* VMM_SAID_ASK_* */
 	enum vmm_end end;         /* VMM_SAID_EXITED: what it said itself; VMM_END_SILENT: nothing */
 	bool killed;              /* VMM_SAID_EXITED: by vmm_kill(), or for not following vmm_stop() */

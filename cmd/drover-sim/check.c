@@ -143,7 +143,8 @@ static bool domain_settled(struct sim *s, const struct ha_record *r, uint32_t d,
 		return !vmms && !(s->added[d] && dom->ha && !s->stop_asked[d] && !s->removed[d] && !s->unprotected[d]);
 	return dom->phase == HA_RUNNING && vmms == 1 && writers == 1 &&
 	       vmm_can_write(s, dom->owner - 1, d) &&
-	       s->host[dom->owner - 1].vmm[d].incarnation == dom->incarnation;
+	       s->host[dom->owner - 1].vmm[d].incarnation == dom->incarnation &&
+	       s->host[dom->owner - 1].vmm[d].paused == dom->paused;
 }
 
 bool check_settled(struct sim *s, char *why, size_t size)

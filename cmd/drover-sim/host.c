@@ -389,6 +389,7 @@ static void run_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 	case HA_FX_MIGRATE:
 	case HA_FX_CANCEL:
 	case HA_FX_DECIDE:
+	case HA_FX_PAUSE:
 	case HA_FX_FENCE:
 	case HA_FX_FENCE_CANCEL:
 		vmm_effect(s, h, fx);

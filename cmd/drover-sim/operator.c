@@ -240,7 +240,7 @@ void operator_random(struct sim *s)
 	uint32_t d = (uint32_t)sim_range(s, 0, s->o.domains - 1);
 	struct ha_command cmd = {.domain = sim_dom_name(d)};
 
-	switch (sim_range(s, 0, 23)) {
+	switch (sim_range(s, 0, 25)) {
 	case 0:
 	case 1:
 	case 2:
@@ -278,6 +278,11 @@ void operator_random(struct sim *s)
 		break;
 	case 14:
 		cmd.op = HA_OP_CLEAR;
+		break;
+	case 15:
+	case 16:
+		cmd.op = HA_OP_PAUSE;
+		cmd.on = sim_chance(s, 60);
 		break;
 	default:
 		cmd.op = HA_OP_MIGRATE;

@@ -101,6 +101,7 @@ static bool command(struct sim *s, const struct line *l)
 		{"migrate", HA_OP_MIGRATE}, {"cancel", HA_OP_CANCEL},
 		{"clear", HA_OP_CLEAR},	    {"fence", HA_OP_FENCE},
 		{"confirm", HA_OP_CONFIRM}, {"maintenance", HA_OP_MAINTENANCE},
+		{"pause", HA_OP_PAUSE},	    {"resume", HA_OP_PAUSE},
 	};
 	struct ha_command cmd = {.conf = conf,
 				 .conf_len = sizeof(conf) - 1,
@@ -112,6 +113,8 @@ static bool command(struct sim *s, const struct line *l)
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
 		if (strcmp(l->word[0], ops[i].word))
 			continue;
+		if (ops[i].op == HA_OP_PAUSE && host_of(s, l->word[1], &node))
+			return false; /* a whole host */
 		cmd.op = ops[i].op;
 		if (cmd.op == HA_OP_FENCE || cmd.op == HA_OP_CONFIRM ||
 		    cmd.op == HA_OP_MAINTENANCE) {
@@ -126,6 +129,7 @@ static bool command(struct sim *s, const struct line *l)
 			if (l->word[2] && !host_of(s, l->word[2], &node))
 				return false;
 			cmd.node = l->word[2] ? node + 1 : 0;
+			cmd.on = strcmp(l->word[0], "resume") != 0;
 		}
 		while (h < s->o.hosts &&
 		       !(s->host[h].daemon && s->host[h].joined && !s->host[h].paused))

@@ -139,6 +139,7 @@ struct sim_vmm {
 	uint64_t lease_ms;           /* its page: host clock */
 	uint32_t gate_part;          /* this one closes its gate after so many thousandths of W */
 	bool incoming;               /* started to receive: may not run before a decision */
+	bool paused;                 /* by an operator */
 	bool asked;                  /* it asked the cluster; asked again after a daemon restart */
 	uint32_t peer;               /* migration: other host */
 	uint64_t peer_incarnation;

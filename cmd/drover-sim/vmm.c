@@ -59,6 +59,18 @@ bool vmm_hidden_may_write(const struct sim *s, uint32_t h, uint32_t d)
 	return may_write(s, h, &s->host[h].hidden[d]);
 }
 
+/* What it says of itself when it is asked; a pause counts before anything else that holds it. */
+static enum ha_vmm_what what_of(const struct sim *s, uint32_t h, uint32_t d)
+{
+	const struct sim_vmm *v = &s->host[h].vmm[d];
+
+	if (v->paused)
+		return HA_VMM_HELD;
+	if (v->state != VM_RUN)
+		return HA_VMM_PAUSED;
+	return vmm_can_write(s, h, d) ? HA_VMM_RUNNING : HA_VMM_GATED;
+}
+
 static void tell(struct sim *s, uint32_t h, uint32_t d, enum ha_vmm_what what, uint64_t incarnation,
 		 int rc)
 {
@@ -176,10 +188,8 @@ static void scan_now(struct sim *s, uint32_t h)
 			tell(s, h, d, HA_VMM_STARTING, v->incarnation, 0);
 			break;
 		case VM_RUN:
-			tell(s, h, d, HA_VMM_RUNNING, v->incarnation, 0);
-			break;
 		case VM_STOPPHASE:
-			tell(s, h, d, HA_VMM_PAUSED, v->incarnation, 0);
+			tell(s, h, d, what_of(s, h, d), v->incarnation, 0);
 			break;
 		case VM_GRANTED:
 			tell(s, h, d, HA_VMM_PAUSED, v->incarnation, 0);
@@ -265,11 +275,12 @@ static void move(struct sim *s, const struct sim_ev *ev)
 	}
 	if (!stage) {
 		v->state = VM_STOPPHASE;
-		tell(s, h, d, HA_VMM_PAUSED, v->incarnation, 0);
+		tell(s, h, d, what_of(s, h, d), v->incarnation, 0);
 		sim_at(s, sim_range(s, 5 * MS, 60 * MS), EV_MOVE, h, d | 1 << 8, ev->b, ev->c);
 		return;
 	}
 	v->state = VM_GRANTED;
+	w->paused = v->paused;
 	sim_trace(s, "n%u: %s.%llu GRANT", x->id, sim_dom_name(d),
 		  (unsigned long long)v->incarnation);
 	if (s->quiet_world || !sim_chance(s, 15)) {
@@ -314,6 +325,18 @@ static void decide(struct sim *s, uint32_t h, uint32_t d, const struct ha_effect
 	} else if (v->state == VM_GRANTED && fx->vmm.commit) {
 		later(s, h, d, ACT_EXIT, sim_range(s, 100, 30 * MS));
 	}
+}
+
+static void pause_vmm(struct sim *s, uint32_t h, uint32_t d, const struct ha_effect *fx)
+{
+	struct sim_vmm *v = &s->host[h].vmm[d];
+
+	/* It may be lost on the way; what a VMM says is not, or its daemon asks again. */
+	if (v->state < VM_RUN || v->state > VM_GRANTED || v->incarnation != fx->vmm.incarnation ||
+	    (!s->quiet_world && sim_chance(s, 10)))
+		return;
+	v->paused = fx->vmm.pause;
+	later(s, h, d, ACT_RUN_ON, sim_range(s, 100, 5 * MS));
 }
 
 /* ------------------------------------------------------------------ fencing */
@@ -432,6 +455,9 @@ void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 		    (x->vmm[d].state == VM_RUN || x->vmm[d].state == VM_STOPPHASE))
 			later(s, h, d, ACT_FAIL, 1 * MS);
 		break;
+	case HA_FX_PAUSE:
+		pause_vmm(s, h, d, fx);
+		break;
 	case HA_FX_DECIDE:
 		decide(s, h, d, fx);
 		break;
@@ -469,10 +495,8 @@ void vmm_event(struct sim *s, const struct sim_ev *ev)
 			v->state = VM_RUN;
 		/* fall through */
 	case ACT_RUN_ON:
-		if (v->state == VM_RUN)
-			tell(s, ev->h, d,
-			     vmm_can_write(s, ev->h, d) ? HA_VMM_RUNNING : HA_VMM_GATED,
-			     v->incarnation, 0);
+		if (v->state == VM_RUN || v->state == VM_STOPPHASE)
+			tell(s, ev->h, d, what_of(s, ev->h, d), v->incarnation, 0);
 		break;
 	case ACT_INCOMING:
 		v->state = VM_INCOMING;

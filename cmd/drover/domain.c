@@ -71,7 +71,7 @@ static int failed(const char *name, const json_t *domain, const char *reason)
 	return say_error(code, "%s: %s", name, *reason ? reason : "it was stopped");
 }
 
-int domain_wait(struct drover *d, const char *name, const char *phase, uint32_t timeout_s)
+int domain_wait(struct drover *d, const char *name, const char *field, const char *value, uint32_t timeout_s)
 {
 	uint64_t until = d->began_ms + (timeout_s ? timeout_s : DEFAULT_TIMEOUT_S) * 1000ull;
 	const char *now;
@@ -82,9 +82,9 @@ int domain_wait(struct drover *d, const char *name, const char *phase, uint32_t 
 		code = domain_get(d, name, &o);
 		if (code)
 			return code;
-		now = str_of(o, "phase");
-		if (strcmp(now, phase) == 0)
+		if (strcmp(str_of(o, field), value) == 0)
 			break;
+		now = str_of(o, "phase");
 		/* Protected domains are tried again later, others are not: both have failed now. */
 		if (strcmp(now, "backoff") == 0 ||
 		    (strcmp(now, "stopped") == 0 && !json_is_true(json_object_get(o, "wanted"))))
@@ -258,7 +258,7 @@ int verb_start(struct drover *d)
 		return code;
 	if (d->opt.no_wait)
 		return done(d, "domain '%s' is being started", a.name);
-	code = domain_wait(d, a.name, "running", d->opt.timeout_s);
+	code = domain_wait(d, a.name, "phase", "running", d->opt.timeout_s);
 	if (code)
 		return code;
 	if (domain_get(d, a.name, &o) == EXIT_OK) {
@@ -278,8 +278,28 @@ int verb_stop(struct drover *d)
 		return code;
 	if (d->opt.no_wait)
 		return done(d, "domain '%s' is being stopped", name);
-	code = domain_wait(d, name, "stopped", d->opt.timeout_s);
+	code = domain_wait(d, name, "phase", "stopped", d->opt.timeout_s);
 	return code ? code : done(d, "domain '%s' stopped", name);
+}
+
+static int pause_or_resume(struct drover *d, const char *verb, const char *state)
+{
+	const char *name = d->argv[0];
+	int code = domain_post(d, "domains", name, verb, NULL);
+
+	if (!code && !d->opt.no_wait)
+		code = domain_wait(d, name, "state", state, d->opt.timeout_s);
+	return code ? code : done(d, "domain '%s' %s %s", name, d->opt.no_wait ? "will be" : "is", state);
+}
+
+int verb_pause(struct drover *d)
+{
+	return pause_or_resume(d, "pause", "paused");
+}
+
+int verb_resume(struct drover *d)
+{
+	return pause_or_resume(d, "resume", "running");
 }
 
 int verb_remove(struct drover *d)

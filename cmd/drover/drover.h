@@ -50,6 +50,8 @@ int verb_show(struct drover *d);
 int verb_start(struct drover *d);
 int verb_stop(struct drover *d);
 int verb_remove(struct drover *d);
+int verb_pause(struct drover *d);
+int verb_resume(struct drover *d);
 int verb_cancel(struct drover *d);
 int verb_clear(struct drover *d);
 int verb_migrate(struct drover *d);
@@ -84,10 +86,10 @@ int domain_post(struct drover *d, const char *base, const char *name, const char
 int domain_delete(struct drover *d, const char *base, const char *name);
 
 /**
- * domain_wait() - until the domain's phase is @phase; an exit code, error said
+ * domain_wait() - until the domain's @field ("phase", "state") is @value; an exit code, error said
  * Ends early with EXIT_ERROR when the domain failed.
  */
-int domain_wait(struct drover *d, const char *name, const char *phase, uint32_t timeout_s);
+int domain_wait(struct drover *d, const char *name, const char *field, const char *value, uint32_t timeout_s);
 
 /** What a file that was sent says of itself. */
 struct added {

@@ -47,6 +47,8 @@ static const struct verb verbs[] = {
 	  "shut a domain down; --force ends it at once" },
 	{ "console", "NAME", 1, 1, TAKES_NO_JSON, verb_console, "serial port of a domain of this host, ^] leaves" },
 	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT, verb_migrate, "move a running domain, live" },
+	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },
+	{ "resume", "NAME", 1, 1, TAKES_WAIT, verb_resume, "let it go on" },
 	{ "cancel", "NAME", 1, 1, 0, verb_cancel, "stop a migration that was not decided yet" },
 	{ "clear", "NAME", 1, 1, 0, verb_clear, "forget failures, try again at once" },
 	{ "remove", "NAME", 1, 1, 0, verb_remove, "forget a stopped domain" },

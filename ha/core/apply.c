@@ -30,18 +30,17 @@ void ha_apply_unown(struct ha_core *c, struct ha_domain *d, bool failed, const c
 	(void)c;
 	ha_move_drop(d, "");
 	d->owner = 0;
+	d->force_stop = d->paused = false; /* they were about the VMM that is gone */
 	ha_copy(d->reason, sizeof(d->reason), why);
 	if (failed)
 		d->failures++;
 	if (!d->wanted) {
 		d->phase = HA_STOPPED;
-		d->force_stop = false;
 	} else if (!d->ha) {
 		d->phase = HA_STOPPED;
 		d->wanted = false;
 	} else {
 		d->phase = failed && d->failures > 1 && !MUTANT(M_NO_BACKOFF) ? HA_BACKOFF : HA_WAITING;
-		d->force_stop = false;
 	}
 }
 

@@ -68,7 +68,8 @@ enum ha_vmm_what {
 	HA_VMM_STARTING,       /* process exists, state not known yet */
 	HA_VMM_INCOMING,       /* waits for a migration at addr */
 	HA_VMM_RUNNING,        /* includes "resumed after gate" */
-	HA_VMM_PAUSED,         /* by an operator, or in a migration's stop phase */
+	HA_VMM_HELD,           /* it stands still for an operator */
+	HA_VMM_PAUSED,         /* ... for anything else: a migration's stop phase, a full disk */
 	HA_VMM_GATED,          /* lease over (rule G) */
 	HA_VMM_MIGRATE_FAILED, /* source: migration ended before GRANT, the domain runs on; text says why */
 	HA_VMM_ASK_COMMIT,     /* destination, after GRANT: may I run? */
@@ -98,6 +99,7 @@ enum ha_op {
 	HA_OP_FENCE,       /* node: fence it although it may run nothing; refused for a member of the view */
 	HA_OP_CONFIRM,     /* node: a human says that this host is off (proof of death) */
 	HA_OP_MAINTENANCE, /* node, on: place nothing there and move away what runs, one by one */
+	HA_OP_PAUSE,       /* domain, on: its VMM stands still, or goes on; only while it runs */
 	HA_OPS
 };
 
@@ -193,6 +195,7 @@ enum ha_effect_kind {
 	HA_FX_MIGRATE,      /* send domain to addr; arbiter=cluster; to_incarnation is the destination's */
 	HA_FX_CANCEL,       /* cancel a migration before GRANT -> MIGRATE_FAILED, or nothing if it is too late */
 	HA_FX_DECIDE,       /* tell a VMM the outcome; incarnation = the one that may run from now on */
+	HA_FX_PAUSE,        /* pause: stand still, else go on -> VMM HELD, or anything else */
 	HA_FX_FENCE,        /* fence node -> FENCE_DONE */
 	HA_FX_FENCE_CANCEL, /* the node came back: stop the agents. FENCE_DONE may still come. */
 	HA_FX_REPLY,        /* answer to OPERATOR */
@@ -209,7 +212,7 @@ struct ha_effect {
 		struct { const uint8_t *bytes; size_t len; } mcast;
 		struct { bool snapshot; const uint8_t *bytes; size_t len; uint64_t token; } persist;
 		struct { uint64_t until_ms; } lease;
-		struct {                                    /* ADMIT START STOP KILL RECEIVE MIGRATE CANCEL DECIDE */
+		struct {                                    /* ADMIT START STOP KILL RECEIVE MIGRATE CANCEL DECIDE PAUSE */
 			const char *name;
 			uint64_t incarnation;               /* of the VMM this is for */
 			const char *conf; size_t conf_len;  /* START, RECEIVE */
@@ -219,6 +222,7 @@ struct ha_effect {
 			uint64_t to_incarnation;            /* MIGRATE: destination's; DECIDE: the winner's */
 			bool admit;                         /* ADMIT */
 			bool commit;                        /* DECIDE */
+			bool pause;                         /* PAUSE */
 			bool force; uint32_t timeout_ms;    /* STOP */
 		} vmm;
 		struct { uint32_t node; uint64_t debt; } fence;

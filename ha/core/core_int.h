@@ -82,6 +82,7 @@ enum ha_mutant {
 	M_START_DECLINED,      /* 41: what was declined is started all the same (H) */
 	M_LEFT_UNTOLD,         /* 42: only who saw it knows that a host left in order */
 	M_ABSENT_AT_ONCE,      /* 43: a VMM that a new daemon does not find is gone (G, H) */
+	M_PAUSE_FORGOTTEN,     /* 44: a pause is acknowledged and nothing more */
 };
 
 #define TAIL_MAX 1024
@@ -222,6 +223,9 @@ struct ha_vmm {
 	uint64_t stop_ms, kill_ms, decide_ms;
 	uint64_t doomed_ms;       /* first KILL */
 	bool stop_force, cancelled;
+	bool held;                /* it stands still for an operator, as it says */
+	bool pause_on;            /* what we told it last, and when; 0 = never */
+	uint64_t pause_ms;
 	uint64_t avoid, avoid_ms; /* hosts it avoids, and since when it is these */
 };
 

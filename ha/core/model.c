@@ -109,6 +109,7 @@ static uint64_t hash_domain(uint64_t h, const struct ha_domain *d)
 		d->last_incarnation,
 		d->phase,
 		d->force_stop,
+		d->paused,
 		d->move,
 		d->target,
 		d->target_incarnation,
@@ -184,8 +185,8 @@ size_t ha_domain_print(const struct ha_domain *d, char *buf, size_t size)
 			 d->addr[0] ? " at " : "", d->addr);
 	else if (d->failures)
 		snprintf(more, sizeof(more), " %u failures", d->failures);
-	n = snprintf(buf, size, "%s.%llu %s owner %u%s%s%s%s", d->name,
-		     (unsigned long long)d->incarnation, ha_phase_str(d->phase), d->owner,
+	n = snprintf(buf, size, "%s.%llu %s%s owner %u%s%s%s%s", d->name,
+		     (unsigned long long)d->incarnation, ha_phase_str(d->phase), d->paused ? " paused" : "", d->owner,
 		     d->wanted ? " wanted" : "", more, d->reason[0] ? ": " : "", d->reason);
 	return n < 0 ? 0 : (size_t)n;
 }

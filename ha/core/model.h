@@ -83,6 +83,7 @@ struct ha_domain {
 	uint64_t last_incarnation;    /* the largest ever given out */
 	enum ha_phase phase;
 	bool force_stop;              /* STOPPING: do not ask the guest */
+	bool paused;                  /* its VMM stands still, an operator wants it so; ends with that VMM, moves along */
 	enum ha_move move;
 	uint32_t target;              /* MIGRATING: node id of the destination */
 	uint64_t target_incarnation;  /* MIGRATING: what the destination's VMM carries */

@@ -122,6 +122,9 @@ static enum ha_code op_start(struct ha_core *c, struct ha_domain *d, const struc
 		if (e->node && e->node != d->owner)
 			return say(v, HA_REFUSED, "%s runs on %s; migrate it", d->name,
 				   ha_core_node_name(c, d->owner));
+		if (d->paused)
+			return say(v, HA_REFUSED, "%s is paused on %s; resume it", d->name,
+				   ha_core_node_name(c, d->owner));
 		return say(v, HA_OK, "%s already runs on %s", d->name,
 			   ha_core_node_name(c, d->owner));
 	case HA_STOPPING:
@@ -221,6 +224,16 @@ static enum ha_code op_cancel(struct ha_domain *d, struct verdict *v)
 	return say(v, HA_OK, "migration of %s is cancelled", d->name);
 }
 
+static enum ha_code op_pause(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e,
+			     struct verdict *v)
+{
+	if (d->phase != HA_RUNNING)
+		return say(v, HA_REFUSED, "%s is %s, not running", d->name, ha_phase_str(d->phase));
+	d->paused = e->on;
+	return say(v, HA_OK, "%s %s on %s", d->name, e->on ? "is paused" : "goes on",
+		   ha_core_node_name(c, d->owner));
+}
+
 static enum ha_code op_domain(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e,
 			      struct verdict *v)
 {
@@ -235,6 +248,8 @@ static enum ha_code op_domain(struct ha_core *c, struct ha_domain *d, const stru
 		return op_migrate(c, d, e, v);
 	case HA_OP_CANCEL:
 		return op_cancel(d, v);
+	case HA_OP_PAUSE:
+		return op_pause(c, d, e, v);
 	case HA_OP_HA_ON:
 		if (e->group[0] && ha_record_find_group(&c->rec, e->group) < 0)
 			return say(v, HA_NOT_FOUND, "no group called %s", e->group);

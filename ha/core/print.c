@@ -33,6 +33,7 @@ const char *ha_effect_kind_str(enum ha_effect_kind k)
 	case HA_FX_PERSIST: return "PERSIST";
 	case HA_FX_LEASE: return "LEASE";
 	case HA_FX_ADMIT: return "ADMIT";
+	case HA_FX_PAUSE: return "PAUSE";
 	case HA_FX_START: return "START";
 	case HA_FX_STOP: return "STOP";
 	case HA_FX_KILL: return "KILL";
@@ -56,6 +57,7 @@ const char *ha_vmm_what_str(enum ha_vmm_what w)
 	case HA_VMM_STARTING: return "starting";
 	case HA_VMM_INCOMING: return "incoming";
 	case HA_VMM_RUNNING: return "running";
+	case HA_VMM_HELD: return "held";
 	case HA_VMM_PAUSED: return "paused";
 	case HA_VMM_GATED: return "gated";
 	case HA_VMM_MIGRATE_FAILED: return "migrate-failed";
@@ -97,6 +99,7 @@ const char *ha_op_str(enum ha_op op)
 	case HA_OP_FENCE: return "fence";
 	case HA_OP_CONFIRM: return "confirm";
 	case HA_OP_MAINTENANCE: return "maintenance";
+	case HA_OP_PAUSE: return "pause";
 	case HA_OPS: break;
 	}
 	return "?";
@@ -227,6 +230,7 @@ size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size)
 		add(&l, " until %llu ms", (unsigned long long)fx->lease.until_ms);
 		break;
 	case HA_FX_ADMIT:
+	case HA_FX_PAUSE:
 	case HA_FX_START:
 	case HA_FX_STOP:
 	case HA_FX_KILL:
@@ -238,6 +242,8 @@ size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size)
 		if (fx->kind == HA_FX_MIGRATE)
 			add(&l, " to node %u.%llu at %s", fx->vmm.peer,
 			    (unsigned long long)fx->vmm.to_incarnation, fx->vmm.addr);
+		if (fx->kind == HA_FX_PAUSE)
+			add(&l, " %s", fx->vmm.pause ? "on" : "off");
 		if (fx->kind == HA_FX_ADMIT)
 			add(&l, " %s", fx->vmm.admit ? "yes" : "no");
 		if (fx->kind == HA_FX_DECIDE)

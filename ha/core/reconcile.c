@@ -144,6 +144,26 @@ static void send_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 	v->text[0] = 0;
 }
 
+/* An operator's pause: what the VMM says of itself is held against the record, until both say the same. */
+static void pause_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain *d)
+{
+	struct ha_effect *fx;
+
+	if (v->state != V_UP || !v->seen_up || v->held == d->paused || MUTANT(M_PAUSE_FORGOTTEN))
+		return;
+	if (v->pause_ms && v->pause_on == d->paused && c->now - v->pause_ms < c->t.decide) {
+		ha_wake_at(c, v->pause_ms + c->t.decide);
+		return;
+	}
+	if ((!d->paused && !ha_lease_valid(c)) || !ha_out_room(c, 1, sizeof(v->name)))
+		return;
+	fx = ha_out_vmm(c, HA_FX_PAUSE, v->name, v->incarnation);
+	if (!fx)
+		return;
+	fx->vmm.pause = v->pause_on = d->paused;
+	v->pause_ms = c->now;
+}
+
 /* It has run for a while, and no migration failed meanwhile: what failed before is forgotten. */
 static void forgive(struct ha_core *c, struct ha_vmm *v, const struct ha_domain *d)
 {
@@ -196,6 +216,7 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 			propose_domain(c, HA_E_RUNNING, d->name, d->incarnation, "");
 		break;
 	case HA_RUNNING:
+		pause_vmm(c, v, d);
 		forgive(c, v, d);
 		break;
 	case HA_STOPPING:

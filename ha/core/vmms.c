@@ -95,11 +95,13 @@ void ha_vmm_event(struct ha_core *c, const struct ha_event *ev)
 		ha_copy(v->addr, sizeof(v->addr), ev->vmm.addr);
 		break;
 	case HA_VMM_RUNNING:
-		/* Running again after a migration that failed or was aborted. */
+	case HA_VMM_HELD:
+		/* Its own again after a migration that failed or was aborted. */
 		v->ask_abort = false;
 		/* fall through */
 	case HA_VMM_PAUSED:
 	case HA_VMM_GATED:
+		v->held = ev->vmm.what == HA_VMM_HELD;
 		set_state(c, v, V_UP);
 		v->seen_up = true;
 		break;

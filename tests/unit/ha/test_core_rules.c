@@ -282,6 +282,35 @@ static void the_first_of_commit_and_abort_wins(void **state)
 	assert_int_equal(d->owner, 2);
 }
 
+static enum ha_code pause_op(bool on)
+{
+	struct ha_entry *e = entry(HA_E_OP, 1);
+	char text[256];
+
+	e->op = HA_OP_PAUSE;
+	e->on = on;
+	strcpy(e->domain, "d0");
+	return ha_op_apply(c, e, text, sizeof(text));
+}
+
+static void a_pause_is_in_the_record_until_its_vmm_ends(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	assert_int_equal(pause_op(true), HA_OK);
+	assert_true(d->paused);
+	op(HA_OP_MIGRATE, 2);
+	assert_int_equal(pause_op(false), HA_REFUSED); /* it is on its way with it */
+	about(HA_E_READY, 2, d->target_incarnation, 0);
+	about(HA_E_COMMIT, 2, d->target_incarnation, 0);
+	assert_int_equal(d->owner, 2);
+	assert_true(d->paused);
+	assert_int_equal(op(HA_OP_START, 0), HA_REFUSED); /* it runs, and stands still */
+	about(HA_E_EXITED, 2, d->incarnation, 1);
+	assert_false(d->paused);
+}
+
 static void an_incarnation_is_never_used_twice(void **state)
 {
 	struct ha_domain *d = running_on(1);
@@ -654,6 +683,7 @@ int main(void)
 		RULE(a_file_is_started_on_the_host_that_was_named_or_not_taken_in),
 		RULE(nothing_is_placed_on_a_host_with_a_debt_a_report_due_or_in_maintenance),
 		RULE(the_first_of_commit_and_abort_wins),
+		RULE(a_pause_is_in_the_record_until_its_vmm_ends),
 		RULE(an_incarnation_is_never_used_twice),
 		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
 		RULE(a_proof_counts_for_its_own_debt_only),
