@@ -79,8 +79,7 @@ enum ha_mutant {
 	M_DOUBLE_RECEIVE,      /* 37: a destination lost with its daemon is started again (H) */
 	M_NEEDLESS,            /* 38: who has nothing left to run is fenced all the same */
 	M_ADMIT_STALE = 40,    /* 40: the lease is for every VMM here, whoever owns its domain (G, H) */
-	M_START_DECLINED,      /* 41: what was declined is started all the same (H) */
-	M_LEFT_UNTOLD,         /* 42: only who saw it knows that a host left in order */
+	M_LEFT_UNTOLD = 42,    /* 42: only who saw it knows that a host left in order */
 	M_ABSENT_AT_ONCE,      /* 43: a VMM that a new daemon does not find is gone (G, H) */
 	M_PAUSE_FORGOTTEN,     /* 44: a pause is acknowledged and nothing more */
 };

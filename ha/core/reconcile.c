@@ -305,8 +305,7 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 	if (!ha_lease_valid(c) || !reported(c) || ha_vmm_find(c, d->name) ||
 	    !ha_out_room(c, 1, sizeof(d->name)))
 		return;
-	if (!receive && (!may_start_one_more(c) ||
-			 (c->declined[i] == inc && !MUTANT(M_START_DECLINED))))
+	if (!receive && (!may_start_one_more(c) || c->declined[i] == inc))
 		return;
 	v = ha_vmm_add(c, d->name, inc, V_LAUNCH);
 	if (!v)

@@ -210,6 +210,60 @@ static void an_old_vmm_gets_no_lease_and_its_host_does(void **state)
 	bed_free(b);
 }
 
+/* web.3 is to start on n1, where web.1 lives on: no signal ends it. */
+static struct bed *bed_in_the_way(void)
+{
+	struct ha_command maintenance = { .op = HA_OP_MAINTENANCE, .node = 3, .on = true };
+	struct bed *b = bed_new(3);
+
+	bed_command(b, 2, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	b->cut = 1;
+	bed_view(b);
+	bed_pass(b, 8000);
+	bed_vmm(b, 2, "web", 2, HA_VMM_RUNNING, 0);
+	b->cut = 0;
+	bed_view(b);
+	bed_pass(b, 500);
+	bed_command(b, 2, maintenance);
+	bed_vmm(b, 2, "web", 2, HA_VMM_EXITED, 1);
+	assert_int_equal(bed_domain(b, 1, "web")->owner, 1);
+	assert_int_equal(bed_domain(b, 1, "web")->incarnation, 3);
+	return b;
+}
+
+/* It ends at last, in the very moment in which n1 has said that it does not start web.3. */
+static void what_was_declined_is_never_started(void **state)
+{
+	struct ha_event tick = { .kind = HA_EV_TICK }, end = { .kind = HA_EV_VMM };
+	struct bed *b = bed_in_the_way();
+	uint64_t declined;
+
+	(void)state;
+	while (bed_domain(b, 1, "web")->incarnation == 3)
+		bed_pass(b, 50);
+	declined = b->now;
+	bed_free(b);
+
+	b = bed_in_the_way();
+	bed_pass(b, declined - b->now - 50);
+	assert_int_equal(bed_domain(b, 1, "web")->incarnation, 3);
+	b->now += 50;
+	bed_step(b, 0, &tick);
+	end.vmm.domain = "web";
+	end.vmm.incarnation = 1;
+	end.vmm.what = HA_VMM_EXITED;
+	end.vmm.end = HA_END_KILLED;
+	bed_step(b, 0, &end);
+	tick = (struct ha_event){ .kind = HA_EV_TICK };
+	bed_step(b, 0, &tick);
+	bed_settle(b);
+	for (uint32_t i = 0; i < b->n_fx; i++)
+		assert_false(b->seen[i].kind == HA_FX_START && b->seen[i].incarnation == 3);
+	assert_true(bed_domain(b, 1, "web")->incarnation > 3);
+	bed_free(b);
+}
+
 static void a_migration_goes_its_way(void **state)
 {
 	struct bed *b = bed_new(3);
@@ -408,6 +462,7 @@ int main(void)
 		cmocka_unit_test(a_daemon_that_leaves_in_order_is_not_fenced),
 		cmocka_unit_test(many_starts_wait_their_turn),
 		cmocka_unit_test(an_old_vmm_gets_no_lease_and_its_host_does),
+		cmocka_unit_test(what_was_declined_is_never_started),
 		cmocka_unit_test(a_migration_goes_its_way),
 		cmocka_unit_test(what_a_domain_waits_for_is_said),
 		cmocka_unit_test(a_stop_by_force_waits_for_its_process_and_says_so),
