@@ -37,11 +37,12 @@ struct route {
 	bool on;                /* what the path says */
 };
 
-enum { TAKES_NODE = 1, TAKES_FORCE = 2, TAKES_ON = 4, TAKES_GROUP = 8, TAKES_MAX_RESTART = 16 };
+enum { TAKES_NODE = 1, TAKES_FORCE = 2, TAKES_ON = 4, TAKES_GROUP = 8, TAKES_MAX_RESTART = 16,
+       TAKES_DRY_RUN = 32 };
 
 static const struct { const char *key; unsigned int bit; } option_keys[] = {
 	{ "node", TAKES_NODE }, { "force", TAKES_FORCE }, { "on", TAKES_ON }, { "group", TAKES_GROUP },
-	{ "max_restart", TAKES_MAX_RESTART },
+	{ "max_restart", TAKES_MAX_RESTART }, { "dry_run", TAKES_DRY_RUN },
 };
 
 static int name_check(const char *name, const char *what, struct err *e)
@@ -164,6 +165,8 @@ static int body_options(const struct route *r, const char *body, size_t len, str
 		rc = err_set(e, -EINVAL, "on: expected true or false");
 	if (rc == 0)
 		rc = take_bool(o, "on", &c->cmd.on, e);
+	if (rc == 0)
+		rc = take_bool(o, "dry_run", &c->cmd.on, e);
 	c->cmd.max_restart = MAX_RESTART_DEFAULT;
 	if (rc == 0)
 		rc = take_u32(o, "max_restart", 100, &c->cmd.max_restart, e);
@@ -276,7 +279,7 @@ static const struct route routes[] = {
 	{ "POST", { "domains", "*", "start" }, API_COMMAND, HA_OP_START, body_options, TAKES_NODE },
 	{ "POST", { "domains", "*", "stop" }, API_COMMAND, HA_OP_STOP, body_options, TAKES_FORCE },
 	{ "POST", { "domains", "*", "migrate" }, API_COMMAND, HA_OP_MIGRATE, body_options,
-	  TAKES_NODE },
+	  TAKES_NODE | TAKES_DRY_RUN },
 	{ "POST", { "domains", "*", "cancel" }, API_COMMAND, HA_OP_CANCEL, body_options },
 	{ "POST", { "domains", "*", "pause" }, API_COMMAND, HA_OP_PAUSE, body_options, 0, true },
 	{ "POST", { "domains", "*", "resume" }, API_COMMAND, HA_OP_PAUSE, body_options },

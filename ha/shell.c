@@ -244,7 +244,10 @@ static void on_vmm(void *arg, const char *name, uint64_t incarnation, const stru
 		shell_tell_progress(s, name, incarnation);
 		break;
 	case VMM_SAID_MIGRATE_FAILED:
-		shell_say(s, true, "%s: migration failed: %s", name, n->text);
+		if (*n->text)
+			shell_say(s, true, "%s: migration failed: %s", name, n->text);
+		else
+			shell_say(s, false, "%s: dry run: it could move", name);
 		shell_tell_progress(s, name, incarnation);
 		shell_vmm_event(s, name, incarnation, HA_VMM_MIGRATE_FAILED, NULL, n->text);
 		break;

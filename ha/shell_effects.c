@@ -91,7 +91,7 @@ static void do_migrate(struct shell *s, const struct ha_effect *fx)
 
 	if (v)
 		vmm_migrate(v, fx->vmm.addr, fx->vmm.to_incarnation,
-			    ha_core_timing(shell_core(s))->peer);
+			    ha_core_timing(shell_core(s))->peer, fx->vmm.dry_run);
 	else
 		shell_vmm_ended(s, fx->vmm.name, fx->vmm.incarnation, HA_END_ABSENT, EXIT_ERROR, "");
 }

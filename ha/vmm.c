@@ -132,7 +132,7 @@ static void on_migration(struct vmm *v, json_t *data)
 	v->migration = json_incref(data);
 	if (phase && (strcmp(phase, "failed") == 0 || strcmp(phase, "cancelled") == 0))
 		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_MIGRATE_FAILED,
-					  .text = text ? text : phase });
+					  .text = text ? text : json_is_true(json_object_get(data, "dry_run")) ? "" : phase });
 	else
 		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_PROGRESS });
 }

@@ -33,7 +33,7 @@ enum vmm_state {
 enum vmm_what {
 	VMM_SAID_STATE,           /* state() changed; INCOMING comes with an address */
 	VMM_SAID_PROGRESS,        /* migration() changed */
-	VMM_SAID_MIGRATE_FAILED,  /* text says why; the domain runs on */
+	VMM_SAID_MIGRATE_FAILED,  /* text says why, "": a dry run, and it could; the domain runs on */
 	VMM_SAID_ASK_COMMIT,      /* asks the cluster (rule H, GRANT); incarnation is the proposal */
 	VMM_SAID_ASK_ABORT,
 	VMM_SAID_EXITED,          /* end, rc, text; the last word */
@@ -107,8 +107,9 @@ void vmm_kill(struct vmm *v);
 /**
  * vmm_migrate() - send the domain to the listening VMM at @to, where it would be @incarnation
  * @dead_ms: a peer that is silent for so long is dead
+ * @dry_run: only ask whether it could; VMM_SAID_MIGRATE_FAILED follows, and says so
  */
-void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t dead_ms);
+void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t dead_ms, bool dry_run);
 void vmm_cancel(struct vmm *v);
 /** vmm_decide() - the cluster's outcome; @incarnation: the one that may run from now on */
 void vmm_decide(struct vmm *v, bool commit, uint64_t incarnation);

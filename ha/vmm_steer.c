@@ -141,11 +141,11 @@ static bool sends_already(const struct vmm *v, uint64_t incarnation)
 	       (uint64_t)json_integer_value(json_object_get(v->migration, "incarnation")) == incarnation;
 }
 
-void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t dead_ms)
+void vmm_migrate(struct vmm *v, const char *to, uint64_t incarnation, uint32_t dead_ms, bool dry_run)
 {
-	json_t *args = json_pack("{s:s, s:s, s:I, s:I}", "to", to, "arbiter", "cluster",
+	json_t *args = json_pack("{s:s, s:s, s:I, s:I, s:b}", "to", to, "arbiter", "cluster",
 				 "incarnation", (json_int_t)incarnation, "dead_ms",
-				 (json_int_t)dead_ms);
+				 (json_int_t)dead_ms, "dry_run", (int)dry_run);
 
 	v->about = incarnation;
 	if (sends_already(v, incarnation)) {

@@ -286,6 +286,7 @@ void operator_random(struct sim *s)
 		break;
 	default:
 		cmd.op = HA_OP_MIGRATE;
+		cmd.on = sim_chance(s, 15);
 		cmd.node = some_node(s);
 		break;
 	}

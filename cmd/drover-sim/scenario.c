@@ -129,7 +129,7 @@ static bool command(struct sim *s, const struct line *l)
 			if (l->word[2] && !host_of(s, l->word[2], &node))
 				return false;
 			cmd.node = l->word[2] ? node + 1 : 0;
-			cmd.on = strcmp(l->word[0], "resume") != 0;
+			cmd.on = !strcmp(l->word[0], "pause");
 		}
 		while (h < s->o.hosts &&
 		       !(s->host[h].daemon && s->host[h].joined && !s->host[h].paused))

@@ -142,6 +142,7 @@ struct sim_vmm {
 	bool paused;                 /* by an operator */
 	bool asked;                  /* it asked the cluster; asked again after a daemon restart */
 	uint32_t peer;               /* migration: other host */
+	bool dry_run;                /* ... only asked */
 	uint64_t peer_incarnation;
 };
 

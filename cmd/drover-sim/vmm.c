@@ -269,7 +269,7 @@ static void move(struct sim *s, const struct sim_ev *ev)
 	if (v->state != (stage ? VM_STOPPHASE : VM_RUN))
 		return;
 	if (!w || w->state != VM_INCOMING || !path(s, h, v->peer) ||
-	    (!s->quiet_world && sim_chance(s, 5))) {
+	    v->dry_run || (!s->quiet_world && sim_chance(s, 5))) {
 		move_fail(s, h, d);
 		return;
 	}
@@ -303,6 +303,7 @@ static void migrate(struct sim *s, uint32_t h, uint32_t d, const struct ha_effec
 	v->peer = fx->vmm.peer - 1;
 	v->peer_incarnation = fx->vmm.to_incarnation;
 	v->asked = false;
+	v->dry_run = fx->vmm.dry_run;
 	sim_at(s, sim_range(s, 30 * MS, 2000 * MS), EV_MOVE, h, d, v->gen, v->peer_incarnation);
 }
 

@@ -28,7 +28,7 @@
 struct options {
 	bool json;               /* -o json */
 	const char *socket;      /* --socket */
-	bool force, yes, no_wait, why, restricted, follow;
+	bool force, yes, no_wait, why, dry_run, restricted, follow;
 	uint32_t timeout_s;      /* --timeout, 0 = the verb's own */
 	const char *group;       /* --group */
 	const char *node;        /* --node */

@@ -25,6 +25,7 @@ enum {
 	TAKES_FORCE = 1, TAKES_YES = 2, TAKES_WAIT = 4, TAKES_WHY = 8, TAKES_RESTRICTED = 16,
 	TAKES_FOLLOW = 32, TAKES_GROUP = 64, TAKES_NODE = 128, TAKES_MAX_RESTART = 256,
 	TAKES_NO_JSON = 512,    /* a verb whose output is not ours to shape */
+	TAKES_DRY_RUN = 8192,
 	GIVEN_JSON = 1024, GIVEN_NO_WAIT = 2048, GIVEN_TIMEOUT = 4096,
 	GIVEN_EVERYWHERE = GIVEN_JSON | GIVEN_NO_WAIT | GIVEN_TIMEOUT,
 };
@@ -46,7 +47,7 @@ static const struct verb verbs[] = {
 	{ "stop", "NAME", 1, 1, TAKES_FORCE | TAKES_WAIT, verb_stop,
 	  "shut a domain down; --force ends it at once" },
 	{ "console", "NAME", 1, 1, TAKES_NO_JSON, verb_console, "serial port of a domain of this host, ^] leaves" },
-	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT, verb_migrate, "move a running domain, live" },
+	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT | TAKES_DRY_RUN, verb_migrate, "move a running domain, live" },
 	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },
 	{ "resume", "NAME", 1, 1, TAKES_WAIT, verb_resume, "let it go on" },
 	{ "cancel", "NAME", 1, 1, 0, verb_cancel, "stop a migration that was not decided yet" },
@@ -77,6 +78,7 @@ static const struct { unsigned int bit; const char *text; } option_help[] = {
 	{ TAKES_WAIT, "      --wait            wait for the outcome (default)\n"
 		      "      --no-wait         return when the cluster has taken the command\n"
 		      "      --timeout SECONDS how long to wait\n" },
+	{ TAKES_DRY_RUN, "      --dry-run         only ask both hosts whether it could, and move nothing\n" },
 	{ TAKES_WHY, "      --why             what each one waits for\n" },
 	{ TAKES_RESTRICTED, "      --restricted      only these hosts, rather than these first\n" },
 	{ TAKES_FOLLOW, "      --follow          go on with what happens next\n" },
@@ -86,6 +88,9 @@ static const struct { unsigned int bit; const char *text; } option_help[] = {
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+/* -o json was given: whoever reads our output by program finds an error there too. */
+static bool json_errors;
 
 int say_error(int code, const char *fmt, ...)
 {
@@ -100,6 +105,14 @@ int say_error(int code, const char *fmt, ...)
 		if ((unsigned char)*p < ' ' || *p == 0x7f)
 			*p = '?';
 	fprintf(stderr, "drover: %s\n", text);
+	if (json_errors) {
+		json_t *o = json_pack("{s:i, s:s}", "code", code, "error", text);
+
+		if (!o) /* not UTF-8 */
+			o = json_pack("{s:i}", "code", code);
+		print_json(o);
+		json_decref(o);
+	}
 	return code;
 }
 
@@ -197,7 +210,7 @@ static int help(int argc, char **argv)
 	return EXIT_OK;
 }
 
-enum { OPT_SOCKET = 256, OPT_FORCE, OPT_YES, OPT_WAIT, OPT_NO_WAIT, OPT_TIMEOUT, OPT_WHY,
+enum { OPT_SOCKET = 256, OPT_FORCE, OPT_YES, OPT_WAIT, OPT_NO_WAIT, OPT_TIMEOUT, OPT_WHY, OPT_DRY_RUN,
 	OPT_RESTRICTED, OPT_FOLLOW, OPT_GROUP, OPT_NODE, OPT_MAX_RESTART, OPT_VERSION };
 
 static const struct option long_options[] = {
@@ -210,6 +223,7 @@ static const struct option long_options[] = {
 	{ "wait", no_argument, NULL, OPT_WAIT },
 	{ "no-wait", no_argument, NULL, OPT_NO_WAIT },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
 	{ "why", no_argument, NULL, OPT_WHY },
 	{ "restricted", no_argument, NULL, OPT_RESTRICTED },
 	{ "follow", no_argument, NULL, OPT_FOLLOW },
@@ -239,7 +253,7 @@ static int take_option(int c, struct options *o, struct parsed *p)
 	case 'o':
 		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "table") != 0)
 			return say_error(EXIT_USAGE, "-o %s: expected json or table", optarg);
-		o->json = strcmp(optarg, "json") == 0;
+		o->json = json_errors = strcmp(optarg, "json") == 0;
 		p->given |= o->json ? GIVEN_JSON : 0;
 		return EXIT_OK;
 	case 'h':
@@ -269,6 +283,10 @@ static int take_option(int c, struct options *o, struct parsed *p)
 			return EXIT_USAGE;
 		o->timeout_s = (uint32_t)n;
 		p->given |= TAKES_WAIT | GIVEN_TIMEOUT;
+		return EXIT_OK;
+	case OPT_DRY_RUN:
+		o->dry_run = true;
+		p->given |= TAKES_DRY_RUN;
 		return EXIT_OK;
 	case OPT_WHY:
 		o->why = true;
@@ -343,6 +361,8 @@ static int check_options(const struct verb *v, unsigned int given, const struct 
 				 v->words, v->words);
 	if (o->no_wait && given & GIVEN_TIMEOUT)
 		return say_error(EXIT_USAGE, "--timeout is for waiting, which --no-wait does not");
+	if (o->no_wait && o->dry_run)
+		return say_error(EXIT_USAGE, "--dry-run waits for its answer");
 	if (strlen(o->socket) < 1 || strlen(o->socket) > SOCKET_PATH_MAX)
 		return say_error(EXIT_USAGE, "--socket '%.40s...': %zu characters, expected 1 to %d", o->socket,
 				 strlen(o->socket), SOCKET_PATH_MAX);
@@ -419,6 +439,7 @@ static int run(int argc, char **argv)
 
 	if (env && *env)
 		d.opt.socket = env;
+	argv[0] = (char *)"drover"; /* getopt's own words begin like ours */
 	while ((c = getopt_long(argc, argv, "o:h", long_options, NULL)) != -1) {
 		code = take_option(c, &d.opt, &p);
 		if (code)

@@ -92,6 +92,18 @@ static int conclude(struct drover *d, const char *name, json_t *o, const struct 
 			 str_of(o, "phase"), why);
 }
 
+/* It stayed where it was, as it should; a reason is what speaks against its moving. */
+static int conclude_dry_run(struct drover *d, const char *name, json_t *o, const struct before *was)
+{
+	const char *why = str_of(o, "reason");
+
+	if (num_of(o, "incarnation") != was->incarnation)
+		return say_error(EXIT_ERROR, "domain '%s' was started again meanwhile, nothing is known: %s", name, why);
+	if (*why)
+		return say_error(EXIT_REFUSED, "domain '%s' could not move to %s: %s", name, was->target, why);
+	return done(d, "domain '%s' could move to %s", name, was->target);
+}
+
 /* The source's last word (total, downtime) comes a moment after the record changed. */
 static bool has_totals(json_t *o)
 {
@@ -119,10 +131,11 @@ static int follow(struct drover *d, const char *name, struct before *was)
 			snprintf(was->target, sizeof(was->target), "%s", str_of(o, "target"));
 		if (strcmp(str_of(o, "phase"), "migrating") != 0 && !ended)
 			ended = now;
-		if (ended && (has_totals(o) || now - ended > 1000)) {
+		if (ended && (d->opt.dry_run || has_totals(o) || now - ended > 1000)) {
 			if (tty)
 				fprintf(stderr, "\r\033[K");
-			code = conclude(d, name, o, was, ended - begin);
+			code = d->opt.dry_run ? conclude_dry_run(d, name, o, was)
+					      : conclude(d, name, o, was, ended - begin);
 			json_decref(o);
 			return code;
 		}
@@ -154,6 +167,8 @@ int verb_migrate(struct drover *d)
 		snprintf(was.target, sizeof(was.target), "%s", d->argv[1]);
 	if (d->argc > 1)
 		json_object_set_new(body, "node", json_string(d->argv[1]));
+	if (d->opt.dry_run)
+		json_object_set_new(body, "dry_run", json_true());
 	code = domain_post(d, "domains", name, "migrate", body);
 	if (code)
 		return code;

@@ -71,7 +71,8 @@ enum ha_vmm_what {
 	HA_VMM_HELD,           /* it stands still for an operator */
 	HA_VMM_PAUSED,         /* ... for anything else: a migration's stop phase, a full disk */
 	HA_VMM_GATED,          /* lease over (rule G) */
-	HA_VMM_MIGRATE_FAILED, /* source: migration ended before GRANT, the domain runs on; text says why */
+	HA_VMM_MIGRATE_FAILED, /* source: migration ended before GRANT, the domain runs on; text says why. A dry run
+				* ends so, with "" when it could move */
 	HA_VMM_ASK_COMMIT,     /* destination, after GRANT: may I run? */
 	HA_VMM_ASK_ABORT,      /* source, after GRANT: may I run on? */
 	HA_VMM_EXITED,         /* process is gone: end, rc, text say how. Also the answer to a START or
@@ -89,7 +90,7 @@ enum ha_op {
 	HA_OP_REMOVE,      /* domain; refused unless it is stopped */
 	HA_OP_START,       /* domain; node: on this host (0 = the core chooses) */
 	HA_OP_STOP,        /* domain; force */
-	HA_OP_MIGRATE,     /* domain; node: to this host (0 = the core chooses) */
+	HA_OP_MIGRATE,     /* domain; node: to this host (0 = the core chooses); on: a dry run, it stays where it is */
 	HA_OP_CANCEL,      /* domain: drop a migration that was not granted yet */
 	HA_OP_HA_ON,       /* domain, group, max_restart: protect it */
 	HA_OP_HA_OFF,      /* domain: no longer protect it */
@@ -192,7 +193,7 @@ enum ha_effect_kind {
 	HA_FX_STOP,         /* stop: press the power button, after timeout_ms kill; force: kill -> VMM EXITED */
 	HA_FX_KILL,         /* SIGKILL, whatever incarnation it says -> VMM EXITED (also when there is none) */
 	HA_FX_RECEIVE,      /* start domain waiting for a migration, admitted -> VMM INCOMING addr */
-	HA_FX_MIGRATE,      /* send domain to addr; arbiter=cluster; to_incarnation is the destination's */
+	HA_FX_MIGRATE,      /* send domain to addr, or (dry_run) ask there -> MIGRATE_FAILED; arbiter=cluster; to_incarnation is the destination's */
 	HA_FX_CANCEL,       /* cancel a migration before GRANT -> MIGRATE_FAILED, or nothing if it is too late */
 	HA_FX_DECIDE,       /* tell a VMM the outcome; incarnation = the one that may run from now on */
 	HA_FX_PAUSE,        /* pause: stand still, else go on -> VMM HELD, or anything else */
@@ -221,6 +222,7 @@ struct ha_effect {
 			uint32_t peer;                      /* MIGRATE, RECEIVE: node id of the other side */
 			uint64_t to_incarnation;            /* MIGRATE: destination's; DECIDE: the winner's */
 			bool admit;                         /* ADMIT */
+			bool dry_run;                       /* MIGRATE: only ask the destination */
 			bool commit;                        /* DECIDE */
 			bool pause;                         /* PAUSE */
 			bool force; uint32_t timeout_ms;    /* STOP */

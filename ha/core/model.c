@@ -111,6 +111,7 @@ static uint64_t hash_domain(uint64_t h, const struct ha_domain *d)
 		d->force_stop,
 		d->paused,
 		d->move,
+		d->dry_run,
 		d->target,
 		d->target_incarnation,
 		d->moved_from,
@@ -180,7 +181,7 @@ size_t ha_domain_print(const struct ha_domain *d, char *buf, size_t size)
 	int n;
 
 	if (d->phase == HA_MIGRATING)
-		snprintf(more, sizeof(more), " to node %u.%llu %s%s%s", d->target,
+		snprintf(more, sizeof(more), "%s to node %u.%llu %s%s%s", d->dry_run ? " dry run" : "", d->target,
 			 (unsigned long long)d->target_incarnation, ha_move_str(d->move),
 			 d->addr[0] ? " at " : "", d->addr);
 	else if (d->failures)

@@ -85,6 +85,7 @@ struct ha_domain {
 	bool force_stop;              /* STOPPING: do not ask the guest */
 	bool paused;                  /* its VMM stands still, an operator wants it so; ends with that VMM, moves along */
 	enum ha_move move;
+	bool dry_run;                 /* MIGRATING: only whether it could; it ends by ABORT before anything is sent */
 	uint32_t target;              /* MIGRATING: node id of the destination */
 	uint64_t target_incarnation;  /* MIGRATING: what the destination's VMM carries */
 	char addr[HA_ADDR_MAX + 1];   /* MOVE_READY: where it listens */

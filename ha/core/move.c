@@ -27,6 +27,7 @@ void ha_move_intent(struct ha_domain *d, uint32_t target)
 	d->target_incarnation = ++d->last_incarnation;
 	d->addr[0] = 0;
 	d->reason[0] = 0;
+	d->dry_run = false;
 }
 
 /* Without judging who may run: that stays with the owner. */
@@ -39,6 +40,7 @@ void ha_move_drop(struct ha_domain *d, const char *why)
 	d->target = 0;
 	d->target_incarnation = 0;
 	d->addr[0] = 0;
+	d->dry_run = false;
 	ha_copy(d->reason, sizeof(d->reason), why);
 }
 
@@ -82,14 +84,15 @@ void ha_move_apply(struct ha_core *c, const struct ha_entry *e)
 		ha_copy(d->addr, sizeof(d->addr), e->text);
 		break;
 	case HA_E_COMMIT:
-		if (e->origin == d->target && d->move == HA_MOVE_READY)
+		if (e->origin == d->target && d->move == HA_MOVE_READY && !d->dry_run)
 			commit(&c->rec, d);
 		break;
 	case HA_E_ABORT:
 		if (e->origin != d->target && e->origin != d->owner)
 			break;
-		/* A VMM of either end failed: another destination is tried first. */
-		ha_place_failed(&c->rec, d, d->target, d->owner);
+		/* A VMM of either end failed: another destination is tried first. A question fails nobody. */
+		if (!d->dry_run)
+			ha_place_failed(&c->rec, d, d->target, d->owner);
 		ha_move_drop(d, e->text);
 		break;
 	default:

@@ -208,7 +208,8 @@ static enum ha_code op_migrate(struct ha_core *c, struct ha_domain *d, const str
 		return say(v, HA_REFUSED, "%s cannot move to %s: it %s", d->name,
 			   ha_core_node_name(c, node), no);
 	ha_move_intent(d, node);
-	return say(v, HA_OK, "%s moves to %s", d->name, ha_core_node_name(c, node));
+	d->dry_run = e->on;
+	return say(v, HA_OK, e->on ? "%s is tried on %s" : "%s moves to %s", d->name, ha_core_node_name(c, node));
 }
 
 static enum ha_code op_cancel(struct ha_domain *d, struct verdict *v)

@@ -240,7 +240,7 @@ size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size)
 	case HA_FX_DECIDE:
 		add(&l, " %s.%llu", fx->vmm.name, (unsigned long long)fx->vmm.incarnation);
 		if (fx->kind == HA_FX_MIGRATE)
-			add(&l, " to node %u.%llu at %s", fx->vmm.peer,
+			add(&l, "%s to node %u.%llu at %s", fx->vmm.dry_run ? " dry run" : "", fx->vmm.peer,
 			    (unsigned long long)fx->vmm.to_incarnation, fx->vmm.addr);
 		if (fx->kind == HA_FX_PAUSE)
 			add(&l, " %s", fx->vmm.pause ? "on" : "off");

@@ -122,7 +122,7 @@ static void send_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 
 	if (v->ask_abort || (v->move_failed && v->sending == d->target_incarnation)) {
 		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation,
-			       v->text[0] ? v->text : "the source asked to go on");
+			       v->text[0] || d->dry_run ? v->text : "the source asked to go on");
 		return;
 	}
 	if (v->sending == d->target_incarnation)
@@ -137,6 +137,7 @@ static void send_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 		fx->vmm.addr = d->addr;
 		fx->vmm.peer = d->target;
 		fx->vmm.to_incarnation = d->target_incarnation;
+		fx->vmm.dry_run = d->dry_run;
 	}
 	v->sending = d->target_incarnation;
 	v->move_failed = v->cancelled = false;

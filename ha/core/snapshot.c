@@ -39,6 +39,7 @@ static void put_domain(struct ha_writer *w, const struct ha_domain *d, const cha
 	ha_put_u8(w, d->force_stop);
 	ha_put_u8(w, d->paused);
 	ha_put_u8(w, (uint8_t)d->move);
+	ha_put_u8(w, d->dry_run);
 	ha_put_u32(w, d->target);
 	ha_put_u64(w, d->target_incarnation);
 	ha_put_str(w, d->addr);
@@ -77,6 +78,7 @@ static void get_domain(struct ha_reader *r, struct ha_record *rec, uint32_t i)
 	d->force_stop = ha_get_bool(r);
 	d->paused = ha_get_bool(r);
 	move = ha_get_u8(r);
+	d->dry_run = ha_get_bool(r);
 	d->target = ha_get_u32(r);
 	d->target_incarnation = ha_get_u64(r);
 	ha_get_str(r, d->addr, sizeof(d->addr));

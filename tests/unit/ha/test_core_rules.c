@@ -311,6 +311,29 @@ static void a_pause_is_in_the_record_until_its_vmm_ends(void **state)
 	assert_false(d->paused);
 }
 
+static void a_dry_run_moves_nothing_and_counts_against_nobody(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	struct ha_entry *e = entry(HA_E_OP, 1);
+	char text[256];
+
+	(void)state;
+	e->op = HA_OP_MIGRATE;
+	e->node = 2;
+	e->on = true;
+	strcpy(e->domain, "d0");
+	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
+	assert_true(d->dry_run);
+	about(HA_E_READY, 2, d->target_incarnation, 0);
+	about(HA_E_COMMIT, 2, d->target_incarnation, 0);
+	assert_int_equal(d->owner, 1);
+	about(HA_E_ABORT, 1, d->target_incarnation, 0);
+	assert_int_equal(d->phase, HA_RUNNING);
+	assert_false(d->dry_run);
+	assert_int_equal(d->avoid, 0);
+	assert_string_equal(d->reason, "");
+}
+
 static void an_incarnation_is_never_used_twice(void **state)
 {
 	struct ha_domain *d = running_on(1);
@@ -684,6 +707,7 @@ int main(void)
 		RULE(nothing_is_placed_on_a_host_with_a_debt_a_report_due_or_in_maintenance),
 		RULE(the_first_of_commit_and_abort_wins),
 		RULE(a_pause_is_in_the_record_until_its_vmm_ends),
+		RULE(a_dry_run_moves_nothing_and_counts_against_nobody),
 		RULE(an_incarnation_is_never_used_twice),
 		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
 		RULE(a_proof_counts_for_its_own_debt_only),

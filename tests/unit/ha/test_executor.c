@@ -577,7 +577,7 @@ static void a_migration_that_fails_is_told_with_its_reason(void **state)
 
 	start(b, "name: web\n", false);
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
-	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	wait_for(b, VMM_SAID_MIGRATE_FAILED, 0);
 	assert_string_equal(b->text, "peer is not there");
 	assert_int_equal(b->said[VMM_SAID_PROGRESS], 1);
@@ -591,7 +591,7 @@ static void a_question_is_handed_on_and_its_answer_given(void **state)
 
 	start(b, "asks", false);
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
-	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	wait_for(b, VMM_SAID_ASK_ABORT, 0);
 	assert_int_equal(b->last.incarnation, 4);
 	/* the source wins: the cluster names 3, the VMM knows the question by 4 */
@@ -606,15 +606,15 @@ static void a_migration_goes_on_when_its_daemon_is_restarted(void **state)
 
 	start(b, "asks", false);
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
-	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	wait_for(b, VMM_SAID_ASK_ABORT, 0);
 	restart(b);
-	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	vmm_decide(executor_find(b->x, "web"), false, 3);
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
 	assert_int_equal(b->said[VMM_SAID_MIGRATE_FAILED], 0);
 	/* Another one is another order, and refused by the VMM. */
-	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 5, 2000);
+	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 5, 2000, false);
 	wait_for(b, VMM_SAID_MIGRATE_FAILED, 0);
 	assert_string_equal(b->text, "a migration is under way");
 }
