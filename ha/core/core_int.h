@@ -427,6 +427,7 @@ void ha_vmm_event(struct ha_core *c, const struct ha_event *ev);
 enum ha_role ha_vmm_role(const struct ha_core *c, const struct ha_vmm *v, struct ha_domain **dom);
 /* ADMIT for each whose role changed; true: all pages are as they must be, a lease may go out */
 bool ha_vmm_admit(struct ha_core *c);
+void ha_vmm_admit_found(struct ha_core *c); /* the same at once, if there is one that was found and not judged yet */
 
 /* --- reconcile.c */
 void ha_reconcile(struct ha_core *c);

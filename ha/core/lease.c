@@ -199,6 +199,8 @@ static void publish(struct ha_core *c)
 {
 	struct ha_lease *l = &c->lease;
 
+	if (l->published_ms > c->now)
+		ha_vmm_admit_found(c);
 	if (l->until_ms <= l->published_ms || l->until_ms <= c->now || !c->quorate)
 		return;
 	/* We have said that we have none: until all know, that stays true (standing.c). */

@@ -59,6 +59,15 @@ static bool admit(struct ha_core *c, struct ha_vmm *v, enum ha_admission to)
 	return true;
 }
 
+void ha_vmm_admit_found(struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_vmms && c->form.stage == ST_STANDS; i++)
+		if (c->vmms[i].used && c->vmms[i].admission == A_UNDECIDED) {
+			ha_vmm_admit(c);
+			return;
+		}
+}
+
 bool ha_vmm_admit(struct ha_core *c)
 {
 	bool all = true; /* no short cut: each is looked at */

@@ -96,11 +96,11 @@ void ha_vmm_event(struct ha_core *c, const struct ha_event *ev)
 		break;
 	case HA_VMM_RUNNING:
 	case HA_VMM_HELD:
+	case HA_VMM_GATED:
 		/* Its own again after a migration that failed or was aborted. */
 		v->ask_abort = false;
 		/* fall through */
 	case HA_VMM_PAUSED:
-	case HA_VMM_GATED:
 		v->held = ev->vmm.what == HA_VMM_HELD;
 		set_state(c, v, V_UP);
 		v->seen_up = true;
