@@ -113,10 +113,16 @@ static void left(struct ha_record *r, const struct ha_entry *e)
 	}
 }
 
+static bool several(uint64_t set)
+{
+	return (set & (set - 1)) != 0;
+}
+
 static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 {
 	struct ha_record *r = &c->rec;
 	uint64_t before = r->members, fresh = 0;
+	bool company;
 
 	r->epoch = e->epoch;
 	r->members = 0;
@@ -134,6 +140,7 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 	}
 	ha_agreed_epoch(c, e);
 	left(r, e);
+	company = several(before & ~r->members);
 	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
 		struct ha_node_rec *n = &r->nodes[i];
 
@@ -142,13 +149,15 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			n->report_due |= !MUTANT(M_NO_REPORT) && (!(before >> i & 1) || (fresh >> i & 1));
 			n->leased &= !n->report_due;
 			n->parted &= !n->report_due;
-			n->left = false;
+			n->left = n->in_company = false;
 			n->debt = n->passed = 0;
 			n->fence_attempts = 0;
 			n->fence_ordered = false;
 			continue;
 		}
 		n->leased = false;
+		if (before >> i & 1)
+			n->in_company = company;
 		if (!n->debt && (MUTANT(M_DEBT_FOR_ALL) || ha_node_may_run(r, n->id))) {
 			n->debt = r->epoch;
 			n->passed = 0;

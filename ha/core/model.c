@@ -150,7 +150,8 @@ uint64_t ha_record_hash(const struct ha_record *r)
 		h = ha_hash_u64(h, n->report_due | (uint64_t)n->maintenance << 1 |
 					  (uint64_t)n->fence_ordered << 2 |
 					  (uint64_t)n->leased << 3 |
-					  (uint64_t)n->parted << 4 | (uint64_t)n->left << 5);
+					  (uint64_t)n->parted << 4 | (uint64_t)n->left << 5 |
+					  (uint64_t)n->in_company << 6);
 		h = ha_hash_u64(h, n->debt);
 		h = ha_hash_u64(h, n->passed);
 		h = ha_hash_u64(h, n->fence_attempts);

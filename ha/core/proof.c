@@ -39,18 +39,20 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
 
 /*
  * The same for its lease alone: until then it may come back unharmed. A host that vanished
- * (a crash, a power cut) is not waited for; one whose corosync still answers, with a daemon
- * that does not, was well a moment ago.
+ * (a crash, a power cut) is not waited for. One whose corosync still answers, with a daemon
+ * that does not, was well a moment ago. And where several vanish at once the ring broke, rather
+ * than that many hosts; corosync cannot even tell who left in order while it forms a new one.
  */
-static uint64_t grace_ends(const struct ha_core *c, uint32_t node)
+static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
 {
-	struct ha_peer *p = ha_peer_find((struct ha_core *)c, node);
+	struct ha_peer *p = ha_peer_find((struct ha_core *)c, n->id);
+	uint64_t heard = p ? p->heard_ms : 0;
 	struct ha_timing t;
 
-	if (!p || !p->alive)
+	if (!n->in_company && !(p && p->alive))
 		return 0;
-	ha_agreed_of(c, node, &t);
-	return (p->heard_ms > c->boot_ms ? p->heard_ms : c->boot_ms) + t.grace;
+	ha_agreed_of(c, n->id, &t);
+	return (heard > c->boot_ms ? heard : c->boot_ms) + t.grace;
 }
 
 /*
@@ -189,7 +191,7 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 	}
 	if (!my_turn(c, n, &full_round))
 		return;
-	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n->id);
+	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n);
 	if (full_round && f->started_ms + c->t.fence_retry > due)
 		due = f->started_ms + c->t.fence_retry;
 	if (c->now < due) {

@@ -181,6 +181,32 @@ static void a_daemon_that_leaves_in_order_is_not_fenced(void **state)
 	bed_free(b);
 }
 
+/* A crash is answered at once; several at once are a ring that broke, and each has its lease's time. */
+static void hosts_that_vanish_together_get_their_leases_time(void **state)
+{
+	struct bed *b = bed_new(5);
+
+	(void)state;
+	bed_command(b, 3, add);
+	assert_int_equal(bed_domain(b, 3, "web")->owner, 1);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	b->cut = 1;
+	bed_view(b);
+	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_free(b);
+
+	b = bed_new(5);
+	bed_command(b, 3, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	b->cut = 3;
+	bed_view(b);
+	bed_pass(b, 2500);
+	assert_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_pass(b, 1500);
+	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_free(b);
+}
+
 static void an_old_vmm_gets_no_lease_and_its_host_does(void **state)
 {
 	struct bed *b = bed_new(3);
@@ -461,6 +487,7 @@ int main(void)
 		cmocka_unit_test(fencing_makes_the_restart_fast_and_waiting_makes_it_sure),
 		cmocka_unit_test(a_daemon_that_leaves_in_order_is_not_fenced),
 		cmocka_unit_test(many_starts_wait_their_turn),
+		cmocka_unit_test(hosts_that_vanish_together_get_their_leases_time),
 		cmocka_unit_test(an_old_vmm_gets_no_lease_and_its_host_does),
 		cmocka_unit_test(what_was_declined_is_never_started),
 		cmocka_unit_test(a_migration_goes_its_way),
