@@ -12,6 +12,7 @@
 
 #include "hv/aml.h"
 #include "hv/boot.h"
+#include "hv/irq.h"
 #include "hv/pci.h"
 #include "hv/power.h"
 #include "hv/rtc.h"
@@ -139,6 +140,12 @@ static int put_madt(struct tables *t, uint32_t n_vcpus, struct err *e)
 	writer_u8(&w, 0);
 	writer_u32(&w, IOAPIC_BASE);
 	writer_u32(&w, 0);              /* first GSI */
+	writer_u8(&w, 2);               /* interrupt source override: the timer is where a PC has it (hv/irq.c) */
+	writer_u8(&w, 10);
+	writer_u8(&w, 0);               /* ISA */
+	writer_u8(&w, 0);               /* IRQ 0 */
+	writer_u32(&w, IRQ_TIMER_PIN);
+	writer_u16(&w, 0);              /* as its bus has it: edge, high */
 	writer_u8(&w, 4);               /* local APIC NMI: LINT1 of all */
 	writer_u8(&w, 6);
 	writer_u8(&w, 0xff);

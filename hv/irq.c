@@ -23,7 +23,6 @@
 #define PIC_PINS 8
 #define IRQ_LEGACY 16
 #define IOAPIC_PINS 24
-#define IRQ_TIMER_PIN 2      /* where a PC has its PIT; ACPI 5.2.12.5 override */
 #define IRQ_ROUTES_MAX (2 * IRQ_LEGACY + IOAPIC_PINS + IRQ_MSI_MAX)
 
 struct irq_msi {

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #define IRQ_MSI_BASE 24
+#define IRQ_TIMER_PIN 2  /* of the IOAPIC: where a PC has its timer, IRQ 0; the MADT says so (ACPI 5.2.12.5) */
 #define IRQ_MSI_MAX 1024
 
 struct irq;

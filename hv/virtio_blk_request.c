@@ -330,6 +330,7 @@ void virtio_blk_kick(struct virtio_dev *v, unsigned int q)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
 	struct virtq *vq = &v->queues[q];
+	unsigned int n = BLK_QUEUE_SIZE;
 	bool more;
 
 	if (!blk_restart(d))
@@ -337,13 +338,18 @@ void virtio_blk_kick(struct virtio_dev *v, unsigned int q)
 	do {
 		virtq_kicks(vq, v->env->mem, false);
 		more = true;
-		while (more && virtio_dev_works(v, q))
+		while (more && n && virtio_dev_works(v, q)) {
 			more = blk_take(d);
+			n -= more;
+		}
 		virtq_kicks(vq, v->env->mem, true);
 		/* Taken nothing though the ring is not empty: somebody else will wake us. */
 		more = virtio_dev_works(v, q) && !d->starved && !virtq_empty(vq) &&
 		       v->env->may_submit(v->env->arg);
-	} while (more);
+	} while (more && n);
+	/* Whoever fills the ring as fast as it is emptied (requests that fail at once) leaves others their turn. */
+	if (more)
+		virtio_dev_again(v, q);
 out:
 	if (d->block)
 		block_kick(d->block);

@@ -16,8 +16,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LISTEN_NAME_MS 10000 /* until the name of an own address is found out */
 
 /* Split "HOST:PORT" or "[V6]:PORT" into two strings. */
 static int split_address(const char *text, char *host, size_t host_size, char *port,
@@ -49,23 +53,65 @@ bad:
 	return err_set(e, -EINVAL, "address '%s': expected HOST:PORT, [IPV6]:PORT or unix:/path", text);
 }
 
-static int look_up(const char *text, int flags, struct addrinfo **out, struct err *e)
-{
-	struct addrinfo hints = {
-		.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = flags | AI_NUMERICSERV,
-	};
+struct lookup {
+	struct gaicb cb;
+	struct addrinfo hints;
 	char host[256], port[8];
+};
+
+/*
+ * A resolver whose servers are dead takes half a minute, by a thread of glibc's.  What cannot be
+ * cancelled when the time is over is left to that thread: some hundred bytes, once per lost lookup.
+ */
+static int wait_for_name(struct lookup *l, int timeout_ms, struct addrinfo **out)
+{
+	struct timespec t = { .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000l };
+	struct gaicb *list[] = { &l->cb };
+	int rc = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+
+	if (rc == 0) {
+		do
+			rc = gai_suspend((const struct gaicb *const *)list, 1, &t);
+		while (rc == EAI_INTR);
+		rc = gai_error(&l->cb);
+	}
+	if (rc == EAI_INPROGRESS) {
+		gai_cancel(&l->cb);
+		rc = gai_error(&l->cb);
+	}
+	if (rc == EAI_INPROGRESS)
+		return EAI_AGAIN;
+	*out = rc ? NULL : l->cb.ar_result;
+	free(l);
+	return rc == EAI_CANCELED ? EAI_AGAIN : rc;
+}
+
+static int look_up(const char *text, int flags, int timeout_ms, struct addrinfo **out, struct err *e)
+{
+	struct lookup *l = calloc(1, sizeof(*l));
 	int rc;
 
-	rc = split_address(text, host, sizeof(host), port, sizeof(port), e);
-	if (rc)
+	if (!l)
+		return err_set(e, -ENOMEM, "out of memory");
+	rc = split_address(text, l->host, sizeof(l->host), l->port, sizeof(l->port), e);
+	if (rc) {
+		free(l);
 		return rc;
-	rc = getaddrinfo(host, port, &hints, out);
-	if (rc)
-		return err_set(e, -ENOENT, "%s: %s", text, gai_strerror(rc));
-	return 0;
+	}
+	l->hints.ai_family = AF_UNSPEC;
+	l->hints.ai_socktype = SOCK_STREAM;
+	l->hints.ai_flags = flags | AI_NUMERICSERV | AI_NUMERICHOST;
+	rc = getaddrinfo(l->host, l->port, &l->hints, out);
+	if (rc == 0) { /* a number asks nobody */
+		free(l);
+		return 0;
+	}
+	l->hints.ai_flags &= ~AI_NUMERICHOST;
+	l->cb = (struct gaicb){ .ar_name = l->host, .ar_service = l->port, .ar_request = &l->hints };
+	rc = wait_for_name(l, timeout_ms, out);
+	if (rc == EAI_AGAIN)
+		return err_set(e, -ETIMEDOUT, "%s: its name was not found out in %d ms", text, timeout_ms);
+	return rc ? err_set(e, -ENOENT, "%s: %s", text, gai_strerror(rc)) : 0;
 }
 
 void tcp_tune(int fd)
@@ -104,7 +150,7 @@ int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, stru
 	struct addrinfo *list, *a;
 	int fd, rc;
 
-	rc = look_up(host_port, 0, &list, e);
+	rc = look_up(host_port, 0, timeout_ms, &list, e);
 	if (rc)
 		return rc;
 	rc = -EADDRNOTAVAIL;
@@ -157,7 +203,7 @@ int tcp_listen(const char *host_port, struct stream_listener *l, struct err *e)
 	struct addrinfo *list;
 	int rc;
 
-	rc = look_up(host_port, AI_PASSIVE, &list, e);
+	rc = look_up(host_port, AI_PASSIVE, LISTEN_NAME_MS, &list, e);
 	if (rc)
 		return rc;
 	rc = listen_first(list, &l->fd);

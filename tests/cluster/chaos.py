@@ -86,15 +86,17 @@ class Chaos:
         self.hurt[h.n].append((f.what, when, None))
         self.undo.append((when + f.lasts, h, f.what, undo))
 
-    @staticmethod
-    def try_on(h, do):
+    def try_on(self, h, do):
         """Do something to a host that may be powered off under our hands."""
         try:
             do()
         except (OSError, RuntimeError, subprocess.SubprocessError):
-            time.sleep(0.2)     # a host whose PID 1 is dying is off in a moment
-            if h.on():
-                raise
+            self.bed.thaw_storage()     # a host whose PID 1 is dying is off as soon as nothing of it waits in the kernel
+            for _ in range(100):
+                if not h.on():
+                    return
+                time.sleep(0.1)
+            raise
 
     def mend(self):
         for entry in list(self.undo):

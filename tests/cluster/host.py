@@ -94,7 +94,7 @@ class Host:
         assert not alive, f"{self.name} is without power, but processes {alive} live"
         return when
 
-    def gone(self, timeout=10):
+    def gone(self, timeout=30):
         """Wait until the host is off, by whatever cut its power."""
         if self.unshare:
             self.unshare.wait(timeout * SLOW)
