@@ -4,6 +4,7 @@
  *
  *   step.c        the door: which file gets which event, what runs after each
  *   membership.c  view -> STATE -> agreement -> (snapshot) -> the epoch stands
+ *   first.c       NEW_EPOCH, from what those who agree said
  *   evict.c       mute members are voted out
  *   log.c         append, ack, commit; proposals
  *   apply.c       committed entries -> record        (all replicas alike)
@@ -336,6 +337,11 @@ void ha_membership_persisted(struct ha_core *c);
 void ha_membership_check(struct ha_core *c);                 /* commit index moved: does the epoch stand? */
 void ha_membership_rejoin(struct ha_core *c, const char *why);
 void ha_membership_evicted(struct ha_core *c);
+
+/* --- first.c */
+void ha_first_put_left(const struct ha_core *c, struct ha_writer *w);  /* a part of STATE */
+void ha_first_get_left(struct ha_reader *r, struct ha_state *s);
+void ha_first_make(struct ha_core *c);                                 /* form.first */
 
 /* --- evict.c */
 void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r);

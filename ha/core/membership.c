@@ -92,32 +92,6 @@ static void set_stage(struct ha_core *c, enum ha_stage s)
 	c->form.since_ms = c->now;
 }
 
-/*
- * A host that leaves in order is seen to do so by those who are in the group with it at that
- * moment.  Who decides later whether to fence it may not be one of them: its own corosync was
- * away.  So all say what they saw, and NEW_EPOCH puts it into the record.
- */
-static void put_left(const struct ha_core *c, struct ha_writer *w)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		n += c->peers[i].left && !MUTANT(M_LEFT_UNTOLD);
-	ha_put_u32(w, n);
-	for (uint32_t i = 0; n && i < c->n_peers; i++)
-		if (c->peers[i].left)
-			ha_put_u32(w, c->peers[i].conf.id);
-}
-
-static void get_left(struct ha_reader *r, struct ha_state *s)
-{
-	s->n_left = ha_get_u32(r);
-	if (s->n_left > HA_NODES_MAX)
-		r->bad = true;
-	for (uint32_t i = 0; i < s->n_left && !r->bad; i++)
-		s->left[i] = ha_get_u32(r);
-}
-
 static void send_state(struct ha_core *c)
 {
 	struct ha_log *l = &c->log;
@@ -131,7 +105,7 @@ static void send_state(struct ha_core *c)
 	ha_put_u8(&w, c->fresh);
 	ha_put_u32(&w, c->token);
 	ha_put_u8(&w, HA_LEVEL);
-	put_left(c, &w);
+	ha_first_put_left(c, &w);
 	ha_msg_send(c, &w);
 	c->form.said_state = true;
 }
@@ -318,69 +292,6 @@ static uint32_t choose_donor(const struct ha_core *c)
 	return best;
 }
 
-static bool among(const uint32_t *ids, uint32_t n, uint32_t id)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (ids[i] == id)
-			return true;
-	return false;
-}
-
-/* The lowest id above @last that one of those who agree saw leave, 0 = none. */
-static uint32_t next_left(const struct ha_core *c, uint32_t last)
-{
-	uint32_t next = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		const struct ha_state *s = &c->peers[i].state;
-
-		for (uint32_t k = 0; (c->form.parts >> i & 1) && k < s->n_left; k++)
-			if (s->left[k] > last && (!next || s->left[k] < next))
-				next = s->left[k];
-	}
-	return next;
-}
-
-/* Who is absent and was seen to leave; by rising id, for all must write the same. */
-static void first_left(const struct ha_core *c, struct ha_entry *e)
-{
-	uint32_t id = 0;
-
-	while ((id = next_left(c, id)) && e->n_left < HA_NODES_MAX)
-		if (!among(e->members, e->n_members, id))
-			e->left[e->n_left++] = id;
-}
-
-/* The first entry of the epoch: its members by rising node id. */
-static void make_first(struct ha_core *c)
-{
-	struct ha_entry *e = &c->form.first;
-	uint32_t last = 0;
-
-	memset(e, 0, offsetof(struct ha_entry, members));
-	e->n_left = 0;
-	e->kind = HA_E_NEW_EPOCH;
-	e->epoch = c->form.target;
-	for (;;) {
-		const struct ha_peer *next = NULL;
-
-		for (uint32_t i = 0; i < c->n_peers; i++) {
-			const struct ha_peer *p = &c->peers[i];
-
-			if ((c->form.parts >> i & 1) && p->conf.id > last &&
-			    (!next || p->conf.id < next->conf.id))
-				next = p;
-		}
-		if (!next)
-			break;
-		e->members[e->n_members] = last = next->conf.id;
-		e->tokens[e->n_members] = next->state.token;
-		e->levels[e->n_members] = next->state.level;
-		e->fresh[e->n_members++] = next->state.fresh;
-	}
-	first_left(c, e);
-}
-
 static void append_first(struct ha_core *c)
 {
 	static const size_t off = 64; /* c->msg is used for the blob as well */
@@ -448,7 +359,7 @@ static void agree(struct ha_core *c)
 	}
 	f->snap_done = !f->snap_needed;
 	f->epoch_seq = best->seq + 1;
-	make_first(c);
+	ha_first_make(c);
 	set_stage(c, ST_SYNC);
 	if (f->snap_needed && f->donor == c->self) {
 		f->snap_len = ha_snapshot_encode(c, c->snap, HA_BLOB_MAX - HA_ENTRY_MAX);
@@ -509,7 +420,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.fresh = ha_get_bool(r);
 	s.token = ha_get_u32(r);
 	s.level = ha_get_u8(r);
-	get_left(r, &s);
+	ha_first_get_left(r, &s);
 	if (!ha_get_end(r)) {
 		r->bad = true;
 		return;
