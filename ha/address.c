@@ -3,9 +3,11 @@
  * address - see address.h.
  *
  * The resolver may take half a minute when its servers are dead, and the loop renews leases:
- * getaddrinfo_a() looks up in a thread of glibc's, and a timer asks how far it is.
+ * a timer asks how far the lookup is (net/lookup.h).
  */
 #include "ha/address.h"
+
+#include "net/lookup.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -23,9 +25,7 @@ struct address_check {
 	char address[256];
 	address_checked done;
 	void *arg;
-	struct addrinfo hints;
-	struct gaicb lookup;
-	bool pending;                   /* the lookup */
+	struct lookup *lookup;          /* under way, or NULL */
 	bool told_once;
 	char told[480];
 	qb_loop_timer_handle timer;
@@ -76,7 +76,7 @@ const char *address_why_not(const struct sockaddr *sa, socklen_t len)
 
 static void judge(const struct address_check *c, char *text, size_t size)
 {
-	const struct addrinfo *ai = c->lookup.ar_result;
+	const struct addrinfo *ai = lookup_addresses(c->lookup);
 	char host[64] = "";
 	const char *no;
 
@@ -98,36 +98,17 @@ static void arm(struct address_check *c, uint32_t ms)
 					   &c->timer) == 0;
 }
 
-static int look_up(struct address_check *c)
-{
-	struct gaicb *list[1] = { &c->lookup };
-	int rc;
-
-	c->hints.ai_socktype = SOCK_STREAM;
-	c->lookup = (struct gaicb){ .ar_name = c->address, .ar_request = &c->hints };
-	rc = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
-	c->pending = rc == 0;
-	return rc;
-}
-
-static void forget(struct address_check *c)
-{
-	if (c->lookup.ar_result)
-		freeaddrinfo(c->lookup.ar_result);
-	c->lookup.ar_result = NULL;
-}
-
 /* The outcome is there. */
 static void tell(struct address_check *c, int rc)
 {
 	char text[sizeof(c->told)];
 
-	c->pending = false;
 	if (rc)
 		snprintf(text, sizeof(text), "%s cannot be resolved: %s", c->address, gai_strerror(rc));
 	else
 		judge(c, text, sizeof(text));
-	forget(c);
+	lookup_free(c->lookup);
+	c->lookup = NULL;
 	if (*text)
 		arm(c, ADDRESS_AGAIN_MS);
 	if (c->told_once && strcmp(text, c->told) == 0)
@@ -143,7 +124,9 @@ static void on_look(void *data)
 	int rc;
 
 	c->timer_armed = false;
-	rc = c->pending || look_up(c) == 0 ? gai_error(&c->lookup) : EAI_AGAIN;
+	if (!c->lookup)
+		c->lookup = lookup_start(c->address, NULL, 0);
+	rc = c->lookup ? lookup_state(c->lookup) : EAI_MEMORY;
 	if (rc == EAI_INPROGRESS)
 		arm(c, LOOK_MS);
 	else
@@ -167,18 +150,10 @@ struct address_check *address_check_open(qb_loop_t *loop, const char *address, a
 
 void address_check_close(struct address_check *c)
 {
-	const struct gaicb *list[1];
-
 	if (!c)
 		return;
 	if (c->timer_armed)
 		qb_loop_timer_del(c->loop, c->timer);
-	/* A lookup in a thread writes into this memory: what cannot be taken back is waited for. */
-	if (c->pending && gai_cancel(&c->lookup) == EAI_NOTCANCELED) {
-		list[0] = &c->lookup;
-		while (gai_error(&c->lookup) == EAI_INPROGRESS)
-			gai_suspend(list, 1, NULL);
-	}
-	forget(c);
+	lookup_free(c->lookup);
 	free(c);
 }

@@ -35,7 +35,7 @@ typedef void (*address_checked)(void *arg, const char *text);
  */
 struct address_check *address_check_open(qb_loop_t *loop, const char *address, address_checked done,
 					 void *arg);
-/** address_check_close() - waits for a lookup that is under way */
+/** address_check_close() - at once, also while a lookup is under way */
 void address_check_close(struct address_check *c);
 
 #endif

@@ -6,6 +6,7 @@
  * a delayed ACK would be downtime.  Buffer sizes are left to the kernel, which
  * adapts them to the path; a fixed SO_SNDBUF would switch that off.
  */
+#include "net/lookup.h"
 #include "net/socket.h"
 
 #include "base/clock.h"
@@ -16,9 +17,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LISTEN_NAME_MS 10000 /* until the name of an own address is found out */
@@ -53,65 +52,28 @@ bad:
 	return err_set(e, -EINVAL, "address '%s': expected HOST:PORT, [IPV6]:PORT or unix:/path", text);
 }
 
-struct lookup {
-	struct gaicb cb;
-	struct addrinfo hints;
+/* Begin to look "HOST:PORT" up and wait for it; on success *@out is the caller's to free. */
+static int look_up(const char *text, int flags, int timeout_ms, struct lookup **out, struct err *e)
+{
 	char host[256], port[8];
-};
-
-/*
- * A resolver whose servers are dead takes half a minute, by a thread of glibc's.  What cannot be
- * cancelled when the time is over is left to that thread: some hundred bytes, once per lost lookup.
- */
-static int wait_for_name(struct lookup *l, int timeout_ms, struct addrinfo **out)
-{
-	struct timespec t = { .tv_sec = timeout_ms / 1000, .tv_nsec = timeout_ms % 1000 * 1000000l };
-	struct gaicb *list[] = { &l->cb };
-	int rc = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
-
-	if (rc == 0) {
-		do
-			rc = gai_suspend((const struct gaicb *const *)list, 1, &t);
-		while (rc == EAI_INTR);
-		rc = gai_error(&l->cb);
-	}
-	if (rc == EAI_INPROGRESS) {
-		gai_cancel(&l->cb);
-		rc = gai_error(&l->cb);
-	}
-	if (rc == EAI_INPROGRESS)
-		return EAI_AGAIN;
-	*out = rc ? NULL : l->cb.ar_result;
-	free(l);
-	return rc == EAI_CANCELED ? EAI_AGAIN : rc;
-}
-
-static int look_up(const char *text, int flags, int timeout_ms, struct addrinfo **out, struct err *e)
-{
-	struct lookup *l = calloc(1, sizeof(*l));
+	struct lookup *l;
 	int rc;
 
-	if (!l)
-		return err_set(e, -ENOMEM, "out of memory");
-	rc = split_address(text, l->host, sizeof(l->host), l->port, sizeof(l->port), e);
-	if (rc) {
-		free(l);
+	rc = split_address(text, host, sizeof(host), port, sizeof(port), e);
+	if (rc)
 		return rc;
-	}
-	l->hints.ai_family = AF_UNSPEC;
-	l->hints.ai_socktype = SOCK_STREAM;
-	l->hints.ai_flags = flags | AI_NUMERICSERV | AI_NUMERICHOST;
-	rc = getaddrinfo(l->host, l->port, &l->hints, out);
-	if (rc == 0) { /* a number asks nobody */
-		free(l);
+	l = lookup_start(host, port, flags);
+	if (!l)
+		return err_set(e, -ENOMEM, "%s: out of memory", text);
+	rc = lookup_wait(l, timeout_ms > 0 ? (unsigned int)timeout_ms : 0);
+	if (!rc) {
+		*out = l;
 		return 0;
 	}
-	l->hints.ai_flags &= ~AI_NUMERICHOST;
-	l->cb = (struct gaicb){ .ar_name = l->host, .ar_service = l->port, .ar_request = &l->hints };
-	rc = wait_for_name(l, timeout_ms, out);
-	if (rc == EAI_AGAIN)
+	lookup_free(l);
+	if (rc == EAI_INPROGRESS)
 		return err_set(e, -ETIMEDOUT, "%s: its name was not found out in %d ms", text, timeout_ms);
-	return rc ? err_set(e, -ENOENT, "%s: %s", text, gai_strerror(rc)) : 0;
+	return err_set(e, -ENOENT, "%s: %s", text, gai_strerror(rc));
 }
 
 void tcp_tune(int fd)
@@ -147,14 +109,15 @@ void tcp_format_peer(const struct sockaddr_storage *ss, char *buf, size_t size)
 int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, struct err *e)
 {
 	uint64_t end = clock_ms() + (uint64_t)timeout_ms, now;
-	struct addrinfo *list, *a;
+	const struct addrinfo *a;
+	struct lookup *l;
 	int fd, rc;
 
-	rc = look_up(host_port, 0, timeout_ms, &list, e);
+	rc = look_up(host_port, 0, timeout_ms, &l, e);
 	if (rc)
 		return rc;
 	rc = -EADDRNOTAVAIL;
-	for (a = list; a; a = a->ai_next) {
+	for (a = lookup_addresses(l); a; a = a->ai_next) {
 		fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (fd < 0) {
 			rc = -errno;
@@ -164,22 +127,21 @@ int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, stru
 		rc = socket_connect_fd(fd, a->ai_addr, a->ai_addrlen, now < end ? (int)(end - now) : 0);
 		if (!rc) {
 			tcp_tune(fd);
-			freeaddrinfo(list);
+			lookup_free(l);
 			return stream_from_fd(fd, host_port, out, e);
 		}
 		close(fd);
 	}
-	freeaddrinfo(list);
+	lookup_free(l);
 	return err_set(e, rc, "%s: connecting: %s", host_port, strerror(-rc));
 }
 
 /* Bind and listen on the first address that allows it. */
-static int listen_first(struct addrinfo *list, int *out)
+static int listen_first(const struct addrinfo *a, int *out)
 {
-	struct addrinfo *a;
 	int fd, on = 1, rc = -EADDRNOTAVAIL;
 
-	for (a = list; a; a = a->ai_next) {
+	for (; a; a = a->ai_next) {
 		fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (fd < 0) {
 			rc = -errno;
@@ -200,14 +162,14 @@ int tcp_listen(const char *host_port, struct stream_listener *l, struct err *e)
 {
 	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
-	struct addrinfo *list;
+	struct lookup *name;
 	int rc;
 
-	rc = look_up(host_port, AI_PASSIVE, LISTEN_NAME_MS, &list, e);
+	rc = look_up(host_port, AI_PASSIVE, LISTEN_NAME_MS, &name, e);
 	if (rc)
 		return rc;
-	rc = listen_first(list, &l->fd);
-	freeaddrinfo(list);
+	rc = listen_first(lookup_addresses(name), &l->fd);
+	lookup_free(name);
 	if (rc)
 		return err_set(e, rc, "%s: listening: %s", host_port, strerror(-rc));
 	getsockname(l->fd, (struct sockaddr *)&ss, &len);
