@@ -306,7 +306,7 @@ static int32_t on_exit_ready(int32_t fd, int32_t revents, void *data)
 	return -1;
 }
 
-static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *life, const char *control,
+static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *control,
 			    const struct vmm_ops *ops, void *arg)
 {
 	struct vmm *v = calloc(1, sizeof(*v));
@@ -321,7 +321,6 @@ static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *life,
 	v->state = VMM_STATE_STARTING;
 	snprintf(v->name, sizeof(v->name), "%s", name);
 	snprintf(v->control, sizeof(v->control), "%s", control);
-	snprintf(v->life, sizeof(v->life), "%s", life);
 	return v;
 }
 
@@ -351,7 +350,7 @@ int vmm_spawn(qb_loop_t *loop, const struct vmm_spawn *s, const struct vmm_ops *
 	*out = NULL;
 	if (strlen(s->control) >= VMM_PATH_MAX || strlen(s->life) >= VMM_PATH_MAX)
 		return err_set(e, -EINVAL, "%s: path longer than %d bytes", s->control, VMM_PATH_MAX - 1);
-	v = vmm_make(loop, s->name, s->life, s->control, ops, arg);
+	v = vmm_make(loop, s->name, s->control, ops, arg);
 	if (!v)
 		return err_set(e, -ENOMEM, "out of memory");
 	v->incarnation = s->incarnation;
@@ -388,17 +387,18 @@ int vmm_adopt(qb_loop_t *loop, const char *name, const char *life, const char *c
 	int rc;
 
 	*out = NULL;
-	v = vmm_make(loop, name, life, control, ops, arg);
+	v = vmm_make(loop, name, control, ops, arg);
 	if (!v)
 		return err_set(e, -ENOMEM, "out of memory");
 	v->life_fd = rc = vmm_life_open(life, e);
-	if (rc >= 0)
+	if (rc >= 0) {
 		rc = vmm_life_look(v->life_fd, &facts, e);
+		if (rc < 0)
+			err_prefix(e, "%s", life);
+	}
 	if (rc == -ENOENT || (rc == 0 && !facts.lives))
 		rc = err_set(e, -ESRCH, "%s: nothing of it lives", name);
-	else if (rc < 0)
-		err_set(e, rc, "%s: %s", life, strerror(-rc));
-	else if (!facts.incarnation)
+	else if (rc == 0 && !facts.incarnation)
 		rc = err_set(e, -EAGAIN, "%s: its life file names no incarnation", life);
 	if (rc < 0)
 		goto out_free;

@@ -15,8 +15,7 @@ struct vmm {
 	void *arg;
 	char name[VMM_NAME_MAX + 1];
 	char control[VMM_PATH_MAX];
-	char life[VMM_PATH_MAX];        /* to remove it at the end */
-	int life_fd;                    /* to look at it, whatever becomes of its name */
+	int life_fd;                    /* of its life file, whatever becomes of the name */
 	uint64_t incarnation;
 	enum vmm_state state;
 	pid_t pid;
