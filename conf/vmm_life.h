@@ -76,8 +76,8 @@ int vmm_life_open(const char *path, struct err *e);
 /**
  * vmm_life_look() - what the file says now
  * @fd: of vmm_life_open()
- * Return: 0; -EINVAL when it cannot be understood; other errors. Anything but 0 means that nobody knows:
- * take it as alive.
+ * @out->lives is false only when the lock was found free, and then that is certain whatever the text says.
+ * Return: 0; -EINVAL when the text cannot be understood: who lives there, or how it ended, nobody knows; other errors.
  */
 int vmm_life_look(int fd, struct vmm_life *out, struct err *e);
 
@@ -91,8 +91,10 @@ pid_t vmm_life_holder(int fd, pid_t hint);
 /**
  * vmm_life_nameless() - tell @each process that lives in a file of @dir whose name was removed
  * A directory under /run is cleaned sooner or later, and what lived there lives on.
+ * @each: @pidfd is of that very process, whatever becomes of @pid, and stays ours; -1 when none could be had
  * Return: 0 when all processes were looked at; else -errno.
  */
-int vmm_life_nameless(const char *dir, void (*each)(void *arg, pid_t pid, const char *name), void *arg);
+int vmm_life_nameless(const char *dir, void (*each)(void *arg, pid_t pid, int pidfd, const char *name),
+		      void *arg);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,9 +110,10 @@ static bool lives_nameless(pid_t pid, const char *dir, char *name, size_t size)
 	return found;
 }
 
-int vmm_life_nameless(const char *dir, void (*each)(void *arg, pid_t pid, const char *name), void *arg)
+int vmm_life_nameless(const char *dir, void (*each)(void *arg, pid_t pid, int pidfd, const char *name), void *arg)
 {
 	char real[PATH_MAX], name[NAME_MAX + 1];
+	int pidfd;
 	struct dirent *de;
 	uint64_t pid;
 	DIR *d;
@@ -121,10 +123,19 @@ int vmm_life_nameless(const char *dir, void (*each)(void *arg, pid_t pid, const 
 	d = opendir("/proc");
 	if (!d)
 		return -errno;
-	while ((de = readdir(d)) != NULL)
-		if (number_parse(de->d_name, 1, INT_MAX, &pid) && (pid_t)pid != getpid() &&
-		    lives_nameless((pid_t)pid, real, name, sizeof(name)))
-			each(arg, (pid_t)pid, name);
+	while ((de = readdir(d)) != NULL) {
+		if (!number_parse(de->d_name, 1, INT_MAX, &pid) || (pid_t)pid == getpid() ||
+		    !lives_nameless((pid_t)pid, real, name, sizeof(name)))
+			continue;
+		pidfd = pidfd_open((pid_t)pid, 0);
+		if (pidfd < 0 && errno == ESRCH)
+			continue; /* it has just ended */
+		/* Looked at again: a pid may come to mean another process, a pidfd cannot. */
+		if (lives_nameless((pid_t)pid, real, name, sizeof(name)))
+			each(arg, (pid_t)pid, pidfd, name);
+		if (pidfd >= 0)
+			close(pidfd);
+	}
 	closedir(d);
 	return 0;
 }

@@ -177,19 +177,14 @@ static bool name_of(const char *file, const char *suffix, char name[VMM_NAME_MAX
 }
 
 /* Its name was removed, so nobody finds it: neither we to steer it nor the next daemon. */
-static void on_nameless(void *arg, pid_t pid, const char *name)
+static void on_nameless(void *arg, pid_t pid, int pidfd, const char *name)
 {
 	struct vmm *known = executor_find(arg, name);
 	char why[VMM_NAME_MAX + 96];
-	int fd;
 
 	if (known && vmm_pid(known) == pid)
 		return;
-	fd = vmm_process_pidfd(pid);
-	if (fd >= 0) {
-		vmm_process_kill(fd);
-		close(fd);
-	}
+	vmm_process_kill(pidfd);
 	snprintf(why, sizeof(why), "%.63s lives, pid %d, but its life file was removed: it is killed", name, (int)pid);
 	unresolved(arg, why);
 }
