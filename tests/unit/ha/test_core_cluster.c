@@ -207,12 +207,11 @@ static void hosts_that_vanish_together_get_their_leases_time(void **state)
 	bed_free(b);
 }
 
-static void an_old_vmm_gets_no_lease_and_its_host_does(void **state)
+/* n1 was cut off, web runs on n2 since; n1 is back, and web.1 lives on there. */
+static struct bed *bed_with_an_old_vmm(void)
 {
 	struct bed *b = bed_new(3);
-	struct bed_fx *kill, *no;
 
-	(void)state;
 	bed_command(b, 2, add);
 	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	b->cut = 1;
@@ -221,6 +220,15 @@ static void an_old_vmm_gets_no_lease_and_its_host_does(void **state)
 	bed_vmm(b, 2, "web", 2, HA_VMM_RUNNING, 0);
 	b->cut = 0;
 	bed_view(b);
+	return b;
+}
+
+static void an_old_vmm_gets_no_lease_and_its_host_does(void **state)
+{
+	struct bed *b = bed_with_an_old_vmm();
+	struct bed_fx *kill, *no;
+
+	(void)state;
 	bed_pass(b, 1500);
 	kill = bed_find(b, HA_FX_KILL, "web");
 	assert_non_null(kill);
@@ -240,16 +248,8 @@ static void an_old_vmm_gets_no_lease_and_its_host_does(void **state)
 static struct bed *bed_in_the_way(void)
 {
 	struct ha_command maintenance = { .op = HA_OP_MAINTENANCE, .node = 3, .on = true };
-	struct bed *b = bed_new(3);
+	struct bed *b = bed_with_an_old_vmm();
 
-	bed_command(b, 2, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
-	b->cut = 1;
-	bed_view(b);
-	bed_pass(b, 8000);
-	bed_vmm(b, 2, "web", 2, HA_VMM_RUNNING, 0);
-	b->cut = 0;
-	bed_view(b);
 	bed_pass(b, 500);
 	bed_command(b, 2, maintenance);
 	bed_vmm(b, 2, "web", 2, HA_VMM_EXITED, 1);

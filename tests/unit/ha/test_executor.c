@@ -378,21 +378,29 @@ static void a_vmm_that_does_not_listen_yet_is_found(void **state)
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
 }
 
-/* Its guest powered off while no droverd looked: how it ended is told, and told before the list is complete. */
-static void an_end_that_nobody_saw_is_told_by_the_next_daemon(void **state)
+/* A daemon that finds web.7, which ended while nobody looked. */
+static void find_ended(struct bed *b, enum vmm_end how)
 {
 	struct err e = { 0 };
-	struct bed *b = *state;
 	char path[128];
 	int fd;
 
 	executor_close(b->x);
 	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
 	assert_int_equal(vmm_life_begin(path, 7, &fd, &e), 0);
-	vmm_life_end(fd, VMM_END_POWEROFF, 0, "power button");
+	if (how != VMM_END_SILENT)
+		vmm_life_end(fd, how, 0, "power button");
 	close(fd);
 	memset(b->said, 0, sizeof(b->said));
 	open_executor(b);
+}
+
+/* Its guest powered off while no droverd looked: how it ended is told, and told before the list is complete. */
+static void an_end_that_nobody_saw_is_told_by_the_next_daemon(void **state)
+{
+	struct bed *b = *state;
+
+	find_ended(b, VMM_END_POWEROFF);
 	assert_int_equal(b->said[VMM_SAID_STATE], 1);
 	assert_int_equal(b->said[VMM_SAID_EXITED], 1);
 	assert_int_equal(b->last.end, VMM_END_POWEROFF);
@@ -420,17 +428,9 @@ static void an_end_is_told_again_by_the_next_daemon(void **state)
 /* That it ended is certain, though it could not say how: nobody need wait for its lease. */
 static void a_silent_end_is_told_by_the_next_daemon(void **state)
 {
-	struct err e = { 0 };
 	struct bed *b = *state;
-	char path[128];
-	int fd;
 
-	executor_close(b->x);
-	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
-	assert_int_equal(vmm_life_begin(path, 7, &fd, &e), 0);
-	close(fd);
-	memset(b->said, 0, sizeof(b->said));
-	open_executor(b);
+	find_ended(b, VMM_END_SILENT);
 	assert_int_equal(b->said[VMM_SAID_EXITED], 1);
 	assert_int_equal(b->last.end, VMM_END_SILENT);
 	assert_int_not_equal(b->last.rc, 0);
