@@ -34,6 +34,14 @@ static void *run_destination(void *arg)
 	return NULL;
 }
 
+static void *run_source(void *arg)
+{
+	struct move *m = arg;
+
+	m->rc[0] = source_run(m->source, &m->err[0]);
+	return NULL;
+}
+
 static void put(struct channel *ch, uint16_t type, const void *payload, uint32_t len)
 {
 	struct err e = { 0 };
@@ -171,6 +179,7 @@ static void who_begins_like_a_source_and_leaves_ends_nothing(void **state)
 	struct wire_caps c = { .page_size = GUEST_PAGE, .arbiter = 2, .incarnation = 5, .dead_ms = 20000 };
 	uint8_t buf[64];
 	struct writer w = writer_make(buf, sizeof(buf));
+	struct err e = { 0 };
 	unsigned int i;
 
 	move_init(&m, 3, BY_CLUSTER);
@@ -186,11 +195,16 @@ static void who_begins_like_a_source_and_leaves_ends_nothing(void **state)
 	wire_put_mem_map(&w, m.guest[1].regions, m.guest[1].n_regions);
 	put(&strangers[1].control, WIRE_MEM_MAP, buf, (uint32_t)writer_len(&w));
 	put(&strangers[2].control, WIRE_READY, buf, 16);    /* not legal there */
-	move_run(&m);                                       /* 3 and 4 say no more */
+	/* 3 and 4 say no more. The source comes last, else the move may be over before 1 has its turn. */
+	assert_int_equal(destination_create(&m.destination, &m.params[1], &e), 0);
+	assert_int_equal(pthread_create(&strangers[0].thread, NULL, run_destination, &m), 0);
+	hear(&strangers[1], WIRE_ABORT);                    /* the wrong domain is told so */
+	assert_int_equal(source_create(&m.source, &m.params[0], &e), 0);
+	run_source(&m);
+	pthread_join(strangers[0].thread, NULL);
 	assert_int_equal(m.rc[0], 0);
 	assert_int_equal(m.rc[1], 0);
 	move_check(&m);
-	hear(&strangers[1], WIRE_ABORT);                    /* the wrong domain is told so */
 	for (i = 0; i < 5; i++)
 		channel_destroy(&strangers[i].control);
 	move_free(&m);
@@ -207,14 +221,6 @@ static void accept_as(struct player *p, struct channel *ch, struct wire_hello *h
 	assert_int_equal(link->open(link->arg, 5000, &s, &e), 0);
 	channel_init(ch, s, CONTROL_TO_DST);
 	assert_int_equal(hello_recv(ch, h, 1000, &e), 0);
-}
-
-static void *run_source(void *arg)
-{
-	struct move *m = arg;
-
-	m->rc[0] = source_run(m->source, &m->err[0]);
-	return NULL;
 }
 
 static void a_data_connection_may_stand_while_the_heartbeat_lives(void **state)
