@@ -2,6 +2,8 @@
 /* err - see err.h: one line of text, made where the error happens. */
 #include "base/err.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +13,7 @@ int err_vset(struct err *e, int code, const char *fmt, va_list ap)
 	if (e) {
 		e->code = code;
 		vsnprintf(e->text, sizeof(e->text), fmt, ap);
+		text_clean(e->text);
 	}
 	return code;
 }
@@ -37,6 +40,7 @@ int err_errno(struct err *e, const char *fmt, ...)
 	if (e) {
 		n = strlen(e->text);
 		snprintf(e->text + n, sizeof(e->text) - n, ": %s", strerror(-code));
+		text_clean(e->text);
 	}
 	return code;
 }
@@ -56,6 +60,7 @@ void err_prefix(struct err *e, const char *fmt, ...)
 	n = strlen(e->text);
 	snprintf(e->text + n, sizeof(e->text) - n, ": %.*s",
 		 (int)(sizeof(tail) - 1), tail);
+	text_clean(e->text);
 }
 
 int err_exit_code(int code)

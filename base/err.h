@@ -8,6 +8,8 @@
  * and what was expected: "web.yaml:7: memory: got '4X', expected a size such
  * as 4G".  A caller that has something to add (a file name, a peer) puts it in
  * front with err_prefix().  NULL is accepted and means "nobody will read it".
+ * Whatever went into it, the text is clean (base/text.h): one line that a
+ * terminal shows and that JSON takes.
  */
 #ifndef DROVER_BASE_ERR_H
 #define DROVER_BASE_ERR_H

@@ -2,6 +2,8 @@
 /* log - see log.h.  A line leaves in one write(2), so lines never mix. */
 #include "base/log.h"
 
+#include "base/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +27,7 @@ void log_set_sink(log_sink sink)
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	static const char *const word[] = { "error: ", "warning: ", "", "debug: " };
-	char line[1024], *p;
+	char line[1024];
 	va_list ap;
 	int n, m;
 
@@ -37,9 +39,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	if (m < 0)
 		return;
-	for (p = line; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	text_clean(line);
 	if (log_to) {
 		log_to(level, line);
 		return;

@@ -289,10 +289,6 @@ int tree_fail(const struct tree *t, const struct tree_node *n, struct err *e, co
 	if (path[0])
 		err_prefix(e, "%s", path);
 	err_prefix(e, "%s:%u", t->file, line);
-	/* Values and keys come from the file; the text stays one line (rule S). */
-	for (char *p = e ? e->text : NULL; p && *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
 	return -EINVAL;
 }
 

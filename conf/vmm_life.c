@@ -3,6 +3,7 @@
 #include "conf/vmm_life.h"
 
 #include "base/number.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,16 +71,11 @@ void vmm_life_pid(int fd, pid_t pid)
 void vmm_life_end(int fd, enum vmm_end end, int code, const char *text)
 {
 	char line[VMM_LIFE_TEXT_MAX + 64];
-	int n;
 
 	if (fd < 0)
 		return;
-	n = snprintf(line, sizeof(line), "end %s %d %.*s", vmm_end_str(end), code, VMM_LIFE_TEXT_MAX, text);
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < ' ')
-			*p = ' ';
-	if (n > 0 && (size_t)n + 1 < sizeof(line))
-		strcpy(line + n, "\n");
+	snprintf(line, sizeof(line) - 1, "end %s %d %.*s", vmm_end_str(end), code, VMM_LIFE_TEXT_MAX, text);
+	strcpy(line + text_clean(line), "\n");
 	append(fd, line);
 }
 
@@ -99,7 +95,7 @@ static int parse_end(char *rest, struct vmm_life *out)
 		return 0; /* the first word counts */
 	out->end = (enum vmm_end)i;
 	out->code = (int)n;
-	snprintf(out->text, sizeof(out->text), "%s", save ? save : "");
+	text_copy(out->text, sizeof(out->text), save ? save : "");
 	return 0;
 }
 

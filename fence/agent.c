@@ -18,6 +18,7 @@
 #include "fence/agent.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -218,6 +219,7 @@ int agent_start(struct agent *a, const struct cluster_fence *d, const char *agen
 static void agent_line_end(struct agent *a)
 {
 	a->line[a->line_len] = '\0';
+	a->line_len = text_clean(a->line);
 	if (a->line_len)
 		memcpy(a->last, a->line, a->line_len + 1);
 	a->line_len = 0;

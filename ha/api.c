@@ -13,6 +13,7 @@
 #include "ha/api_view.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -167,7 +168,7 @@ static void on_reply(void *arg, enum ha_code code, const char *text)
 
 	x->answered = true;
 	x->code = code;
-	snprintf(x->text, sizeof(x->text), "%s", text);
+	text_copy(x->text, sizeof(x->text), text);
 	if (x->deadline_armed)
 		qb_loop_timer_del(x->api->loop, x->deadline);
 	x->deadline_armed = false;

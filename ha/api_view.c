@@ -8,10 +8,20 @@
 #include "ha/api_view.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "conf/domain.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* What others said, and may have been cut inside a character: one octet that is no UTF-8 and JSON takes none of it. */
+static json_t *text_json(const char *text)
+{
+	char clean[640];
+
+	text_copy(clean, sizeof(clean), text);
+	return json_string(clean);
+}
 
 static json_t *problems(const struct shell *s)
 {
@@ -20,7 +30,7 @@ static json_t *problems(const struct shell *s)
 	size_t i;
 
 	for (i = 0; list && shell_problem(s, i, text, sizeof(text)); i++)
-		json_array_append_new(list, json_string(text));
+		json_array_append_new(list, text_json(text));
 	return list;
 }
 
@@ -76,15 +86,15 @@ static json_t *node_json(struct shell *s, const struct ha_node_status *n)
 	const char *text;
 	enum fence_ready ready = shell_fence_ready(s, n->conf.name, &text);
 
-	return json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:s, s:s, s:o, s:s}",
+	return json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:s, s:o, s:o, s:o}",
 			 "name", n->conf.name, "id", (json_int_t)n->conf.id,
 			 "state", node_state(s, n), "votes", (json_int_t)n->conf.votes,
 			 "alive", (int)n->alive, "in_group", (int)n->in_group,
 			 "member", (int)n->member, "debt", (int)n->debt,
 			 "report_due", (int)n->report_due, "maintenance", (int)n->maintenance,
-			 "domains", (json_int_t)n->domains, "fence", fence_ready_str(ready), "fence_text", text,
+			 "domains", (json_int_t)n->domains, "fence", fence_ready_str(ready), "fence_text", text_json(text),
 			 "heard_ms_ago", n->heard_ms ? json_integer((json_int_t)(now - n->heard_ms)) :
-			 json_null(), "why", n->why);
+			 json_null(), "why", text_json(n->why));
 }
 
 json_t *api_view_nodes(struct shell *s)
@@ -193,7 +203,7 @@ static json_t *domain_json(struct shell *s, uint32_t i, bool details)
 	char why[HA_REASON_MAX + 1] = "";
 
 	ha_core_why(c, d->name, clock_ms(), why, sizeof(why));
-	o = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s}",
+	o = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}",
 		      "name", d->name, "state", domain_state(r, d, vmm),
 		      "phase", ha_phase_str(d->phase), "wanted", (int)d->wanted, "paused", (int)d->paused, "ha", (int)d->ha,
 		      "group", d->group, "node", name_or_null(c, d->owner),
@@ -201,8 +211,8 @@ static json_t *domain_json(struct shell *s, uint32_t i, bool details)
 		      "incarnation", (json_int_t)d->incarnation,
 		      "moved_incarnation", (json_int_t)d->moved_incarnation,
 		      "failures", (json_int_t)d->failures, "moves", (json_int_t)d->moves,
-		      "max_restart", (json_int_t)d->max_restart, "reason", d->reason,
-		      "exit_code", (json_int_t)d->exit_code, "why", why);
+		      "max_restart", (json_int_t)d->max_restart, "reason", text_json(d->reason),
+		      "exit_code", (json_int_t)d->exit_code, "why", text_json(why));
 	if (!o)
 		return NULL;
 	add_sizes(o, r, i, details);
@@ -281,10 +291,12 @@ json_t *api_view_timings(struct shell *s)
 	for (i = 0; o && (r = ha_timing_row(i)) != NULL; i++)
 		json_object_set_new(o, r->name, json_integer(ha_timing_value(t, r)));
 	n = ha_timing_print(t, text, sizeof(text));
-	if (n < sizeof(text) && ha_core_token_differs(shell_core(s), differ, sizeof(differ)))
+	if (n < sizeof(text) && ha_core_token_differs(shell_core(s), differ, sizeof(differ))) {
+		text_clean(differ);
 		snprintf(text + n, sizeof(text) - n,
 			 "Warning: corosync's token differs between hosts, the largest is used: %s\n",
 			 differ);
+	}
 	if (o)
 		json_object_set_new(o, "text", json_string(text));
 	return o;

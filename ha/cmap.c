@@ -8,6 +8,7 @@
  */
 #include "ha/cmap.h"
 
+#include "base/text.h"
 #include "ha/corosync_int.h"
 
 #include <corosync/cmap.h>
@@ -120,14 +121,14 @@ static int read_node(struct cmaplink *l, unsigned int pos, struct cmap_node *n, 
 			       n->id, CMAPLINK_NAME_MAX);
 	}
 	if (name)
-		snprintf(n->name, sizeof(n->name), "%s", name);
+		text_copy(n->name, sizeof(n->name), name);
 	else
 		snprintf(n->name, sizeof(n->name), "node%u", n->id);
 	free(name);
 	name = NULL;
 	snprintf(key, sizeof(key), NODELIST "%u.ring0_addr", pos);
 	if (cmap_get_string(l->handle, key, &name) == CS_OK)
-		snprintf(n->address, sizeof(n->address), "%s", name);
+		text_copy(n->address, sizeof(n->address), name);
 	free(name);
 	return 0;
 }

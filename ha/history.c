@@ -5,6 +5,7 @@
 #include "ha/history.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -22,7 +23,7 @@ void history_add(struct history *h, const char *level, const char *text)
 	clock_gettime(CLOCK_REALTIME, &t);
 	l->wall_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 	l->level = level;
-	snprintf(l->text, sizeof(l->text), "%s", text);
+	text_copy(l->text, sizeof(l->text), text);
 }
 
 uint64_t history_first(const struct history *h)

@@ -3,6 +3,7 @@
 #include "migrate/session.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -424,6 +425,7 @@ int session_ask(struct session *s, enum outcome proposal, uint64_t incarnation, 
 			snprintf(s->stats.text, sizeof(s->stats.text),
 				 "in doubt who may run the domain: %s (now: %.240s)",
 				 a->ops->advice(a->self), why.text);
+			text_clean(s->stats.text); /* it may have been cut inside a character */
 			pthread_mutex_unlock(&s->lock);
 			session_step(s, MIGRATE_IN_DOUBT);
 		}

@@ -2,7 +2,8 @@
 /* wire - see wire.h; the text of the format is docs/stream.md. */
 #include "migrate/wire.h"
 
-#include <ctype.h>
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -295,8 +296,9 @@ int wire_get_abort(struct reader *r, char *text, size_t size)
 		len = (uint32_t)size - 1;
 	p = reader_take(r, len);
 	for (i = 0; p && i < len; i++)
-		text[i] = isprint(p[i]) || p[i] >= 0x80 ? (char)p[i] : '?';
+		text[i] = p[i] ? (char)p[i] : '?';
 	text[i] = '\0';
+	text_clean(text);
 	return code && code < 4096 ? -(int)code : -EPROTO;
 }
 

@@ -11,6 +11,8 @@
 #include "cmd/drover-hv/vmm.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -57,7 +59,7 @@ void disk_hold_event(void *arg, bool held, const char *why)
 		return;
 	n->v = v;
 	n->held = held;
-	snprintf(n->why, sizeof(n->why), "%s", why);
+	text_copy(n->why, sizeof(n->why), why);
 	if (loop_post(v->loop, on_news, n))
 		free(n);
 }

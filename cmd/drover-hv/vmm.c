@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -34,12 +35,15 @@ const char *vmm_state_name(enum vmm_state s)
 
 void vmm_set_state(struct vmm *v, enum vmm_state s, const char *why)
 {
-	if (v->state == s && strncmp(v->why, why, sizeof(v->why) - 1) == 0)
+	char clean[sizeof(v->why)];
+
+	text_copy(clean, sizeof(clean), why);
+	if (v->state == s && strcmp(v->why, clean) == 0)
 		return;
 	v->state = s;
-	snprintf(v->why, sizeof(v->why), "%s", why);
+	memcpy(v->why, clean, sizeof(clean));
 	log_info("%s%s%s%s", vmm_state_name(s), *why ? " (" : "", why, *why ? ")" : "");
-	ctl_event(v->ctl, "state", json_pack("{s:s, s:s}", "state", vmm_state_name(s), "why", why));
+	ctl_event(v->ctl, "state", json_pack("{s:s, s:s}", "state", vmm_state_name(s), "why", v->why));
 }
 
 void vmm_update_state(struct vmm *v)

@@ -146,7 +146,8 @@ void table_print(struct table *t, FILE *to);
 const char *format_size(double bytes, char buf[32]);   /* "1.5 GiB" */
 const char *format_ms(double ms, char buf[32]);        /* "12 ms", "3.4 s" */
 
-const char *str_of(json_t *o, const char *key);        /* "" when it is not a string */
+const char *text_of(json_t *v);                        /* clean (base/text.h); "" when it is not a string */
+const char *str_of(json_t *o, const char *key);        /* the same of a member of @o */
 double num_of(json_t *o, const char *key);             /* 0 when it is not a number */
 bool bool_of(json_t *o, const char *key);
 #define QUORUM_WORDS 96

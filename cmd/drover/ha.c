@@ -67,7 +67,7 @@ static void print_status(struct drover *d, json_t *st, json_t *nodes, json_t *do
 	printf("quorum %s (epoch %.0f, %s, lease %s)\n", quorum_word(st, words), num_of(st, "epoch"),
 	       str_of(st, "standing"), format_ms(num_of(st, "lease_ms"), lease));
 	json_array_foreach(json_object_get(st, "problems"), i, o)
-		printf("problem: %s\n", json_string_value(o));
+		printf("problem: %s\n", text_of(o));
 	json_array_foreach(nodes, i, o) {
 		printf("node %s (%s, %.0f domain%s)\n", str_of(o, "name"), str_of(o, "state"),
 		       num_of(o, "domains"), num_of(o, "domains") == 1 ? "" : "s");
@@ -119,7 +119,7 @@ int verb_ha_timings(struct drover *d)
 	if (d->opt.json)
 		print_json(o);
 	else
-		fputs(str_of(o, "text"), stdout);
+		fputs(json_string_value(json_object_get(o, "text")) ?: "", stdout); /* of many lines */
 	json_decref(o);
 	return EXIT_OK;
 }
@@ -155,7 +155,7 @@ int verb_ha_history(struct drover *d)
 			if (!d->opt.json)
 				history_line(o);
 			else if (d->opt.follow)
-				json_dumpf(o, stdout, JSON_COMPACT), putchar('\n');
+				json_dumpf(o, stdout, JSON_COMPACT | JSON_ENSURE_ASCII), putchar('\n');
 		}
 		if (d->opt.json && !d->opt.follow)
 			print_json(list);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/number.h"
 #include "base/stdio_end.h"
+#include "base/text.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -94,22 +95,18 @@ static bool json_errors;
 
 int say_error(int code, const char *fmt, ...)
 {
-	char text[1024], *p;
+	char text[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	/* Names and texts come from anywhere; a terminal obeys some of them, and a line is one line. */
-	for (p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	text_clean(text);
 	fprintf(stderr, "drover: %s\n", text);
 	if (json_errors) {
 		json_t *o = json_pack("{s:i, s:s}", "code", code, "error", text);
 
-		if (!o) /* not UTF-8 */
-			o = json_pack("{s:i}", "code", code);
 		print_json(o);
 		json_decref(o);
 	}

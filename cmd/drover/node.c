@@ -32,7 +32,7 @@ int verb_status(struct drover *d)
 		printf("Hosts:     %.0f\n", num_of(o, "nodes"));
 		printf("Domains:   %.0f, %.0f on this host\n", num_of(o, "domains"), num_of(o, "vmms"));
 		json_array_foreach(json_object_get(o, "problems"), i, problem)
-			printf("Problem:   %s\n", json_string_value(problem));
+			printf("Problem:   %s\n", text_of(problem));
 	}
 	json_decref(o);
 	return EXIT_OK;

@@ -4,6 +4,8 @@
  */
 #include "cmd/drover/drover.h"
 
+#include "base/text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,11 +90,23 @@ const char *format_ms(double ms, char buf[32])
 	return buf;
 }
 
+/* droverd passes on what hosts, VMMs, agents and peers said; the cleaned text takes its place in @v. */
+const char *text_of(json_t *v)
+{
+	char *s = json_is_string(v) ? strdup(json_string_value(v)) : NULL;
+
+	if (!s)
+		return "";
+	text_clean(s);
+	if (strcmp(s, json_string_value(v)) != 0)
+		json_string_set(v, s);
+	free(s);
+	return json_string_value(v);
+}
+
 const char *str_of(json_t *o, const char *key)
 {
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
+	return text_of(json_object_get(o, key));
 }
 
 double num_of(json_t *o, const char *key)

@@ -4,12 +4,14 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/number.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 static void an_error_keeps_its_text_behind_each_prefix(void **state)
@@ -21,6 +23,50 @@ static void an_error_keeps_its_text_behind_each_prefix(void **state)
 	assert_string_equal(e.text, "web.yaml:7: memory: got '4X'");
 	assert_int_equal(err_set(NULL, -EIO, "nobody reads"), -EIO);
 	err_prefix(NULL, "x");
+}
+
+static void what_others_wrote_is_one_harmless_line(void **state)
+{
+	static const struct { const char *raw, *clean; } rows[] = {
+		{ "", "" }, { "as it is", "as it is" }, { "Gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x90\x84", "Gr\xc3\xb6\xc3\x9f" "e \xe2\x82\xac \xf0\x9f\x90\x84" },
+		{ "\x1b[2Jgone", "?[2Jgone" }, { "one\ntwo\r\tthree\x7f", "one?two??three?" },
+		{ "\xc2\x9b" "2J and \x9b" "2J", "?2J and ?2J" },           /* CSI of C1, as UTF-8 and as an octet */
+		{ "\xe2\x80\xae" "abc\xe2\x81\xa6\xe2\x80\xa8", "?abc??" },   /* right to left, isolate, line separator */
+		{ "\xc0\x9b \xe0\x82\x9b \xed\xa0\x80", "?? ??? ???" },      /* overlong twice, half a surrogate */
+		{ "\xf4\x90\x80\x80 \xff", "???? ?" }, { "\xe2\x82 x", "?? x" },
+		{ "cut \xe2\x82", "cut " }, { "cut \xf0\x9f\x90", "cut " }, { "\xc3", "" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char buf[64];
+
+		strcpy(buf, rows[i].raw);
+		assert_int_equal(text_clean(buf), strlen(rows[i].clean));
+		assert_string_equal(buf, rows[i].clean);
+	}
+}
+
+static void a_text_is_cut_between_two_characters(void **state)
+{
+	struct err e;
+	char buf[6], path[sizeof(e.text) + 2];
+	size_t at;
+
+	text_copy(buf, sizeof(buf), "ab\xe2\x82\xac" "c");
+	assert_string_equal(buf, "ab\xe2\x82\xac");
+	text_copy(buf, sizeof(buf), "abc\xe2\x82\xac" "c");
+	assert_string_equal(buf, "abc");
+	/* Wherever an error's text ends. */
+	for (at = 0; at < 3; at++) {
+		memset(path, 'x', at);
+		for (size_t i = at; i + 2 < sizeof(path); i += 2)
+			memcpy(path + i, "\xc3\xa4", 3);
+		path[sizeof(path) - 1] = '\0';
+		err_set(&e, -EIO, "%s", path);
+		err_prefix(&e, "%s", path);
+		assert_int_equal((strlen(e.text) - at) % 2, 0);
+	}
 }
 
 static void an_errno_names_its_exit_code(void **state)
@@ -101,6 +147,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_error_keeps_its_text_behind_each_prefix),
+		cmocka_unit_test(what_others_wrote_is_one_harmless_line),
+		cmocka_unit_test(a_text_is_cut_between_two_characters),
 		cmocka_unit_test(an_errno_names_its_exit_code),
 		cmocka_unit_test(a_reader_never_passes_its_end),
 		cmocka_unit_test(a_writer_never_passes_its_end),

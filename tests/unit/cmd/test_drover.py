@@ -98,6 +98,24 @@ class Drover(unittest.TestCase):
             "mail  lost     n2    1.5 GiB  16     no    proof that n2 is dead"])
         self.assertEqual(r.returncode, 0)
 
+    def test_no_text_of_others_reaches_a_terminal_as_it_is(self):
+        """What hosts, VMMs, agents and peers said may want to move the cursor, forge lines, turn text around."""
+        evil = "a\x1b[2J\nb\x9b2J\u202ec"
+        said = "a?[2J?b?2J?c"
+        web = dict(WEB, why=evil, reason=evil, node=evil, migration={"phase": "failed", "error": evil})
+        node = {"name": evil, "state": "online", "why": evil, "fence": "ready", "fence_text": "", "domains": 1}
+        status = {"node": evil, "version": "1", "standing": "member", "problems": [evil]}
+        line = {"seq": 1, "time_ms": 0, "level": "info", "text": evil}
+        with Api({"GET domains": [[web]], "GET domains/web": web, "GET nodes": [[node]], "GET status": status,
+                  "GET history?after=0": [[line]], "GET ha/groups": [[{"name": evil, "hosts": [{"node": evil}]}]],
+                  "POST domains/web/stop": (409, {"code": 5, "text": evil})}) as api:
+            for args in (("list",), ("show", "web"), ("node", "status"), ("status",), ("ha", "status", "--why"),
+                         ("ha", "history"), ("ha", "group", "list"), ("stop", "web"), ("-o", "json", "list")):
+                r = api.run(*args)
+                out = r.stdout + r.stderr
+                self.assertIn("\\u001B" if "json" in args else said, out, args)
+                self.assertTrue(all(c.isprintable() or c == "\n" for c in out), (args, out))
+
     def test_json_is_what_the_api_said(self):
         with Api({"GET domains": [[WEB, MAIL]]}) as api:
             for args in (("-o", "json", "list"), ("list", "-o", "json"), ("list", "--output=json")):

@@ -235,6 +235,9 @@ static void a_target_is_decoded_once(void **state)
 		{ "/v1/domains/a%00b", 400 }, { "/v1/domains/", 400 }, { "/v1/domains//conf", 400 },
 		{ "/v1/domains/..%2Ftimings", 400 }, { "/v1/timings/", 404 }, { "/v1/timings?", 200 },
 		{ "/v1/timings?x=1", 400 }, { "/v1/history?after=1&after=2", 400 },
+		/* what is told of it is text whatever it was */
+		{ "/v1/history?%ff", 400 }, { "/v1/timings?%1b%9b", 400 },
+		{ "/v1/timings?aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa%C3%A4", 400 },
 	};
 	char answer[8192];
 	size_t i;

@@ -143,6 +143,12 @@ static void abort_text_is_made_printable(void **state)
 	r = reader_make(buf, writer_len(&w));
 	assert_int_equal(wire_get_abort(&r, text, sizeof(text)), -EIO);
 	assert_string_equal(text, "disk??[31m is b");
+	/* The C1 set, as octets and as UTF-8; and a text that is cut inside a character. */
+	w = writer_make(buf, sizeof(buf));
+	wire_put_abort(&w, -EIO, "\x9b" "2J\xc2\x9b" "2J abcde\xe2\x82\xac");
+	r = reader_make(buf, writer_len(&w));
+	assert_int_equal(wire_get_abort(&r, text, sizeof(text)), -EIO);
+	assert_string_equal(text, "?2J?2J abcde");
 }
 
 /* --- channel --- */

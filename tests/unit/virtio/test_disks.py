@@ -191,9 +191,9 @@ class Disks(unittest.TestCase):
         _, base = self.start("first")
         self.wait_state(Control(base + ".sock"), "running", 10)
 
-    def small_store(self, *options):
+    def small_store(self, *options, name="store"):
         """A domain on a file system of its own with 64 KiB, which its guest fills."""
-        store = os.path.join(self.dir.name, "store")
+        store = os.path.join(self.dir.name, name)
         os.mkdir(store)
         self.rewrite(lambda text: text.replace(self.disk, os.path.join(store, "disk.img"))
                      .replace("disk=1", "disk=1 disk_ms=1"), *options)
@@ -207,9 +207,9 @@ class Disks(unittest.TestCase):
         return p, store, Control(base + ".sock")
 
     def rewrite(self, change, *more):
-        with open(self.yaml, encoding="ascii") as f:
+        with open(self.yaml, encoding="utf-8") as f:
             text = change(f.read())
-        with open(self.yaml, "w", encoding="ascii") as f:
+        with open(self.yaml, "w", encoding="utf-8") as f:
             f.write(text + "".join(line + "\n" for line in more))
 
     @unittest.skipIf(os.geteuid(), "mounts a file system")
@@ -230,6 +230,14 @@ class Disks(unittest.TestCase):
         time.sleep(1)
         self.assertGreater(control.command("stats")["disks"][0]["writes"], disk["writes"])
         self.assertEqual(diskcheck.check_live(f"/proc/{p.pid}/root{store}/disk.img")["problems"], [])
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_reason_that_is_cut_inside_a_character_is_still_told(self):
+        # "disk PATH: why" takes 120 octets of a path, which are odd many behind an even number
+        odd = len(self.dir.name) % 2
+        _, _, control = self.small_store(name="x" * odd + "ä" * 80)
+        self.wait_state(control, "paused", 20)
+        self.assertIn("No space left on device", control.command("query")["why"])
 
     @unittest.skipIf(os.geteuid(), "mounts a file system")
     def test_an_operators_pause_and_a_full_store_end_in_any_order(self):

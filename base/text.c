@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* text - see text.h.  UTF-8 as RFC 3629 has it: nothing overlong, no surrogates, up to U+10FFFF. */
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CUT_OFF 0u
+
+/*
+ * Octets of the character at @s, and the character; 1 and 0xfffd (which is shown as '?') for an
+ * octet that belongs to none, CUT_OFF when the text ends inside of it.
+ */
+static unsigned int next_char(const unsigned char *s, uint32_t *c)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	unsigned int n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 :
+			 *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
+	unsigned int i;
+
+	*c = n == 1 ? *s : n ? *s & (0x7fu >> n) : 0xfffd;
+	if (!n)
+		return 1;
+	for (i = 1; i < n && (s[i] & 0xc0) == 0x80; i++)
+		*c = *c << 6 | (s[i] & 0x3f);
+	if (i == n && *c >= least[n] && *c <= 0x10ffff && (*c < 0xd800 || *c > 0xdfff))
+		return n;
+	if (i < n && !s[i])
+		return CUT_OFF;
+	*c = 0xfffd;
+	return 1;
+}
+
+static bool harmless(uint32_t c)
+{
+	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c >= 0xe0000)
+		return false;
+	if (c == 0xfffd || c == 0xfffe || c == 0xffff || c == 0xfeff)
+		return false;
+	/* separators of lines and paragraphs; marks, embeddings, overrides and isolates of direction */
+	return c != 0x61c && c != 0x200e && c != 0x200f && (c < 0x2028 || c > 0x202e) && (c < 0x2066 || c > 0x2069);
+}
+
+size_t text_clean(char *s)
+{
+	const unsigned char *from = (const unsigned char *)s;
+	char *to = s;
+	unsigned int n;
+	uint32_t c;
+
+	while (*from && (n = next_char(from, &c)) != CUT_OFF) {
+		if (!harmless(c)) {
+			*to++ = '?';
+			from += n;
+			continue;
+		}
+		while (n--)
+			*to++ = (char)*from++;
+	}
+	*to = '\0';
+	return (size_t)(to - s);
+}
+
+void text_copy(char *dst, size_t size, const char *src)
+{
+	snprintf(dst, size, "%s", src);
+	text_clean(dst);
+}
