@@ -10,14 +10,17 @@
  */
 #include "hv/machine_int.h"
 
+#include "base/clock.h"
 #include "hv/acpi.h"
 #include "hv/boot.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VCPU_STOP_MS 2000
+#define LEAVE_LOOK_US 500
 
 /* --- events from vCPU threads --- */
 
@@ -235,6 +238,20 @@ static bool drop_holder(struct machine *m, enum machine_holder who)
 	m->holders &= ~(unsigned int)who;
 	pthread_mutex_unlock(&m->holders_lock);
 	return last;
+}
+
+int machine_hold_to_leave(struct machine *m, unsigned int wait_ms, struct err *e)
+{
+	uint64_t end = clock_ms() + wait_ms;
+	int ret;
+
+	ret = machine_hold(m, HOLD_LEAVING, e);
+	/* No vCPU runs any more: once this is gone it does not come again. */
+	while (!ret && (machine_holders(m) & HOLD_EVENT) && clock_ms() < end)
+		usleep(LEAVE_LOOK_US);
+	machine_hold_nowait(m, HOLD_MIGRATION);
+	drop_holder(m, HOLD_LEAVING);
+	return ret ? ret : machine_hold(m, HOLD_MIGRATION, e);
 }
 
 static int release_locked(struct machine *m, enum machine_holder who, struct err *e)

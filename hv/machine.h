@@ -48,6 +48,7 @@ enum machine_holder {
 	HOLD_GATE = 1 << 3,      /* the lease ended (rule G) */
 	HOLD_DISK = 1 << 5,      /* a write failed and waits */
 	HOLD_EVENT = 1 << 4,     /* reset, power-off or crash waits for its handling */
+	HOLD_LEAVING = 1 << 6,   /* machine_hold_to_leave(): HOLD_MIGRATION to be, but resets are still done */
 };
 
 struct machine_options {
@@ -162,6 +163,12 @@ int machine_disks_probe(struct machine *m, bool fresh, struct err *e);
 int machine_hold(struct machine *m, enum machine_holder who, struct err *e);
 /** machine_hold_nowait() - the same without waiting; a later machine_hold() waits */
 void machine_hold_nowait(struct machine *m, enum machine_holder who);
+/**
+ * machine_hold_to_leave() - machine_hold(HOLD_MIGRATION), but what the guest has asked for is done first
+ * @wait_ms: how long machine_reset() is waited for.  A wish to reset is no part of the state: without
+ *           this a guest that does nothing but reset could never be moved off its host.
+ */
+int machine_hold_to_leave(struct machine *m, unsigned int wait_ms, struct err *e);
 /** machine_release() - give @who's hold back; runs when no other is left */
 int machine_release(struct machine *m, enum machine_holder who, struct err *e);
 /** machine_holders() - who holds it now, bits of enum machine_holder; 0 = it runs */

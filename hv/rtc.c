@@ -26,6 +26,7 @@ enum { SEC, SEC_ALARM, MIN, MIN_ALARM, HOUR, HOUR_ALARM, WDAY, MDAY, MON, YEAR, 
 #define B_24H 0x02
 #define D_VALID 0x80
 #define HOUR_PM 0x80
+#define OFFSET_MAX (1000ll * 366 * 86400) /* a thousand years either way: within what gmtime() can do */
 
 struct rtc {
 	pthread_mutex_t lock;
@@ -91,6 +92,11 @@ static void refresh(struct rtc *r)
 	r->cmos[CENTURY] = encode(r, 19 + tm.tm_year / 100);
 }
 
+static bool offset_fits(int64_t offset)
+{
+	return offset >= -OFFSET_MAX && offset <= OFFSET_MAX;
+}
+
 /* The registers hold what the guest set: keep the difference.  Nonsense keeps the old one. */
 static void take_over(struct rtc *r)
 {
@@ -103,9 +109,11 @@ static void take_over(struct rtc *r)
 		.tm_year = (decode(r, r->cmos[CENTURY]) - 19) * 100 + decode(r, r->cmos[YEAR]),
 	};
 	time_t t = timegm(&tm);
+	int64_t offset = (int64_t)t - (int64_t)r->now();
 
-	if (t != (time_t)-1)
-		r->offset = (int64_t)t - (int64_t)r->now();
+	/* As rtc_post_load() has it: what a guest can set here it can take with it. */
+	if (t != (time_t)-1 && offset_fits(offset))
+		r->offset = offset;
 }
 
 static uint64_t rtc_read(void *dev, uint64_t offset, unsigned int len)
@@ -204,8 +212,7 @@ static int rtc_post_load(void *dev, struct err *e)
 
 	if (r->index >= sizeof(r->cmos))
 		return err_set(e, -EINVAL, "index: %u, expected at most 127", r->index);
-	/* a thousand years either way: keeps gmtime() within what it can do */
-	if (r->offset > 1000ll * 366 * 86400 || r->offset < -1000ll * 366 * 86400)
+	if (!offset_fits(r->offset))
 		return err_set(e, -EINVAL, "offset: %lld s is out of range", (long long)r->offset);
 	return 0;
 }

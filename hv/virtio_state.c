@@ -53,7 +53,8 @@ static int load_check(const struct virtio_dev *v, const struct virtio_saved *s, 
 {
 	unsigned int q;
 
-	if (s->features & ~v->offered)
+	/* Before FEATURES_OK they are what the driver has written, whatever that is. */
+	if ((s->status & VIRTIO_S_FEATURES_OK) && (s->features & ~v->offered))
 		return err_set(e, -EINVAL, "features: 0x%llx, this host offers 0x%llx",
 			       (unsigned long long)s->features, (unsigned long long)v->offered);
 	if ((s->status & VIRTIO_S_FEATURES_OK) && !(s->features & VIRTIO_F_VERSION_1))

@@ -17,6 +17,7 @@
 #define STATE_FORMAT 1u
 #define STATE_HEAD 8u
 #define FLAG_PAUSED 1u           /* by an operator */
+#define RESET_MS 1000u           /* a reset of the guest's, which stands anyway: reading its kernel from storage */
 
 static struct machine *machine(void *self)
 {
@@ -95,7 +96,7 @@ static void gk_throttle(void *self, unsigned int percent)
 
 static int gk_pause(void *self, struct err *e)
 {
-	return machine_hold(machine(self), HOLD_MIGRATION, e);
+	return machine_hold_to_leave(machine(self), RESET_MS, e);
 }
 
 static int gk_resume(void *self, struct err *e)

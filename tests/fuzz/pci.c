@@ -5,11 +5,11 @@
  *
  *   byte 0    bits 0-1 log2 of the width, bit 2 write, bits 3-4 where: ports,
  *             ECAM, a device's BAR where it was at creation, anywhere
- *   byte 1    slot
+ *   byte 1    slot; 254 and 255, with ports: the clock and the serial port instead
  *   byte 2-3  offset
  *   byte 4-7  value
  *
- * Devices work meanwhile on whatever rings come about.
+ * Devices work meanwhile on whatever rings come about, and can be moved at the end.
  */
 #include "virtio_bed.h"
 
@@ -34,7 +34,8 @@ static void one(struct fuzz_bed *f, const uint8_t *p)
 	memcpy(&value, p + 4, 4);
 	switch (p[0] >> 3 & 3) {
 	case 0:
-		access_bus(f->bed.pio, PCI_PORT_ADDRESS + offset % 8, len > 4 ? 4 : len, write,
+		access_bus(f->bed.pio, slot == 254 ? RTC_PORT + offset % 2 : slot == 255 ?
+			   SERIAL_PORT + offset % 8 : PCI_PORT_ADDRESS + offset % 8, len > 4 ? 4 : len, write,
 			   value);
 		break;
 	case 1:
@@ -53,6 +54,7 @@ static void one(struct fuzz_bed *f, const uint8_t *p)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_bed *f = fuzz_bed();
+	struct state_entry s;
 	struct err e;
 	size_t at;
 	int i;
@@ -64,6 +66,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (i = 0; i < FUZZ_DEVICES; i++)
 		fuzz_must(virtio_dev_quiesce(f->dev[i], 5000, &e), "quiesce");
 	for (i = 0; i < FUZZ_DEVICES; i++)
+		fuzz_device_moves(f->dev[i]);
+	for (i = 0; i < FUZZ_DEVICES; i++)
 		virtio_dev_reset(f->dev[i]);
+	s = serial_state_entry(f->serial);
+	fuzz_moves(&s);
+	s = rtc_state_entry(f->rtc);
+	fuzz_moves(&s);
 	return 0;
 }

@@ -11,7 +11,7 @@
  *   rest      descriptor table, available ring and buffers, from FUZZ_RINGS on; all
  *             queues share them
  *
- * The device looks at each queue once, then must become quiet.
+ * The device looks at each queue once, then must become quiet and movable.
  */
 #include "virtio_bed.h"
 
@@ -73,5 +73,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_must(virtio_dev_quiesce(v, 5000, &e), "quiesce");
 	while (recv(f->wire, frame, sizeof(frame), MSG_DONTWAIT) > 0)
 		;
+	fuzz_device_moves(v);
 	return 0;
 }

@@ -8,7 +8,10 @@
 
 #include "driver.h"
 
+#include "base/bytes.h"
 #include "base/log.h"
+#include "hv/rtc.h"
+#include "hv/serial.h"
 #include "hv/virtio_int.h"
 
 #include <fcntl.h>
@@ -26,6 +29,8 @@ struct fuzz_bed {
 	struct bed bed;
 	struct virtio_dev *dev[FUZZ_DEVICES];  /* slots 1, 2, 3 */
 	int wire;                              /* the other end of the NIC */
+	struct serial *serial;
+	struct rtc *rtc;
 };
 
 static void fuzz_must(int ret, const char *what)
@@ -34,6 +39,30 @@ static void fuzz_must(int ret, const char *what)
 		fprintf(stderr, "%s: %d\n", what, ret);
 		abort();
 	}
+}
+
+/* Whatever the guest has done: another host takes it, or the guest could keep its host from maintenance. */
+static inline void fuzz_moves(const struct state_entry *s)
+{
+	static uint8_t buf[1u << 16];
+	struct writer w = writer_make(buf, sizeof(buf));
+	struct reader r;
+	struct err e = { 0 };
+	int ret;
+
+	fuzz_must(state_save_one(s, &w, &e), "save");
+	r = reader_make(buf, writer_len(&w));
+	ret = state_load_one(s, s->desc->version, &r, &e);
+	fuzz_must(ret, e.text);
+}
+
+static inline void fuzz_device_moves(struct virtio_dev *v)
+{
+	struct state_entry s[VIRTIO_DEV_STATES_MAX];
+	size_t i, n = virtio_dev_state(v, s);
+
+	for (i = 0; i < n; i++)
+		fuzz_moves(&s[i]);
 }
 
 static inline void fuzz_disk(struct fuzz_bed *f)
@@ -72,6 +101,8 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	net.tap_fd = pair[0];
 	f->wire = pair[1];
 	fuzz_must(virtio_net_create(&f->bed.env, 0, &net, &f->dev[FUZZ_NET], &e), "net");
+	fuzz_must(serial_create(&f->serial, f->bed.pio, f->bed.irq, &e), "serial");
+	fuzz_must(rtc_create(&f->rtc, f->bed.pio, NULL, &e), "rtc");
 	fuzz_must(virtio_rng_create(&f->bed.env, 0, &f->dev[FUZZ_RNG], &e), "rng");
 	return f;
 }

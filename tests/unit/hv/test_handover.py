@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from test_drover_hv import COUNT, HV, Domain, elf, needs_kvm
+from test_drover_hv import COUNT, HV, RESET, Domain, elf, needs_kvm
 
 pytestmark = needs_kvm
 
@@ -142,6 +142,25 @@ def test_a_commit_before_grant_is_refused_and_an_abort_cancels(vmm, tmp_path):
     s.ok("decide", outcome="abort", incarnation=2)
     assert s.wait_phase("cancelled", "failed")["phase"] == "cancelled"
     assert s.state() == "running"
+
+
+# --- guests that would rather stay ---
+
+@pytest.mark.parametrize("code", [
+    RESET,                                                 # nothing but resets
+    bytes.fromhex("b032 e670 b099 e671") + COUNT,          # a clock in the 99th century
+], ids=["resets", "clock"])
+def test_no_guest_can_keep_its_host(vmm, tmp_path, code):
+    """What a guest may do to its machine, the destination takes: or it would hold up a host's maintenance."""
+    for n in range(5):
+        s = vmm(f"source{n}", "--no-arbiter", code=code).connect()
+        d = incoming(vmm, f"destination{n}", "--no-arbiter", code=code)
+        s.wait_state("running")
+        s.ok("migrate", to=d.listen, arbiter="none")
+        m = s.wait_phase("done", "failed", "cancelled")
+        assert m["phase"] == "done", m
+        d.wait_state("running")
+        d.end()
 
 
 # --- G5: strangers ---
