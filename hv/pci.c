@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pci - bus 0: host bridge, both ways to configuration space, BARs (pci.h).
+ * pci - bus 0: host bridge, both ways to configuration space (pci.h).
  *
  * A device's configuration space is 256 bytes and as many bytes of "which bits
  * may the guest change".  A BAR's writable bits are those above its size, which
  * makes sizing (write ones, read the size back) come out by itself.  Only what
  * such a write can mean needs code: the command register and the BARs decide
- * where a BAR answers on the bus, MSI-X control whether vectors are open.
+ * where a BAR answers on the bus (pci_bar.c), MSI-X control whether vectors are open.
  *
- * Lock order: pci_dev.lock, then the locks of bus, irq and the device behind.
+ * Lock order: pci_bus.bars_lock, pci_dev.lock, then the locks of bus, irq and the device behind.
  */
-#include "hv/pci.h"
+#include "hv/pci_int.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,19 +20,16 @@
 /* PCI 3.0 6.1, 6.2 */
 #define PCI_VENDOR 0x00
 #define PCI_DEVICE 0x02
-#define PCI_COMMAND 0x04
 #define PCI_STATUS 0x06
 #define PCI_REVISION 0x08
 #define PCI_CLASS 0x09
 #define PCI_CACHE_LINE 0x0c
 #define PCI_LATENCY 0x0d
-#define PCI_BAR0 0x10
 #define PCI_SUBSYSTEM_VENDOR 0x2c
 #define PCI_SUBSYSTEM 0x2e
 #define PCI_CAPABILITIES 0x34
 #define PCI_INTERRUPT_LINE 0x3c
 #define PCI_HEADER_SIZE 0x40
-#define PCI_COMMAND_MEMORY 0x0002
 #define PCI_COMMAND_WRITABLE 0x0407   /* I/O, memory, bus master, interrupt disable */
 #define PCI_STATUS_CAPABILITIES 0x10
 
@@ -46,101 +43,6 @@
 static const struct pci_ident host_bridge_ident = {
 	.vendor = 0x8086, .device = 0x0d57, .class_code = 0x060000,
 };
-
-struct pci_bus {
-	struct bus *pio, *mmio;
-	struct irq *irq;
-	pthread_mutex_t lock;
-	uint32_t address;                 /* what was last written to 0xcf8 */
-	struct pci_dev *slots[PCI_DEVICES_MAX];
-	uint64_t next_bar;
-	struct pci_dev bridge;
-	void (*reset)(void *arg);
-	void *reset_arg;
-};
-
-static uint16_t config_u16(const struct pci_dev *d, unsigned int offset)
-{
-	return (uint16_t)(d->config[offset] | d->config[offset + 1] << 8);
-}
-
-static void put_u16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)v;
-	p[1] = (uint8_t)(v >> 8);
-}
-
-static uint32_t config_u32(const struct pci_dev *d, unsigned int offset)
-{
-	return config_u16(d, offset) | (uint32_t)config_u16(d, offset + 2) << 16;
-}
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-	put_u16(p, (uint16_t)v);
-	put_u16(p + 2, (uint16_t)(v >> 16));
-}
-
-/* --- where BARs answer --- */
-
-/* The guest may put a BAR only into the window that ACPI describes, so never over RAM or the APICs. */
-static uint64_t bar_wanted(const struct pci_dev *d, unsigned int n)
-{
-	uint64_t base = config_u32(d, PCI_BAR0 + 4 * n) & ~0xfull;
-
-	if (!(config_u16(d, PCI_COMMAND) & PCI_COMMAND_MEMORY))
-		return 0;
-	if (base < PCI_MMIO_BASE || base + d->bars[n].size > PCI_MMIO_END)
-		return 0;
-	return base;
-}
-
-static void bars_update(struct pci_dev *d)
-{
-	unsigned int n;
-
-	for (n = 0; n < PCI_BARS_MAX; n++) {
-		struct pci_bar *b = &d->bars[n];
-		uint64_t want;
-
-		if (!b->size)
-			continue;
-		want = bar_wanted(d, n);
-		if (want == b->base)
-			continue;
-		if (b->base)
-			bus_remove(d->bus->mmio, b->base);
-		/* Over another device's BAR: it answers nowhere until it is moved again. */
-		if (want && bus_add(d->bus->mmio, want, b->size, b->ops, b->dev, d->name))
-			want = 0;
-		b->base = want;
-		d->ops->bar_moved(d, n, want);
-	}
-}
-
-int pci_dev_bar(struct pci_dev *d, unsigned int bar, uint32_t size, const struct bus_ops *ops,
-		void *dev, struct err *e)
-{
-	struct pci_bus *b = d->bus;
-	uint64_t base;
-
-	if (bar >= PCI_BARS_MAX || size < 4096 || (size & (size - 1)))
-		return err_set(e, -EINVAL, "%s: BAR %u of %u bytes", d->name, bar, size);
-	pthread_mutex_lock(&b->lock);
-	base = (b->next_bar + size - 1) & ~((uint64_t)size - 1);
-	if (base + size <= PCI_MMIO_END)
-		b->next_bar = base + size;
-	else
-		base = 0;
-	pthread_mutex_unlock(&b->lock);
-	if (!base)
-		return err_set(e, -ENOSPC, "%s: no room for BAR %u of %u bytes", d->name, bar, size);
-	d->bars[bar] = (struct pci_bar){ .size = size, .home = (uint32_t)base,
-					 .ops = ops, .dev = dev };
-	put_u32(d->config + PCI_BAR0 + 4 * bar, (uint32_t)base);
-	put_u32(d->writable + PCI_BAR0 + 4 * bar, ~(size - 1));
-	return 0;
-}
 
 /* --- configuration space --- */
 
@@ -168,10 +70,13 @@ static bool touches(unsigned int offset, unsigned int len, unsigned int start, u
 
 void pci_config_write(struct pci_dev *d, unsigned int offset, unsigned int len, uint32_t value)
 {
+	bool moves = touches(offset, len, PCI_COMMAND, 2) || touches(offset, len, PCI_BAR0, 4 * PCI_BARS_MAX);
 	unsigned int n;
 
 	if (offset >= PCI_CONFIG_SIZE || len > PCI_CONFIG_SIZE - offset || len > 4)
 		return;
+	if (moves)
+		pci_bars_lock(d->bus);
 	pthread_mutex_lock(&d->lock);
 	for (n = 0; n < len; n++) {
 		uint8_t may = d->writable[offset + n];
@@ -179,11 +84,13 @@ void pci_config_write(struct pci_dev *d, unsigned int offset, unsigned int len, 
 
 		d->config[offset + n] = (uint8_t)((d->config[offset + n] & ~may) | (byte & may));
 	}
-	if (touches(offset, len, PCI_COMMAND, 2) || touches(offset, len, PCI_BAR0, 4 * PCI_BARS_MAX))
-		bars_update(d);
+	if (moves)
+		pci_bars_update(d);
 	if (d->msix.count && touches(offset, len, d->msix.cap + 2, 2))
 		msix_control_changed(d);
 	pthread_mutex_unlock(&d->lock);
+	if (moves)
+		pci_bars_unlock(d->bus);
 	if (offset >= PCI_HEADER_SIZE)
 		d->ops->config_write(d, offset, len);
 }
@@ -254,9 +161,11 @@ void pci_dev_fini(struct pci_dev *d)
 	pthread_mutex_lock(&d->bus->lock);
 	d->bus->slots[d->slot] = NULL;
 	pthread_mutex_unlock(&d->bus->lock);
+	pci_bars_lock(d->bus);
 	for (n = 0; n < PCI_BARS_MAX; n++)
 		if (d->bars[n].base)
 			bus_remove(d->bus->mmio, d->bars[n].base);
+	pci_bars_unlock(d->bus);
 	msix_fini(d);
 	pthread_mutex_destroy(&d->lock);
 }
@@ -265,15 +174,17 @@ void pci_dev_reset(struct pci_dev *d)
 {
 	unsigned int n;
 
+	pci_bars_lock(d->bus);
 	pthread_mutex_lock(&d->lock);
 	put_u16(d->config + PCI_COMMAND, 0);
 	for (n = 0; n < PCI_BARS_MAX; n++)
 		if (d->bars[n].size)
 			put_u32(d->config + PCI_BAR0 + 4 * n, d->bars[n].home);
-	bars_update(d);
+	pci_bars_update(d);
 	if (d->msix.count)
 		msix_reset(d);
 	pthread_mutex_unlock(&d->lock);
+	pci_bars_unlock(d->bus);
 }
 
 void pci_dev_save(struct pci_dev *d, struct pci_saved *s)
@@ -294,14 +205,16 @@ int pci_dev_load(struct pci_dev *d, const struct pci_saved *s, struct err *e)
 		if ((s->config[n] ^ d->config[n]) & ~d->writable[n])
 			return err_set(e, -EINVAL, "config: byte 0x%02x is 0x%02x, expected 0x%02x",
 				       n, s->config[n], d->config[n]);
+	pci_bars_lock(d->bus);
 	pthread_mutex_lock(&d->lock);
 	ret = msix_load_check(d, s, e);
 	if (!ret) {
 		memcpy(d->config, s->config, sizeof(d->config));
-		bars_update(d);
+		pci_bars_update(d);
 		msix_load(d, s);
 	}
 	pthread_mutex_unlock(&d->lock);
+	pci_bars_unlock(d->bus);
 	return ret;
 }
 
@@ -430,6 +343,7 @@ int pci_bus_create(struct pci_bus **out, struct bus *pio, struct bus *mmio, stru
 	b->next_bar = PCI_MMIO_BASE;
 	b->reset = no_reset;
 	pthread_mutex_init(&b->lock, NULL);
+	pthread_mutex_init(&b->bars_lock, NULL);
 	ret = pci_dev_init(&b->bridge, b, &bridge_ops, &host_bridge_ident, "pci", e);
 	if (ret)
 		goto fail;
@@ -456,6 +370,7 @@ void pci_bus_destroy(struct pci_bus *b)
 	bus_remove(b->mmio, PCI_ECAM_BASE);
 	if (b->bridge.bus)
 		pci_dev_fini(&b->bridge);
+	pthread_mutex_destroy(&b->bars_lock);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
 }

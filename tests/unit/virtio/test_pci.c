@@ -144,6 +144,52 @@ static void test_two_bars_at_one_place(void **state)
 	rig_free(r);
 }
 
+/* Whose registers answer at @base: the 16 bits that it was marked with (queue_select). */
+static uint64_t mark_at(struct bed *b, uint64_t base)
+{
+	return bus_read(b->mmio, base + 0x16, 2);
+}
+
+static void test_a_bar_that_was_in_the_way_makes_room(void **state)
+{
+	struct rig *r = rig_make();
+	struct virtio_dev *second;
+	struct bed *b = &r->bed;
+	uint32_t one = drv_config_read(b, 1, 0x10, 4), two;
+	struct err e;
+
+	assert_int_equal(virtio_rng_create(&b->env, 1, &second, &e), 0);
+	two = drv_config_read(b, 2, 0x10, 4);
+	drv_config_write(b, 1, 0x04, 2, 2);
+	drv_config_write(b, 2, 0x04, 2, 2);
+	bus_write(b->mmio, one + 0x16, 2, 1);
+	bus_write(b->mmio, two + 0x16, 2, 2);
+	/* They change places, one after the other. */
+	drv_config_write(b, 1, 0x10, 4, two);
+	assert_true(mark_at(b, one) == ~0ull);
+	assert_int_equal(mark_at(b, two), 2);
+	drv_config_write(b, 2, 0x10, 4, one);
+	assert_int_equal(mark_at(b, one), 2);
+	assert_int_equal(mark_at(b, two), 1);
+	/* The second goes over the first, which is switched off and on: now it has to wait itself. */
+	drv_config_write(b, 2, 0x10, 4, two);
+	assert_int_equal(mark_at(b, two), 1);
+	drv_config_write(b, 1, 0x04, 2, 0);
+	assert_int_equal(mark_at(b, two), 2);
+	drv_config_write(b, 1, 0x04, 2, 2);
+	assert_int_equal(mark_at(b, two), 2);
+	/* A reset brings each home, whatever the order. */
+	pci_dev_reset(&second->pci);
+	assert_int_equal(mark_at(b, two), 1);
+	pci_dev_reset(&r->dev->pci);
+	drv_config_write(b, 1, 0x04, 2, 2);
+	drv_config_write(b, 2, 0x04, 2, 2);
+	assert_int_equal(mark_at(b, one), 1);
+	assert_int_equal(mark_at(b, two), 2);
+	virtio_dev_destroy(second);
+	rig_free(r);
+}
+
 static void test_capabilities_lead_to_all_areas(void **state)
 {
 	struct rig *r = rig_make();
@@ -288,6 +334,7 @@ int main(void)
 		cmocka_unit_test(test_both_ways_to_configuration_space),
 		cmocka_unit_test(test_a_bar_is_sized_moved_and_switched),
 		cmocka_unit_test(test_two_bars_at_one_place),
+		cmocka_unit_test(test_a_bar_that_was_in_the_way_makes_room),
 		cmocka_unit_test(test_capabilities_lead_to_all_areas),
 		cmocka_unit_test(test_the_window_shows_the_bar),
 		cmocka_unit_test(test_a_masked_vector_is_pending),
