@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int nic_tap(const struct domain_nic *nic, struct err *e)
+static int nic_tap(const struct domain_nic *nic, uint16_t *mtu, struct err *e)
 {
 	char name[TAP_NAME_MAX + 1];
 	int fd, ret;
@@ -28,12 +28,15 @@ static int nic_tap(const struct domain_nic *nic, struct err *e)
 	ret = nic->bridge ? tap_attach(name, nic->bridge, nic->mac, e) : 0;
 	if (!ret)
 		ret = tap_set_up(name, true, e);
-	if (ret) {
+	if (!ret)
+		ret = tap_mtu(name, e);
+	if (ret < 0) {
 		close(fd);
 		return ret;
 	}
-	log_info("NIC on %s%s%s", name, nic->bridge ? ", bridge " : "",
-		 nic->bridge ? nic->bridge : "");
+	*mtu = ret < UINT16_MAX ? (uint16_t)ret : UINT16_MAX;
+	log_info("NIC on %s%s%s, MTU %u", name, nic->bridge ? ", bridge " : "",
+		 nic->bridge ? nic->bridge : "", *mtu);
 	return fd;
 }
 
@@ -44,7 +47,7 @@ int machine_nic_create(struct machine *m, size_t i, struct err *e)
 	int ret;
 
 	memcpy(c.mac, nic->mac, sizeof(c.mac));
-	c.tap_fd = nic_tap(nic, e);
+	c.tap_fd = nic_tap(nic, &c.mtu, e);
 	if (c.tap_fd < 0) {
 		err_prefix(e, "nics[%zu]", i);
 		return c.tap_fd;

@@ -147,6 +147,7 @@ int virtio_blk_probe(struct virtio_dev *v, bool fresh, struct err *e);
 struct virtio_net_conf {
 	uint8_t mac[6];
 	int tap_fd;              /* opened by net/tap.h with a vnet header; owned from success on; -1: no link */
+	uint16_t mtu;            /* what the link carries; 0: 1500 */
 };
 
 int virtio_net_create(struct virtio_env *env, unsigned int index, const struct virtio_net_conf *c,

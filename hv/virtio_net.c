@@ -31,6 +31,8 @@
 
 #define NET_QUEUE_SIZE 256
 #define NET_PACKET_MAX (TAP_HEADER + 65550u)  /* 64 KiB of IP and an Ethernet header with VLAN */
+#define NET_MTU_MIN 68u       /* VIRTIO 1.2 5.1.4.1 */
+#define NET_MTU_DEFAULT 1500u
 #define NET_BATCH 64          /* packets per turn: the control queue and registers wait so long */
 
 enum { RX, TX, CTRL, QUEUES };
@@ -38,6 +40,7 @@ enum { RX, TX, CTRL, QUEUES };
 /* VIRTIO 1.2 5.1.3 */
 #define NET_F_CSUM (1ull << 0)
 #define NET_F_GUEST_CSUM (1ull << 1)
+#define NET_F_MTU (1ull << 3)
 #define NET_F_MAC (1ull << 5)
 #define NET_F_GUEST_TSO4 (1ull << 7)
 #define NET_F_GUEST_TSO6 (1ull << 8)
@@ -51,7 +54,7 @@ enum { RX, TX, CTRL, QUEUES };
 #define NET_F_CTRL_RX (1ull << 18)
 #define NET_F_GUEST_ANNOUNCE (1ull << 21)
 
-#define NET_FEATURES (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MAC | NET_F_GUEST_TSO4 | \
+#define NET_FEATURES (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MTU | NET_F_MAC | NET_F_GUEST_TSO4 | \
 		      NET_F_GUEST_TSO6 | NET_F_GUEST_ECN | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | \
 		      NET_F_HOST_ECN | NET_F_MRG_RXBUF | NET_F_STATUS | NET_F_CTRL_VQ | \
 		      NET_F_CTRL_RX | NET_F_GUEST_ANNOUNCE)
@@ -70,7 +73,7 @@ enum { CTRL_OK = 0, CTRL_ERR = 1 };
 /* VIRTIO 1.2 5.1.4 */
 struct net_config {
 	uint8_t mac[6];
-	uint16_t status, max_pairs;
+	uint16_t status, max_pairs, mtu;
 } __attribute__((packed));
 
 struct virtio_net {
@@ -79,6 +82,8 @@ struct virtio_net {
 	bool running;
 	uint8_t mac[6];
 	uint16_t link;           /* NET_S_* */
+	uint16_t mtu;            /* as the guest was told */
+	uint16_t link_mtu;       /* what this host's link carries */
 	uint8_t *packet;         /* read from the tap, on its way into the guest */
 	size_t packet_len;       /* 0 = none */
 	struct virtq_elem el;
@@ -94,7 +99,7 @@ static struct virtio_net *of_dev(struct virtio_dev *v)
 static void net_publish(struct virtio_net *d)
 {
 	struct net_config c = {
-		.status = htole16(d->link), .max_pairs = htole16(1),
+		.status = htole16(d->link), .max_pairs = htole16(1), .mtu = htole16(d->mtu),
 	};
 
 	memcpy(c.mac, d->mac, sizeof(c.mac));
@@ -382,12 +387,29 @@ static int net_pre_save(void *dev, struct err *e)
 	return 0;
 }
 
+/* A driver that was told keeps to it: it must fit here too.  Others learn of this host's. */
+static int load_mtu(struct virtio_net *d, struct err *e)
+{
+	bool told = (d->v.features & NET_F_MTU) && (d->v.status & VIRTIO_S_DRIVER_OK);
+
+	if (told && d->mtu < NET_MTU_MIN)
+		return err_set(e, -EINVAL, "mtu: %u, expected at least %u", d->mtu, NET_MTU_MIN);
+	if (told && d->tap >= 0 && d->mtu > d->link_mtu)
+		return err_set(e, -EINVAL, "mtu: the guest sends packets of up to %u bytes, the link here carries %u",
+			       d->mtu, d->link_mtu);
+	if (!told)
+		d->mtu = d->link_mtu;
+	return 0;
+}
+
 static int net_post_load(void *dev, struct err *e)
 {
 	struct virtio_net *d = dev;
 
 	if (d->link & ~(NET_S_LINK_UP | NET_S_ANNOUNCE))
 		return err_set(e, -EINVAL, "link: 0x%04x", d->link);
+	if (load_mtu(d, e))
+		return -EINVAL;
 	pthread_mutex_lock(&d->v.lock);
 	/* Whether there is a link is this host's business, not the other's. */
 	d->link = (uint16_t)((d->link & NET_S_ANNOUNCE) | (d->tap >= 0 ? NET_S_LINK_UP : 0));
@@ -401,6 +423,7 @@ static int net_post_load(void *dev, struct err *e)
 static const struct state_field net_fields[] = {
 	STATE_ARRAY(struct virtio_net, mac, sizeof(uint8_t)),
 	STATE_U16(struct virtio_net, link),
+	STATE_U16(struct virtio_net, mtu),
 	STATE_END
 };
 
@@ -432,6 +455,7 @@ int virtio_net_create(struct virtio_env *env, unsigned int index, const struct v
 	}
 	d->tap = c->tap_fd;
 	d->link = c->tap_fd >= 0 ? NET_S_LINK_UP : 0;
+	d->mtu = d->link_mtu = c->mtu ? c->mtu : NET_MTU_DEFAULT;
 	memcpy(d->mac, c->mac, sizeof(d->mac));
 	net_publish(d);
 	ret = virtio_dev_init(&d->v, env, &net_ops, index, NET_FEATURES, QUEUES, NET_QUEUE_SIZE, e);

@@ -100,6 +100,31 @@ static int set_mac(const char *name, const uint8_t *guest, struct err *e)
 	return ret ? err_set(e, ret, "link %s: set its address: %s", name, strerror(-ret)) : 0;
 }
 
+static int set_mtu(const char *name, int mtu, struct err *e)
+{
+	struct ifreq r;
+	int ret;
+
+	ret = name_set(&r, name, e);
+	if (ret)
+		return ret;
+	r.ifr_mtu = mtu;
+	ret = link_ioctl(SIOCSIFMTU, &r);
+	return ret ? err_set(e, ret, "link %s: set its MTU to %d: %s", name, mtu, strerror(-ret)) : 0;
+}
+
+int tap_mtu(const char *name, struct err *e)
+{
+	struct ifreq r;
+	int ret;
+
+	ret = name_set(&r, name, e);
+	if (ret)
+		return ret;
+	ret = link_ioctl(SIOCGIFMTU, &r);
+	return ret ? err_set(e, ret, "link %s: its MTU: %s", name, strerror(-ret)) : r.ifr_mtu;
+}
+
 int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struct err *e)
 {
 	unsigned int index = if_nametoindex(name);
@@ -114,6 +139,11 @@ int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struc
 	if (!if_nametoindex(bridge))
 		return err_set(e, -ENOENT, "bridge %s: no such link on this host", bridge);
 	ret = set_mac(name, guest, e);
+	if (ret)
+		return ret;
+	ret = tap_mtu(bridge, e);
+	if (ret >= 0)
+		ret = set_mtu(name, ret, e);
 	if (ret)
 		return ret;
 	r.ifr_ifindex = (int)index;

@@ -43,9 +43,13 @@ int tap_offload(int fd, unsigned int offloads, struct err *e);
  *
  * A bridge that was given no address takes the lowest of its ports': it must be the host's own card,
  * or the host changes its address whenever a guest comes or goes, and for up to a minute its peers
- * send to one that is not there (seen as a migration that did not connect).
+ * send to one that is not there (seen as a migration that did not connect).  For the same reason the
+ * tap takes the bridge's MTU first: a bridge of jumbo frames goes down to the least of its ports'.
  */
 int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struct err *e);
+
+/** tap_mtu() - the largest packet that @name carries, in octets without the Ethernet header; or -ENODEV, ... */
+int tap_mtu(const char *name, struct err *e);
 
 /** tap_set_up() - bring the link up, or down */
 int tap_set_up(const char *name, bool up, struct err *e);

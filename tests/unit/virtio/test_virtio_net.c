@@ -21,6 +21,7 @@
 
 #include <cmocka.h>
 
+#define F_MTU (1ull << 3)
 #define F_MRG_RXBUF (1ull << 15)
 #define F_GUEST_ANNOUNCE (1ull << 21)
 #define F_STATUS (1ull << 16)
@@ -47,10 +48,10 @@ static void negotiate(struct rig *r, uint64_t features)
 	drv_ok(&r->drv);
 }
 
-static struct rig *rig_make(uint64_t features)
+static struct rig *rig_make_mtu(uint64_t features, uint16_t mtu)
 {
 	struct rig *r = calloc(1, sizeof(*r));
-	struct virtio_net_conf c = { .tap_fd = -1 };
+	struct virtio_net_conf c = { .mtu = mtu };
 	struct err e = { 0 };
 	int pair[2];
 
@@ -63,6 +64,11 @@ static struct rig *rig_make(uint64_t features)
 	assert_int_equal(virtio_dev_start(r->net, &e), 0);
 	negotiate(r, features);
 	return r;
+}
+
+static struct rig *rig_make(uint64_t features)
+{
+	return rig_make_mtu(features, 0);
 }
 
 static void rig_free(struct rig *r)
@@ -302,6 +308,64 @@ static void test_state_moves(void **state)
 	rig_free(b);
 }
 
+/* Move @a's state onto @b, both quiet. */
+static int move_net(struct rig *a, struct rig *b, struct err *e)
+{
+	struct state_entry from[VIRTIO_DEV_STATES_MAX], to[VIRTIO_DEV_STATES_MAX];
+	static uint8_t buf[16384];
+	size_t n, i;
+	int ret = 0;
+
+	virtio_dev_quiesce(a->net, 1000, e);
+	virtio_dev_quiesce(b->net, 1000, e);
+	virtio_dev_reset(b->net);
+	n = virtio_dev_state(a->net, from);
+	virtio_dev_state(b->net, to);
+	for (i = 0; i < n && !ret; i++) {
+		struct writer w = writer_make(buf, sizeof(buf));
+		struct reader r;
+
+		assert_int_equal(state_save_one(&from[i], &w, e), 0);
+		r = reader_make(buf, writer_len(&w));
+		ret = state_load_one(&to[i], 1, &r, e);
+	}
+	return ret;
+}
+
+static uint16_t mtu_seen(struct rig *r)
+{
+	drv_probe(&r->drv, &r->bed, r->net, 1);
+	return (uint16_t)drv_read(&r->drv, 0x200a, 2);
+}
+
+static void test_a_guest_knows_what_its_link_carries_and_keeps_to_it(void **state)
+{
+	static const struct {
+		uint64_t features;
+		uint16_t there, here, seen;   /* seen 0: refused */
+	} rows[] = {
+		{ F_MTU, 9000, 9000, 9000 }, { F_MTU, 1500, 9000, 1500 }, { F_MTU, 9000, 1500, 0 },
+		{ 0, 9000, 1500, 1500 },      /* never told: nothing to keep to */
+		{ F_MTU, 0, 1500, 1500 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig *a = rig_make_mtu(rows[i].features, rows[i].there), *b = rig_make_mtu(0, rows[i].here);
+		struct err e = { 0 };
+
+		assert_int_equal(mtu_seen(a), rows[i].there ? rows[i].there : 1500);
+		assert_int_equal(move_net(a, b, &e), rows[i].seen ? 0 : -EINVAL);
+		if (rows[i].seen)
+			assert_int_equal(mtu_seen(b), rows[i].seen);
+		else
+			assert_string_equal(e.text, "net0.net: mtu: the guest sends packets of up to 9000 bytes, "
+					    "the link here carries 1500");
+		rig_free(a);
+		rig_free(b);
+	}
+}
+
 static void test_hostile_state_is_refused(void **state)
 {
 	struct rig *a = rig_make(F_MRG_RXBUF);
@@ -395,7 +459,7 @@ static void bridge_mac(char out[18])
 }
 
 /* As low a card as a guest can have: the bridge stays with the address of the host's own. */
-static void test_a_guest_does_not_change_the_address_of_its_host(void **state)
+static void test_a_guest_does_not_change_address_and_mtu_of_its_host(void **state)
 {
 	static const uint8_t low[6] = { 0x02, 0, 0, 0, 0, 1 }, highest[6] = { 0xfe, 0, 0, 0, 0, 1 };
 	char name[TAP_NAME_MAX + 1], second[TAP_NAME_MAX + 1], bridge[18];
@@ -405,13 +469,16 @@ static void test_a_guest_does_not_change_the_address_of_its_host(void **state)
 	if (unshare(CLONE_NEWNET) || access("/dev/net/tun", R_OK | W_OK))
 		skip();
 	assert_int_equal(system("ip link add br-test type bridge && ip tuntap add card mode tap && "
-				"ip link set card address 52:54:00:00:00:61 master br-test"), 0);
+				"ip link set card address 52:54:00:00:00:61 mtu 9000 master br-test"), 0);
 	fd = tap_open(NULL, name, &e);
 	fd2 = tap_open(NULL, second, &e);
 	assert_true(fd >= 0 && fd2 >= 0);
 	assert_int_equal(tap_attach(name, "br-test", low, &e), 0);
 	bridge_mac(bridge);
 	assert_string_equal(bridge, "52:54:00:00:00:61");
+	assert_int_equal(tap_mtu("br-test", &e), 9000);
+	assert_int_equal(tap_mtu(name, &e), 9000);
+	assert_int_equal(tap_mtu("no-tap", &e), -ENODEV);
 	assert_int_equal(tap_attach(second, "br-test", highest, &e), 0);
 	assert_int_equal(system("ip -br link | grep -q fa:00:00:00:00:01"), 0);
 	assert_int_equal(tap_attach("no-tap", "br-test", low, &e), -ENODEV);
@@ -431,10 +498,11 @@ int main(void)
 		cmocka_unit_test(test_the_guest_announces_itself_when_asked),
 		cmocka_unit_test(test_quiet_takes_nothing_from_the_wire),
 		cmocka_unit_test(test_state_moves),
+		cmocka_unit_test(test_a_guest_knows_what_its_link_carries_and_keeps_to_it),
 		cmocka_unit_test(test_hostile_state_is_refused),
 		cmocka_unit_test(test_announcements),
 		cmocka_unit_test(test_a_real_tap_in_a_namespace_of_its_own),
-		cmocka_unit_test(test_a_guest_does_not_change_the_address_of_its_host),
+		cmocka_unit_test(test_a_guest_does_not_change_address_and_mtu_of_its_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
