@@ -6,12 +6,18 @@
  * its timeout in a qb timer.  A view is answered at once.  A command goes to the core;
  * its connection is suspended until the core's REPLY, or until it is too
  * late (COMMAND_TIMEOUT_MS: the cluster did not come to a decision).
+ *
+ * The loop renews leases, and a list of many domains is milliseconds of work.  So one pass answers
+ * for PASS_MS and no longer, whatever many clients ask for at once or behind one another on their
+ * connections; who did not get a turn is suspended as well, and the oldest goes on in a pass of its
+ * own when the loop has nothing more urgent.
  */
 #include "ha/api.h"
 #include "ha/api_call.h"
 #include "ha/api_room.h"
 #include "ha/api_view.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -29,12 +35,16 @@
 #define COMMAND_TIMEOUT_MS 30000
 #define CONNECTIONS_MAX (2 * API_ROOM_PLACES) /* the second half: those that were sent away and are not gone yet */
 #define IDLE_TIMEOUT_S 60
+#define PASS_MS 20 /* of answers, then the loop has its turn */
 #define API_TARGET_MAX (2 * API_PATH_MAX)
 
 struct exchange;
 
 struct api {
 	struct exchange *waiting;       /* suspended until the core replies */
+	struct exchange *queue, **queue_end; /* suspended until it is their turn, by exchange.next */
+	uint64_t pass_end_ms;
+	bool pass_answered;             /* somebody, in this pass */
 	qb_loop_t *loop;
 	struct shell *shell;
 	struct MHD_Daemon *http;
@@ -42,12 +52,12 @@ struct api {
 	char path[108];
 	int epfd;
 	qb_loop_timer_handle timer;
-	bool timer_armed, pump_queued;
+	bool timer_armed, pump_queued, turn_queued;
 };
 
 /* One request, from its first header to its answer. */
 struct exchange {
-	struct exchange *next;          /* among api->waiting */
+	struct exchange *next;          /* among api->waiting or in api->queue */
 	struct api *api;
 	struct MHD_Connection *connection;
 	bool begun;
@@ -55,7 +65,7 @@ struct exchange {
 	char *body;
 	size_t body_len;
 	bool too_long;
-	bool waiting, answered;
+	bool waiting, queued, answered;
 	uint64_t request;
 	enum ha_code code;
 	char text[512];
@@ -112,6 +122,16 @@ static enum MHD_Result answer_code(struct MHD_Connection *c, int status, enum ha
 /* -------------------------------------------------------------------- loop */
 
 static void pump(struct api *a);
+static void next_turn(struct api *a);
+
+static void on_turn_job(void *data)
+{
+	struct api *a = data;
+
+	a->turn_queued = false;
+	next_turn(a);
+	pump(a);
+}
 
 static void on_http_timer(void *data)
 {
@@ -126,7 +146,11 @@ static void pump(struct api *a)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
+	a->pass_end_ms = clock_ms() + PASS_MS;
+	a->pass_answered = false;
 	MHD_run(a->http);
+	if (a->queue && !a->turn_queued)
+		a->turn_queued = qb_loop_job_add(a->loop, QB_LOOP_LOW, a, on_turn_job) == 0;
 	if (a->timer_armed)
 		qb_loop_timer_del(a->loop, a->timer);
 	a->timer_armed = false;
@@ -147,6 +171,50 @@ static int32_t on_http_ready(int32_t fd, int32_t revents, void *data)
 {
 	pump(data);
 	return 0;
+}
+
+/* ------------------------------------------------------------------- turns */
+
+static bool pass_is_over(const struct api *a)
+{
+	return a->pass_answered && clock_ms() >= a->pass_end_ms;
+}
+
+static enum MHD_Result wait_for_turn(struct exchange *x)
+{
+	struct api *a = x->api;
+
+	x->next = NULL;
+	x->queued = true;
+	if (!a->queue)
+		a->queue_end = &a->queue;
+	*a->queue_end = x;
+	a->queue_end = &x->next;
+	MHD_suspend_connection(x->connection);
+	return MHD_YES;
+}
+
+static void leave_queue(struct exchange *x)
+{
+	struct api *a = x->api;
+	struct exchange **p = &a->queue;
+
+	while (*p != x)
+		p = &(*p)->next;
+	*p = x->next;
+	if (!x->next)
+		a->queue_end = p;
+	x->queued = false;
+}
+
+static void next_turn(struct api *a)
+{
+	struct exchange *x = a->queue;
+
+	if (!x)
+		return;
+	leave_queue(x);
+	MHD_resume_connection(x->connection);
 }
 
 /* ---------------------------------------------------------------- exchange */
@@ -336,6 +404,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 	}
 	if (x->answered)
 		return answer_code(c, http_status(x->code), x->code, x->text);
+	if (pass_is_over(x->api))
+		return wait_for_turn(x);
+	x->api->pass_answered = true;
 	return serve(x, method);
 }
 
@@ -353,6 +424,8 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **ctx,
 		shell_forget(x->api->shell, x->request);
 	if (x->waiting)
 		stop_waiting(x);
+	if (x->queued)
+		leave_queue(x);
 	free(x->body);
 	free(x);
 	*ctx = NULL;
@@ -470,7 +543,12 @@ void api_close(struct api *a)
 		qb_loop_poll_del(a->loop, a->epfd);
 	if (a->pump_queued)
 		qb_loop_job_del(a->loop, QB_LOOP_MED, a, on_pump_job);
-	a->pump_queued = true; /* no more of them */
+	if (a->turn_queued)
+		qb_loop_job_del(a->loop, QB_LOOP_LOW, a, on_turn_job);
+	a->pump_queued = a->turn_queued = true; /* no more of them */
+	a->pass_end_ms = UINT64_MAX; /* all that have asked are answered in what follows */
+	while (a->queue)
+		next_turn(a);
 	while (a->waiting) { /* libmicrohttpd cannot stop with suspended connections */
 		shell_forget(a->shell, a->waiting->request);
 		on_reply(a->waiting, HA_ERROR, "droverd is stopping");
