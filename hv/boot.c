@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define UNLOADED_MAX (1ull << 30) /* debugging information of a kernel, which never gets into the guest */
+
 /* All @len bytes, or an error: a file that shrinks meanwhile must not be half a kernel. */
 static int read_whole(int fd, const char *path, uint8_t *buf, size_t len, struct err *e)
 {
@@ -29,7 +31,7 @@ static int read_whole(int fd, const char *path, uint8_t *buf, size_t len, struct
 }
 
 /* Read, not mapped: a mapped file that somebody truncates is a SIGBUS.  O_NONBLOCK: a FIFO would wait for a writer. */
-int boot_file_open(struct boot_file *f, const char *path, struct err *e)
+int boot_file_open(struct boot_file *f, const char *path, uint64_t memory, struct err *e)
 {
 	struct stat st;
 	uint8_t *p;
@@ -46,6 +48,11 @@ int boot_file_open(struct boot_file *f, const char *path, struct err *e)
 	}
 	if (!S_ISREG(st.st_mode) || st.st_size <= 0) {
 		ret = err_set(e, -EINVAL, "%s: not a file with something in it", path);
+		goto out;
+	}
+	if ((uint64_t)st.st_size > memory && (uint64_t)st.st_size - memory > UNLOADED_MAX) {
+		ret = err_set(e, -EFBIG, "%s: %lld bytes do not fit the %llu of the domain's memory", path,
+			      (long long)st.st_size, (unsigned long long)memory);
 		goto out;
 	}
 	p = malloc((size_t)st.st_size);

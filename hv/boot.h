@@ -69,8 +69,12 @@ struct boot_entry {
  */
 int boot_load(struct gmem *m, const struct boot_options *o, struct boot_entry *entry, struct err *e);
 
-/** boot_file_open(), boot_file_close() - read a file into memory; -ENOENT, -EINVAL if empty or no file */
-int boot_file_open(struct boot_file *f, const char *path, struct err *e);
+/**
+ * boot_file_open(), boot_file_close() - read a file into memory
+ * @memory: the guest's, in bytes; nothing is read that could not be for it
+ * Return: 0; -ENOENT, -EINVAL if empty or no file, -EFBIG.
+ */
+int boot_file_open(struct boot_file *f, const char *path, uint64_t memory, struct err *e);
 void boot_file_close(struct boot_file *f);
 
 struct vcpu_state;

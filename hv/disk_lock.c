@@ -99,7 +99,7 @@ static int learn_last(struct disk_lock *l, struct err *e)
 	}
 	ret = disk_record_reserve(&l->record, e);
 	if (ret)
-		err_prefix(e, "disk %s: the record of who holds it: ", l->path);
+		err_prefix(e, "disk %s: the record of who holds it", l->path);
 	l->reserved = !ret;
 	return ret;
 }
@@ -182,7 +182,7 @@ int disk_lock_commit(struct disk_lock *l, const struct disk_holder *me, struct e
 		return 0;
 	ret = disk_record_write(&l->record, me, e);
 	if (ret)
-		err_prefix(e, "disk %s: the record of who holds it: ", l->path);
+		err_prefix(e, "disk %s: the record of who holds it", l->path);
 	else
 		l->reserved = false; /* it became the record */
 	return ret;
@@ -263,7 +263,7 @@ int disk_lock_probe(const char *path, bool readonly, const char *run_dir, int *f
 		if (!ret || ret == -ENOENT)
 			ret = disk_record_probe(&r, e);
 		if (ret)
-			err_prefix(e, "disk %s: the record of who holds it: ", path);
+			err_prefix(e, "disk %s: the record of who holds it", path);
 	}
 	if (ret)
 		close(*fd);

@@ -161,13 +161,13 @@ static int boot_locked(struct machine *m, struct err *e)
 	struct boot_entry entry;
 	int ret;
 
-	ret = boot_file_open(&o.kernel, m->conf->kernel, e);
+	ret = boot_file_open(&o.kernel, m->conf->kernel, m->conf->memory, e);
 	if (ret) {
 		err_prefix(e, "kernel");
 		return ret;
 	}
 	if (m->conf->initrd) {
-		ret = boot_file_open(&o.initrd, m->conf->initrd, e);
+		ret = boot_file_open(&o.initrd, m->conf->initrd, m->conf->memory, e);
 		if (ret) {
 			err_prefix(e, "initrd");
 			goto out;

@@ -99,14 +99,14 @@ static int check_same(const struct migration *m, const char *path, struct err *e
 	return m->params.arbiter.ops->wire == ARBITER_WIRE_DISK ? check_lock_seen(path, e) : 0;
 }
 
-static int check_boot_file(const char *what, const char *path, struct err *e)
+static int check_boot_file(const char *what, const char *path, uint64_t memory, struct err *e)
 {
 	struct boot_file f;
 	int rc;
 
 	if (!path)
 		return 0;
-	rc = boot_file_open(&f, path, e);
+	rc = boot_file_open(&f, path, memory, e);
 	if (rc)
 		err_prefix(e, "%s", what);
 	else
@@ -137,9 +137,9 @@ int preflight(struct migration *m, struct err *e)
 		if (!c->disks[i].readonly)
 			rc = check_same(m, c->disks[i].path, e);
 	if (!rc)
-		rc = check_boot_file("kernel", c->kernel, e);
+		rc = check_boot_file("kernel", c->kernel, m->v->conf->memory, e);
 	if (!rc)
-		rc = check_boot_file("initrd", c->initrd, e);
+		rc = check_boot_file("initrd", c->initrd, m->v->conf->memory, e);
 	if (!rc)
 		rc = check_room(m, e);
 	if (rc)

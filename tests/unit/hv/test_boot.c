@@ -346,7 +346,7 @@ static void test_a_fifo_as_kernel_is_refused_at_once(void **state)
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	alarm(5);
-	assert_int_equal(boot_file_open(&f, path, &e), -EINVAL);
+	assert_int_equal(boot_file_open(&f, path, 64u << 20, &e), -EINVAL);
 	alarm(0);
 	assert_non_null(strstr(e.text, "not a file with something in it"));
 	unlink(path);
@@ -360,7 +360,7 @@ static void test_a_kernel_cut_short_in_use_is_still_whole(void **state)
 
 	memset(page, 'k', 8192);
 	assert_int_equal(write(fd, page, 8192), 8192);
-	assert_int_equal(boot_file_open(&f, path, NULL), 0);
+	assert_int_equal(boot_file_open(&f, path, 64u << 20, NULL), 0);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(f.len, 8192);
 	assert_memory_equal(f.data, page, 8192); /* SIGBUS while it was mapped */
@@ -370,12 +370,29 @@ static void test_a_kernel_cut_short_in_use_is_still_whole(void **state)
 	free(page);
 }
 
+/* Its size is looked at first: a sparse file of terabytes costs its owner nothing, and the host its memory. */
+static void test_a_file_that_can_never_fit_is_not_read(void **state)
+{
+	char path[] = "/tmp/drover-boot-XXXXXX";
+	int fd = mkstemp(path);
+	struct boot_file f;
+	struct err e;
+
+	assert_int_equal(ftruncate(fd, 3ll << 30), 0);
+	assert_int_equal(boot_file_open(&f, path, 64u << 20, &e), -EFBIG);
+	assert_non_null(strstr(e.text, "3221225472 bytes do not fit the 67108864 of the domain's memory"));
+	assert_null(f.data);
+	close(fd);
+	unlink(path);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_fifo_as_kernel_is_refused_at_once),
+		TEST(test_a_file_that_can_never_fit_is_not_read),
 		TEST(test_a_kernel_cut_short_in_use_is_still_whole),
 		TEST(test_pvh_image_is_loaded_and_described),
 		TEST(test_every_cut_of_an_elf_file_is_refused),
