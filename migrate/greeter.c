@@ -2,7 +2,7 @@
 /* greeter - see greeter.h. */
 #include "migrate/greeter.h"
 
-#include "base/log.h"
+#include "base/log_limit.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -133,6 +133,18 @@ static void hang_up(struct greeter *g, struct caller *c)
 	free_caller(c);
 }
 
+/* Anybody can connect, as often as he likes, and must not fill the disk by it. */
+static void tell(const struct caller *c, const struct err *why)
+{
+	static struct log_limit strangers = LOG_LIMIT_INIT;
+	const char *peer = c->ch.stream->peer;
+
+	if (!strncmp(why->text, peer, strlen(peer))) /* what the stream itself says */
+		log_limited(&strangers, LOG_LEVEL_WARN, "%s", why->text);
+	else
+		log_limited(&strangers, LOG_LEVEL_WARN, "%s: %s", peer, why->text);
+}
+
 static void say_why(struct caller *c, const struct err *why)
 {
 	uint8_t buf[WIRE_SMALL_MAX];
@@ -153,7 +165,7 @@ void caller_take(struct caller *c, struct channel *ch)
 void caller_drop(struct caller *c, const struct err *why)
 {
 	if (why && c->ch.stream) {
-		log_warn("%s: %s", c->ch.stream->peer, why->text);
+		tell(c, why);
 		say_why(c, why);
 	}
 	free_caller(c);
@@ -218,7 +230,7 @@ static void send_away(struct greeter *g, struct caller *c)
 	if (c->rc && c->caps)
 		say_why(c, &c->why);
 	if (c->rc == -EPROTONOSUPPORT || (c->rc && c->caps))
-		log_warn("%s: %s", c->ch.stream->peer, c->why.text);
+		tell(c, &c->why);
 	hang_up(g, c);
 }
 

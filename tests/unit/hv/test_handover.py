@@ -144,6 +144,29 @@ def test_a_commit_before_grant_is_refused_and_an_abort_cancels(vmm, tmp_path):
     assert s.state() == "running"
 
 
+def wire_record(kind, sequence, payload):
+    head = struct.pack("<HHII", kind, 0, len(payload), sequence)
+    return head + struct.pack("<I", crc32c(head + payload)) + payload
+
+
+def test_strangers_fill_no_log(vmm, tmp_path):
+    d = incoming(vmm, "destination", "--no-arbiter")
+    host, port = d.listen.removeprefix("tcp:").rsplit(":", 1)
+    offer = hello() + wire_record(2, 1, bytes(40)) + wire_record(3, 2, b"{}") + wire_record(4, 3, bytes(24))
+    for _ in range(60):
+        with socket.create_connection((host, int(port))) as s:
+            s.sendall(offer)
+            s.settimeout(5)
+            try:
+                while s.recv(65536):
+                    pass
+            except OSError:
+                pass
+    lines = [line for line in d.log().splitlines() if "CAPS: " in line]
+    assert 0 < len(lines) < 30, d.log()
+    assert d.state() == "incoming"
+
+
 # --- guests that would rather stay ---
 
 @pytest.mark.parametrize("code", [
