@@ -48,6 +48,8 @@ void ha_apply_unown(struct ha_core *c, struct ha_domain *d, bool failed, const c
 void ha_apply_settle(struct ha_core *c)
 {
 	struct ha_record *r = &c->rec;
+	struct ha_loads loads;
+	bool counted = false;
 
 	for (uint32_t i = 0; i < r->n_domains; i++) {
 		struct ha_domain *d = &r->domains[i];
@@ -55,9 +57,14 @@ void ha_apply_settle(struct ha_core *c)
 
 		if (!d->used || d->phase != HA_WAITING)
 			continue;
-		node = ha_place(r, d, 0);
-		if (node)
-			ha_place_start(d, node);
+		if (!counted)
+			ha_loads(r, &loads);
+		counted = true;
+		node = ha_place_among(r, d, 0, &loads);
+		if (!node)
+			continue;
+		ha_place_start(d, node);
+		ha_loads_add(r, &loads, node);
 	}
 }
 

@@ -21,6 +21,7 @@
  *   reconcile.c   record against VMMs of this host -> effects and proposals
  *   report.c      what a host that came back really has
  *   snapshot.c    record and log tail as bytes; what the disk held
+ *   names.c       index of names: domains of the record, VMMs of this host
  *   out.c         effects
  */
 #ifndef DROVER_HA_CORE_CORE_INT_H
@@ -89,7 +90,7 @@ enum ha_mutant {
 #define TAIL_BYTES (768u << 10)
 #define PROPS_MAX 8
 #define OPS_MAX 16
-#define VMMS_MAX (HA_DOMAINS_MAX + 64)
+#define VMMS_MAX HA_NAMES_SLOTS
 #define RENEW_RING 64
 #define CHUNK (56u << 10)
 #define CHUNK_WINDOW 4
@@ -290,6 +291,7 @@ struct ha_core {
 	bool leaving;                        /* LEAVE came */
 	bool listed;                         /* VMM_LIST came */
 	uint32_t n_vmms;
+	struct ha_names vmm_names;           /* of vmms[] */
 	struct ha_vmm vmms[VMMS_MAX];
 	uint64_t backoff_ms[HA_DOMAINS_MAX]; /* when we first saw it in this BACKOFF, 0 = not in BACKOFF */
 	uint64_t declined[HA_DOMAINS_MAX];   /* incarnation we said EXITED of instead of starting it */
@@ -396,6 +398,12 @@ void ha_move_intent(struct ha_domain *d, uint32_t target);
 void ha_move_drop(struct ha_domain *d, const char *why);
 void ha_move_apply(struct ha_core *c, const struct ha_entry *e);
 uint32_t ha_place(const struct ha_record *r, const struct ha_domain *d, uint32_t except); /* node id or 0 */
+/* How many domains each host has or gets: counted once for many that wait. By record slot. */
+struct ha_loads { uint32_t n[HA_NODES_MAX]; };
+void ha_loads(const struct ha_record *r, struct ha_loads *l);
+void ha_loads_add(const struct ha_record *r, struct ha_loads *l, uint32_t node);
+uint32_t ha_place_among(const struct ha_record *r, const struct ha_domain *d, uint32_t except,
+			const struct ha_loads *l); /* as ha_place() */
 const char *ha_place_why_not(const struct ha_record *r, const struct ha_domain *d, uint32_t node);
 void ha_place_failed(const struct ha_record *r, struct ha_domain *d, uint32_t node, uint32_t except);
 void ha_place_start(struct ha_domain *d, uint32_t node);

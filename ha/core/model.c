@@ -32,9 +32,9 @@ const char *ha_move_str(enum ha_move m)
 
 int ha_record_find(const struct ha_record *r, const char *name)
 {
-	for (uint32_t i = 0; i < r->n_domains; i++)
-		if (r->domains[i].used && !strcmp(r->domains[i].name, name))
-			return (int)i;
+	for (uint32_t k = ha_names_first(&r->names, name); k; k = ha_names_next(&r->names, k))
+		if (!strcmp(r->domains[k - 1].name, name))
+			return (int)(k - 1);
 	return -1;
 }
 

@@ -12,18 +12,11 @@
 #ifndef DROVER_HA_CORE_MODEL_H
 #define DROVER_HA_CORE_MODEL_H
 
+#include "ha/core/names.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define HA_NODES_MAX 64
-#define HA_DOMAINS_MAX 256
-#define HA_GROUPS_MAX 32
-#define HA_NAME_MAX 63         /* bytes, without the final 0 */
-#define HA_ADDR_MAX 127        /* "tcp:10.0.0.1:49152" */
-#define HA_TEXT_MAX 159        /* reasons */
-#define HA_CONF_MAX 8192       /* a domain's text (YAML) */
-#define HA_CLAIMS_MAX 32       /* what one domain has for itself: uuid, MACs, disks */
 
 /*
  * Phases of a domain.  Who may run it follows from owner and incarnation alone:
@@ -72,22 +65,23 @@ enum ha_end {
 	HA_ENDS
 };
 
+/* What every step looks at stands together at the beginning: one line of the cache for each domain. */
 struct ha_domain {
 	bool used;
-	char name[HA_NAME_MAX + 1];
-	char group[HA_NAME_MAX + 1];  /* "" = any host */
 	bool wanted;                  /* the operator wants it started */
 	bool ha;                      /* restart it elsewhere when its host dies */
-	uint32_t owner;               /* node id, 0 = nobody */
-	uint64_t incarnation;         /* of the VMM that may run; never used twice (rule H) */
-	uint64_t last_incarnation;    /* the largest ever given out */
-	enum ha_phase phase;
 	bool force_stop;              /* STOPPING: do not ask the guest */
 	bool paused;                  /* its VMM stands still, an operator wants it so; ends with that VMM, moves along */
-	enum ha_move move;
 	bool dry_run;                 /* MIGRATING: only whether it could; it ends by ABORT before anything is sent */
+	enum ha_phase phase;
+	enum ha_move move;
+	uint32_t owner;               /* node id, 0 = nobody */
 	uint32_t target;              /* MIGRATING: node id of the destination */
+	uint64_t incarnation;         /* of the VMM that may run; never used twice (rule H) */
 	uint64_t target_incarnation;  /* MIGRATING: what the destination's VMM carries */
+	uint64_t last_incarnation;    /* the largest ever given out */
+	char name[HA_NAME_MAX + 1];
+	char group[HA_NAME_MAX + 1];  /* "" = any host */
 	char addr[HA_ADDR_MAX + 1];   /* MOVE_READY: where it listens */
 	uint32_t moved_from;          /* last committed migration: source ... */
 	uint64_t moved_incarnation;   /* ... and what its VMM carried */
@@ -145,6 +139,7 @@ struct ha_record {
 	uint64_t cluster;             /* whose incarnations these are: random, set by the first ADD; 0 = not yet */
 	uint64_t incarnation_floor;   /* of domains that were removed: names come back, numbers do not */
 	uint32_t n_domains;           /* slots in use or once used: [0, n_domains) */
+	struct ha_names names;        /* of domains[]; not replicated, each replica makes its own */
 	struct ha_domain domains[HA_DOMAINS_MAX];
 	char conf[HA_DOMAINS_MAX][HA_CONF_MAX];
 };

@@ -86,6 +86,7 @@ static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct v
 	if (!r->cluster)
 		r->cluster = e->cluster;
 	r->domains[i] = d;
+	ha_names_add(&r->names, d.name, i);
 	memcpy(r->conf[i], e->conf, e->conf_len);
 	if (!e->started)
 		return say(v, HA_OK, "%s is defined", d.name);
@@ -104,6 +105,7 @@ static enum ha_code op_remove(struct ha_core *c, struct ha_domain *d, struct ver
 	if (d->last_incarnation > c->rec.incarnation_floor)
 		c->rec.incarnation_floor = d->last_incarnation;
 	d->used = false;
+	ha_names_drop(&c->rec.names, d->name, (uint32_t)(d - c->rec.domains));
 	while (c->rec.n_domains && !c->rec.domains[c->rec.n_domains - 1].used)
 		c->rec.n_domains--;
 	return say(v, HA_OK, "removed");

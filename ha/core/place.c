@@ -9,15 +9,28 @@
  */
 #include "ha/core/core_int.h"
 
-static uint32_t load(const struct ha_record *r, uint32_t id)
-{
-	uint32_t n = 0;
+#include <string.h>
 
-	for (uint32_t i = 0; i < r->n_domains; i++)
-		n += r->domains[i].used &&
-		     (r->domains[i].owner == id ||
-		      (r->domains[i].phase == HA_MIGRATING && r->domains[i].target == id));
-	return n;
+void ha_loads(const struct ha_record *r, struct ha_loads *l)
+{
+	memset(l, 0, sizeof(*l));
+	for (uint32_t i = 0; i < r->n_domains; i++) {
+		const struct ha_domain *d = &r->domains[i];
+
+		if (!d->used)
+			continue;
+		ha_loads_add(r, l, d->owner);
+		if (d->phase == HA_MIGRATING && d->target != d->owner)
+			ha_loads_add(r, l, d->target);
+	}
+}
+
+void ha_loads_add(const struct ha_record *r, struct ha_loads *l, uint32_t id)
+{
+	int slot = ha_record_slot(r, id);
+
+	if (slot >= 0)
+		l->n[slot]++;
 }
 
 /* In the domain's group? *@priority is 0 for hosts outside an unrestricted group. */
@@ -63,6 +76,15 @@ const char *ha_place_why_not(const struct ha_record *r, const struct ha_domain *
 
 uint32_t ha_place(const struct ha_record *r, const struct ha_domain *d, uint32_t except)
 {
+	struct ha_loads l;
+
+	ha_loads(r, &l);
+	return ha_place_among(r, d, except, &l);
+}
+
+uint32_t ha_place_among(const struct ha_record *r, const struct ha_domain *d, uint32_t except,
+			const struct ha_loads *l)
+{
 	uint32_t best = 0, best_load = 0;
 	int64_t best_priority = 0;
 	bool best_avoid = false;
@@ -75,7 +97,7 @@ uint32_t ha_place(const struct ha_record *r, const struct ha_domain *d, uint32_t
 		if (id == except || ha_place_why_not(r, d, id))
 			continue;
 		in_group(r, d, id, &priority);
-		n = load(r, id);
+		n = l->n[i];
 		if (best) {
 			if (avoid != best_avoid) {
 				if (avoid)

@@ -267,13 +267,19 @@ static void get_record(struct ha_reader *r, struct ha_record *rec)
 		r->bad = true;
 		return;
 	}
-	if (rec)
+	if (rec) {
 		rec->n_domains = n;
+		memset(&rec->names, 0, sizeof(rec->names));
+	}
 	for (uint32_t i = 0; i < n && !r->bad; i++) {
-		if (ha_get_bool(r))
+		bool used = ha_get_bool(r);
+
+		if (used)
 			get_domain(r, rec, i);
 		else if (rec)
 			memset(&rec->domains[i], 0, sizeof(rec->domains[i]));
+		if (used && rec)
+			ha_names_add(&rec->names, rec->domains[i].name, i);
 	}
 }
 

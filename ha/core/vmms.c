@@ -9,9 +9,9 @@
 
 struct ha_vmm *ha_vmm_find(struct ha_core *c, const char *name)
 {
-	for (uint32_t i = 0; i < c->n_vmms; i++)
-		if (c->vmms[i].used && !strcmp(c->vmms[i].name, name))
-			return &c->vmms[i];
+	for (uint32_t k = ha_names_first(&c->vmm_names, name); k; k = ha_names_next(&c->vmm_names, k))
+		if (!strcmp(c->vmms[k - 1].name, name))
+			return &c->vmms[k - 1];
 	return NULL;
 }
 
@@ -30,6 +30,7 @@ struct ha_vmm *ha_vmm_add(struct ha_core *c, const char *name, uint64_t incarnat
 	memset(v, 0, sizeof(*v));
 	v->used = true;
 	ha_copy(v->name, sizeof(v->name), name);
+	ha_names_add(&c->vmm_names, v->name, (uint32_t)(v - c->vmms));
 	v->incarnation = incarnation;
 	v->state = state;
 	v->since_ms = c->now;
@@ -39,6 +40,7 @@ struct ha_vmm *ha_vmm_add(struct ha_core *c, const char *name, uint64_t incarnat
 void ha_vmm_drop(struct ha_core *c, struct ha_vmm *v)
 {
 	v->used = false;
+	ha_names_drop(&c->vmm_names, v->name, (uint32_t)(v - c->vmms));
 	while (c->n_vmms && !c->vmms[c->n_vmms - 1].used)
 		c->n_vmms--;
 }

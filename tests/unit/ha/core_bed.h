@@ -9,6 +9,7 @@
 
 #include "ha/core/core.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ struct bed_msg {
 
 struct bed {
 	uint32_t n, cut;                 /* cut: set of nodes nobody reaches (0-based) */
-	uint64_t now;
+	uint64_t now, delivered;         /* ms; messages, each counted for each that it reached */
 	struct ha_core *core[BED_MAX];
 	struct ha_effects *fx;
 	struct bed_msg *queue;
@@ -116,6 +117,7 @@ static inline void bed_settle(struct bed *b)
 			ev.deliver.bytes = m.bytes;
 			ev.deliver.len = m.len;
 			bed_step(b, i, &ev);
+			b->delivered++;
 		}
 		free(m.bytes);
 	}
