@@ -11,8 +11,23 @@ static void next(struct sim *s)
 	       0, 0);
 }
 
+/* Most clusters have a vote for each host; some have a host that counts for more. */
+static void draw_votes(struct sim *s)
+{
+	for (uint32_t h = 0; h < s->o.hosts; h++)
+		s->votes[h] = (uint32_t)sim_range(s, 1, 3);
+}
+
+/* Could the others agree on what it held? */
+static bool can_lose(const struct sim *s, uint32_t h)
+{
+	return 2 * host_votes(s, sim_all(s) & ~(1u << h)) > host_votes(s, sim_all(s));
+}
+
 void chaos_begin(struct sim *s)
 {
+	if (sim_chance(s, 20))
+		draw_votes(s);
 	for (uint32_t h = 0; h < s->o.hosts; h++)
 		host_power_on(s, h);
 	sim_at(s, 3 * SEC, EV_CHAOS, 0, 1, 0, 0);
@@ -75,12 +90,11 @@ static void fault(struct sim *s)
 		break;
 	case 12:
 		d = (uint32_t)sim_range(s, 0, s->o.domains - 1);
-		if (s->host[h].vmm[d].state != VM_NONE && !s->host[h].paused)
-			sim_at(s, 0, EV_VMM, h, d, s->host[h].vmm[d].gen, 3 /* ACT_CRASH */);
+		vmm_ends(s, h, d, sim_chance(s, 30));
 		break;
 	case 14:
 		/* One at a time: two empty disks of three know nothing of what was committed. */
-		if (s->o.hosts > 2 && (s->filled | 1u << h) == sim_all(s) && sim_chance(s, 30))
+		if (can_lose(s, h) && (s->filled | 1u << h) == sim_all(s) && sim_chance(s, 30))
 			host_wipe(s, h);
 		break;
 	case 15:

@@ -140,7 +140,8 @@ static bool domain_settled(struct sim *s, const struct ha_record *r, uint32_t d,
 	if (dom->phase == HA_STOPPED && dom->wanted)
 		return false;
 	if (dom->phase == HA_STOPPED)
-		return !vmms && !(s->added[d] && dom->ha && !s->stop_asked[d] && !s->removed[d] && !s->unprotected[d]);
+		return !vmms && !(s->added[d] && dom->ha && !s->stop_asked[d] && !s->removed[d] && !s->unprotected[d] &&
+				  !s->powered_off[d]);
 	return dom->phase == HA_RUNNING && vmms == 1 && writers == 1 &&
 	       vmm_can_write(s, dom->owner - 1, d) &&
 	       s->host[dom->owner - 1].vmm[d].incarnation == dom->incarnation &&

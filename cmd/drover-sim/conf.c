@@ -4,6 +4,16 @@
 
 #include <string.h>
 
+uint32_t host_votes(const struct sim *s, uint32_t hosts)
+{
+	uint32_t n = 0;
+
+	for (uint32_t h = 0; h < s->o.hosts; h++)
+		if (hosts >> h & 1)
+			n += s->votes[h];
+	return n;
+}
+
 size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes)
 {
 	size_t n = 0;
@@ -13,7 +23,7 @@ size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes)
 			continue;
 		memset(&nodes[n], 0, sizeof(nodes[n]));
 		nodes[n].id = h + 1;
-		nodes[n].votes = 1;
+		nodes[n].votes = s->votes[h];
 		snprintf(nodes[n++].name, sizeof(nodes[0].name), "n%u", h + 1);
 	}
 	return n;

@@ -333,14 +333,11 @@ static void quorum(struct sim *s, const struct sim_ev *ev)
 {
 	struct sim_host *x = &s->host[ev->h];
 	struct sim_in in = { .kind = HA_EV_QUORUM };
-	uint32_t n = 0;
 
 	if (!x->daemon || x->gen != ev->b || !x->ring || x->ring->id != ev->a)
 		return;
-	for (uint32_t h = 0; h < s->o.hosts; h++)
-		n += x->ring->members >> h & s->configured >> h & 1;
 	in.mask = x->ring->members;
-	in.quorate = n > (uint32_t)__builtin_popcount(s->configured) / 2;
+	in.quorate = 2 * host_votes(s, in.mask & s->configured) > host_votes(s, s->configured);
 	in.ring = x->ring->id;
 	host_give(s, ev->h, &in);
 }

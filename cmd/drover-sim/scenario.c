@@ -194,17 +194,22 @@ static bool fault(struct sim *s, const struct line *l)
 		}
 		return false;
 	}
-	if (!strcmp(w, "crash")) {
+	if (!strcmp(w, "crash") || !strcmp(w, "guest-off")) {
 		if (!domain_of(s, l->word[1], &d))
 			return false;
 		for (h = 0; h < s->o.hosts; h++)
-			if (s->host[h].vmm[d].state != VM_NONE)
-				sim_at(s, 0, EV_VMM, h, d, s->host[h].vmm[d].gen,
-				       3 /* ACT_CRASH */);
+			vmm_ends(s, h, d, w[0] == 'g');
 		return true;
 	}
 	if (!host_of(s, l->word[1], &h))
 		return false;
+	if (!strcmp(w, "votes")) {
+		if (!l->word[2] || !number_parse(l->word[2], 0, 255, &us))
+			return false;
+		s->votes[h] = (uint32_t)us;
+		host_config(s, s->configured);
+		return true;
+	}
 	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted") || !strcmp(w, "spoil") ||
 	    !strcmp(w, "hide")) {
 		bool *what = w[0] == 's'   ? &s->host[h].spoiled

@@ -194,6 +194,7 @@ void host_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_daemon_crash(struct sim *s, uint32_t h);
 void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_event(struct sim *s, const struct sim_ev *ev);
+uint32_t host_votes(const struct sim *s, uint32_t hosts); /* of a set of hosts */
 size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes); /* the nodelist */
 void host_token(struct sim *s, uint32_t h, uint32_t token); /* corosync.conf was changed here */
 void host_config(struct sim *s, uint32_t configured);   /* hosts in corosync.conf, everywhere */
@@ -209,6 +210,7 @@ void disk_empty(struct sim_disk *d);
 void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
 void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms); /* to the pages of all admitted */
 void vmm_daemon_died(struct sim *s, uint32_t h);              /* the next one admits anew */
+void vmm_ends(struct sim *s, uint32_t h, uint32_t d, bool power_off); /* crashes, or its guest powers off */
 void vmm_event(struct sim *s, const struct sim_ev *ev);
 void vmm_scan(struct sim *s, uint32_t h);                 /* a new daemon looks around */
 void vmm_host_died(struct sim *s, uint32_t h);
@@ -311,11 +313,13 @@ struct sim {
 	bool fence_asked[SIM_HOSTS];
 	bool unprotected[SIM_DOMAINS]; /* at some time, perhaps */
 	bool removed[SIM_DOMAINS], added[SIM_DOMAINS], stop_asked[SIM_DOMAINS];
+	bool powered_off[SIM_DOMAINS]; /* by its guest, at some time */
 	struct sim_seen *seen;      /* SEEN_MAX, by seq */
 	uint64_t starts_quiet[SIM_DOMAINS];
 	uint32_t unfit[SIM_DOMAINS];  /* hosts on which it cannot start */
 	bool fencing_works;
 	uint32_t configured;        /* hosts in corosync.conf */
+	uint32_t votes[SIM_HOSTS];  /* ... and how many votes each has */
 	uint32_t filled;            /* hosts whose disk holds a log: they were members since it was new */
 	uint32_t crash_after;       /* crash the daemon after this many more effects, 0 = no */
 	void *script;

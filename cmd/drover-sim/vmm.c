@@ -21,6 +21,7 @@ enum act {
 	ACT_EXIT,
 	ACT_CRASH,
 	ACT_KILLED,
+	ACT_POWEROFF,
 	ACT_INCOMING,
 	ACT_LIST,
 	ACT_RUN_ON,
@@ -467,6 +468,12 @@ void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 	}
 }
 
+void vmm_ends(struct sim *s, uint32_t h, uint32_t d, bool power_off)
+{
+	if (s->host[h].vmm[d].state != VM_NONE && !s->host[h].paused)
+		later(s, h, d, power_off ? ACT_POWEROFF : ACT_CRASH, 0);
+}
+
 void vmm_event(struct sim *s, const struct sim_ev *ev)
 {
 	struct sim_host *x = &s->host[ev->h];
@@ -512,6 +519,12 @@ void vmm_event(struct sim *s, const struct sim_ev *ev)
 		break;
 	case ACT_CRASH:
 		vmm_end(s, ev->h, d, HA_END_FAILED);
+		break;
+	case ACT_POWEROFF:
+		if (v->state != VM_RUN || !vmm_can_write(s, ev->h, d) || v->paused)
+			break; /* a guest that stands still does nothing */
+		s->powered_off[d] = true;
+		vmm_end(s, ev->h, d, HA_END_POWEROFF);
 		break;
 	case ACT_KILLED:
 		vmm_end(s, ev->h, d, HA_END_KILLED);

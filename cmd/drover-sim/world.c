@@ -148,6 +148,8 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	s->log = log;
 	s->o = *o;
 	s->configured = sim_all(s);
+	for (uint32_t h = 0; h < SIM_HOSTS; h++)
+		s->votes[h] = 1;
 	s->seed = seed;
 	s->rng = (seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	s->fx = fx ? fx : malloc(sizeof(*s->fx));

@@ -229,7 +229,7 @@ static void apply_exited(struct ha_core *c, struct ha_domain *d, const struct ha
 		return;
 	}
 	/* Only the guest's own wish is one; whatever else ended its VMM, the domain is still wanted. */
-	if (e->end == HA_END_POWEROFF) {
+	if (e->end == HA_END_POWEROFF && !MUTANT(M_OFF_FAILS)) {
 		d->wanted = false;
 		ha_apply_unown(c, d, false, "powered off by its guest");
 		return;

@@ -84,6 +84,8 @@ enum ha_mutant {
 	M_LEFT_UNTOLD = 42,    /* 42: only who saw it knows that a host left in order */
 	M_ABSENT_AT_ONCE,      /* 43: a VMM that a new daemon does not find is gone (G, H) */
 	M_PAUSE_FORGOTTEN,     /* 44: a pause is acknowledged and nothing more */
+	M_OFF_FAILS,           /* 45: a guest that powers off counts as a failure */
+	M_ONE_VOTE_EACH,       /* 46: hosts are counted, not their votes */
 };
 
 #define TAIL_MAX 1024

@@ -56,7 +56,7 @@ uint64_t ha_votes(const struct ha_core *c, uint64_t set)
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		if ((set >> i & 1) && c->peers[i].configured)
-			v += c->peers[i].conf.votes;
+			v += MUTANT(M_ONE_VOTE_EACH) ? 1 : c->peers[i].conf.votes;
 	return v;
 }
 
