@@ -38,11 +38,11 @@ struct route {
 };
 
 enum { TAKES_NODE = 1, TAKES_FORCE = 2, TAKES_ON = 4, TAKES_GROUP = 8, TAKES_MAX_RESTART = 16,
-       TAKES_DRY_RUN = 32 };
+       TAKES_DRY_RUN = 32, TAKES_ASKED = 64 };
 
 static const struct { const char *key; unsigned int bit; } option_keys[] = {
 	{ "node", TAKES_NODE }, { "force", TAKES_FORCE }, { "on", TAKES_ON }, { "group", TAKES_GROUP },
-	{ "max_restart", TAKES_MAX_RESTART }, { "dry_run", TAKES_DRY_RUN },
+	{ "max_restart", TAKES_MAX_RESTART }, { "dry_run", TAKES_DRY_RUN }, { "asked_ms", TAKES_ASKED },
 };
 
 static int name_check(const char *name, const char *what, struct err *e)
@@ -95,6 +95,19 @@ static int take_u32(json_t *o, const char *key, uint32_t max, uint32_t *out, str
 	if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > max)
 		return err_set(e, -EINVAL, "%s: expected a whole number from 0 to %u", key, max);
 	*out = (uint32_t)json_integer_value(v);
+	return 0;
+}
+
+/* A moment of this host's BOOTTIME. */
+static int take_ms(json_t *o, const char *key, uint64_t *out, struct err *e)
+{
+	json_t *v = json_object_get(o, key);
+
+	if (!v)
+		return 0;
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return err_set(e, -EINVAL, "%s: expected milliseconds since this host booted", key);
+	*out = (uint64_t)json_integer_value(v);
 	return 0;
 }
 
@@ -170,6 +183,8 @@ static int body_options(const struct route *r, const char *body, size_t len, str
 	c->cmd.max_restart = MAX_RESTART_DEFAULT;
 	if (rc == 0)
 		rc = take_u32(o, "max_restart", 100, &c->cmd.max_restart, e);
+	if (rc == 0)
+		rc = take_ms(o, "asked_ms", &c->cmd.asked_ms, e);
 	json_decref(o);
 	if (c->group[0])
 		c->cmd.group = c->group;
@@ -267,8 +282,9 @@ static const struct route routes[] = {
 	{ "GET", { "history" }, API_HISTORY },
 	{ "GET", { "nodes" }, API_NODES },
 	{ "GET", { "nodes", "*" }, API_NODE },
-	{ "POST", { "nodes", "*", "fence" }, API_COMMAND, HA_OP_FENCE, body_options },
-	{ "POST", { "nodes", "*", "confirm" }, API_COMMAND, HA_OP_CONFIRM, body_options },
+	{ "POST", { "nodes", "*", "fence" }, API_COMMAND, HA_OP_FENCE, body_options, TAKES_ASKED },
+	{ "POST", { "nodes", "*", "confirm" }, API_COMMAND, HA_OP_CONFIRM, body_options,
+	  TAKES_ASKED },
 	{ "POST", { "nodes", "*", "maintenance" }, API_COMMAND, HA_OP_MAINTENANCE, body_options,
 	  TAKES_ON },
 	{ "GET", { "domains" }, API_DOMAINS },

@@ -356,6 +356,7 @@ void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd)
 	if (!s->host[h].daemon)
 		return;
 	in.request = ++s->request;
+	in.cmd.asked_ms = host_now(s, h);
 	if (cmd->op == HA_OP_FENCE)
 		s->fence_asked[cmd->node - 1] = true;
 	if (cmd->n_hosts)

@@ -102,12 +102,18 @@ static int sure(struct drover *d, const char *what)
 	return say_error(EXIT_REFUSED, "not confirmed, nothing done");
 }
 
+/* A daemon that stood still may read this much later: what was true of the host then is not now. */
+static json_t *given_at(const struct drover *d)
+{
+	return json_pack("{s:I}", "asked_ms", (json_int_t)d->began_ms);
+}
+
 int verb_fence(struct drover *d)
 {
 	int code = sure(d, "Cut the power of");
 
 	if (!code)
-		code = domain_post(d, "nodes", d->argv[0], "fence", NULL);
+		code = domain_post(d, "nodes", d->argv[0], "fence", given_at(d));
 	return code ? code : done(d, "fencing of %s was ordered; 'drover node status' shows the outcome",
 				  d->argv[0]);
 }
@@ -117,6 +123,6 @@ int verb_confirm(struct drover *d)
 	int code = sure(d, "Domains will start elsewhere. Is the power really off at");
 
 	if (!code)
-		code = domain_post(d, "nodes", d->argv[0], "confirm", NULL);
+		code = domain_post(d, "nodes", d->argv[0], "confirm", given_at(d));
 	return code ? code : done(d, "taken down: %s is off", d->argv[0]);
 }

@@ -58,6 +58,20 @@ static uint64_t debt_of(const struct ha_core *c, uint32_t node)
 	return slot < 0 ? 0 : c->rec.nodes[slot].debt;
 }
 
+/*
+ * The loss that whoever gave this command can have looked at. A command may lie in the socket
+ * of a daemon that stood still, while the host came back and was lost again.
+ */
+static uint64_t debt_meant(const struct ha_core *c, const struct ha_command *cmd)
+{
+	int slot = ha_record_slot(&c->rec, cmd->node);
+	const struct ha_fencing *f = slot < 0 ? NULL : &c->fencing[slot];
+
+	if (!f || f->debt != c->rec.nodes[slot].debt)
+		return 0;
+	return !cmd->asked_ms || f->seen_ms <= cmd->asked_ms || MUTANT(M_OLD_DEBT) ? f->debt : 0;
+}
+
 void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 {
 	const struct ha_command *cmd = &ev->op.cmd;
@@ -85,7 +99,7 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 	p->used = true;
 	c->n_ops++;
 	p->sent = false;
-	p->debt = debt_of(c, cmd->node);
+	p->debt = debt_meant(c, cmd);
 	p->request = ev->op.request;
 	p->deadline_ms = c->now + c->t.command;
 	p->order = ++c->op_order;
@@ -107,7 +121,7 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 	if (!e)
 		return false;
 	e->op = p->cmd.op;
-	if (!p->debt) /* given while the loss was not in the record yet */
+	if (!p->debt && p->cmd.op == HA_OP_FENCE) /* given while the loss was not in the record yet */
 		p->debt = debt_of(c, p->cmd.node);
 	e->debt = p->debt;
 	ha_copy(e->group, sizeof(e->group), p->group);

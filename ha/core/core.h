@@ -117,6 +117,7 @@ struct ha_command {
 	size_t n_hosts;
 	const struct ha_claim *claims;  /* OP_ADD: what no other domain may have */
 	size_t n_claims;                /* 0..HA_CLAIMS_MAX */
+	uint64_t asked_ms;              /* when somebody gave it, by this host's BOOTTIME; 0 = now (OP_CONFIRM, OP_FENCE) */
 	uint64_t cluster;               /* OP_ADD: a random number; the first one names the cluster for ever */
 };
 

@@ -186,7 +186,7 @@ struct ha_prop {
 struct ha_pending {
 	bool used, sent;
 	uint64_t request, serial, deadline_ms, order;
-	uint64_t debt;                       /* FENCE, CONFIRM: the loss that was meant, however often it is sent */
+	uint64_t debt;                       /* FENCE, CONFIRM: the loss that was meant, however often it is sent; 0 = none known */
 	struct ha_command cmd;
 	char domain[HA_NAME_MAX + 1], group[HA_NAME_MAX + 1];
 	struct ha_group_host hosts[HA_NODES_MAX];
@@ -235,6 +235,7 @@ struct ha_vmm {
 /* Our own part in one node's debt. */
 struct ha_fencing {
 	uint64_t debt;            /* debt this is about */
+	uint64_t seen_ms;         /* when it came into our record */
 	uint32_t attempts;        /* failed ones, as the record counts them */
 	bool running, done_ok, done_failed;
 	uint64_t started_ms;

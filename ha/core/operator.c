@@ -328,6 +328,9 @@ static enum ha_code op_node(struct ha_core *c, const struct ha_entry *e, struct 
 	/* It came back after the word was given, and was lost again: that loss was not meant. */
 	if (e->debt && n->debt && e->debt != n->debt && !MUTANT(M_OLD_DEBT))
 		return say(v, HA_REFUSED, "%s came back meanwhile and was lost again: look again", name);
+	/* That a host is off is a word about a moment, and nobody knows what it did after that one. */
+	if (e->op == HA_OP_CONFIRM && n->debt && !e->debt && !MUTANT(M_OLD_DEBT))
+		return say(v, HA_REFUSED, "%s was not known to be lost when this was said: look again", name);
 	if (e->op == HA_OP_CONFIRM) {
 		if (!n->debt)
 			return say(v, HA_OK, "nothing waits for %s", name);

@@ -220,6 +220,7 @@ void ha_proof_tick(struct ha_core *c)
 				ha_out_simple(c, HA_FX_FENCE_CANCEL, n->id, f->debt);
 			memset(f, 0, sizeof(*f));
 			f->debt = n->debt;
+			f->seen_ms = c->now;
 		}
 		if (f->attempts != n->fence_attempts) {
 			f->attempts = n->fence_attempts;

@@ -115,6 +115,12 @@ static void a_command_carries_its_names(void **state)
 	assert_int_equal(api_call_resolve(&call, id_of, NULL, &err), 0);
 	assert_int_equal(call.cmd.node, 1);
 	assert_null(call.cmd.domain);
+	assert_int_equal(call.cmd.asked_ms, 0);
+	assert_int_equal(parse("POST", "/v1/nodes/n1/confirm", NULL, "{\"asked_ms\": 81234567890}"), 0);
+	assert_int_equal(call.cmd.asked_ms, 81234567890);
+	assert_int_not_equal(parse("POST", "/v1/nodes/n1/confirm", NULL, "{\"asked_ms\": -1}"), 0);
+	assert_int_not_equal(parse("POST", "/v1/nodes/n1/confirm", NULL, "{\"asked_ms\": \"now\"}"), 0);
+	assert_int_not_equal(parse("POST", "/v1/domains/web/stop", NULL, "{\"asked_ms\": 1}"), 0);
 	assert_int_equal(parse("POST", "/v1/ha/domains/web", NULL,
 			       "{\"group\": \"east\", \"max_restart\": 5}"), 0);
 	assert_int_equal(call.cmd.op, HA_OP_HA_ON);

@@ -478,6 +478,33 @@ static void a_host_taken_out_of_the_configuration_is_still_found_and_confirmed(v
 	bed_free(b);
 }
 
+/* droverd stood still, or the host on which the command was given. */
+static void a_word_that_lay_about_is_not_for_a_loss_that_came_later(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command confirm = { .op = HA_OP_CONFIRM, .node = 3, .asked_ms = b->now + 500 };
+	struct ha_command define = { .op = HA_OP_ADD, .domain = "d0", .conf = "x", .conf_len = 1, .ha = true,
+				  .started = true, .node = 3 };
+	struct bed_fx *reply;
+
+	(void)state;
+	bed_command(b, 1, define);
+	b->cut = 1 << 2;
+	bed_pass(b, 1000); /* it was said in this second */
+	bed_view(b);
+	assert_int_not_equal(ha_core_record(b->core[0])->nodes[2].debt, 0);
+	b->n_fx = 0;
+	reply = bed_command(b, 1, confirm);
+	assert_int_equal(reply->code, HA_REFUSED);
+	assert_non_null(strstr(reply->text, "look again"));
+	assert_int_equal(bed_domain(b, 1, "d0")->owner, 3);
+	confirm.asked_ms = b->now;
+	b->n_fx = 0;
+	assert_int_equal(bed_command(b, 1, confirm)->code, HA_OK);
+	assert_int_not_equal(bed_domain(b, 1, "d0")->owner, 3);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -496,6 +523,7 @@ int main(void)
 		cmocka_unit_test(a_command_that_is_wrong_is_refused_at_once),
 		cmocka_unit_test(a_state_that_is_not_ours_is_not_agreed_on),
 		cmocka_unit_test(a_host_taken_out_of_the_configuration_is_still_found_and_confirmed),
+		cmocka_unit_test(a_word_that_lay_about_is_not_for_a_loss_that_came_later),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
 	};
 

@@ -432,6 +432,12 @@ static void a_word_about_a_host_is_for_the_loss_it_was_given_for(void **state)
 	e = entry(HA_E_OP, 2);
 	e->op = HA_OP_CONFIRM;
 	e->node = 1;
+	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_REFUSED); /* no loss was known then */
+	assert_non_null(strstr(text, "look again"));
+	assert_int_equal(c->rec.nodes[0].debt, 8);
+	e = entry(HA_E_OP, 2);
+	e->op = HA_OP_CONFIRM;
+	e->node = 1;
 	e->debt = 8;
 	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
 	assert_int_equal(c->rec.nodes[0].debt, 0);
