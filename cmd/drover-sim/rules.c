@@ -6,7 +6,7 @@
  *   I7   our own move never breaks a hard rule: a host that is placed on is a member, has
  *        told what it runs, carries no debt, is not in maintenance, and is in the group
  *   I9   no storm: what fails is not started again and again without a pause
- *   I11  nobody is fenced needlessly: no member of the view, and nobody who owns nothing
+ *   I11  nobody is fenced needlessly: no member of the view, nobody who owns nothing, nobody who is back among others
  *        unless an operator ordered it
  *   ONCE an incarnation is started once, wherever
  *   STOP what an operator stopped stays stopped
@@ -111,6 +111,18 @@ static bool left_in_order(const struct sim *s, const struct ha_record *r, uint32
 	return false;
 }
 
+/* It was lost by the record of whoever fences it, and it works among others since. */
+static bool back_elsewhere(const struct sim *s, const struct ha_record *r, uint32_t target)
+{
+	const struct sim_host *t = &s->host[target];
+	struct ha_status st;
+
+	if (!t->up || t->paused || !t->daemon || t->daemon_paused)
+		return false;
+	ha_core_status(t->core, &st);
+	return st.standing == HA_STANDS && st.epoch > r->epoch && host_now(s, target) < st.lease_until_ms;
+}
+
 static void fences(struct sim *s, uint32_t h, const struct ha_effect *fx)
 {
 	const struct ha_record *r = ha_core_record(s->host[h].core);
@@ -123,6 +135,8 @@ static void fences(struct sim *s, uint32_t h, const struct ha_effect *fx)
 		sim_fail(s, "I11", "n%u fences n%u, a member of the view", h + 1, fx->fence.node);
 	if (!owns && !s->fence_asked[fx->fence.node - 1])
 		sim_fail(s, "I11", "n%u fences n%u, which owns nothing", h + 1, fx->fence.node);
+	if (!s->fence_asked[fx->fence.node - 1] && back_elsewhere(s, r, fx->fence.node - 1))
+		sim_fail(s, "I11", "n%u fences n%u, which holds a lease in a newer epoch", h + 1, fx->fence.node);
 	if (!s->fence_asked[fx->fence.node - 1] && left_in_order(s, r, fx->fence.node - 1))
 		sim_fail(s, "I11", "n%u fences n%u, which left in order", h + 1, fx->fence.node);
 }

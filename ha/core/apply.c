@@ -314,6 +314,7 @@ void ha_apply(struct ha_core *c, const struct ha_entry *e)
 		ha_proof_needless(c);
 		break;
 	case HA_E_PASSED:
+	case HA_E_FENCING:
 	case HA_E_FENCED:
 	case HA_E_FENCE_FAILED:
 		ha_proof_apply(c, e);

@@ -86,6 +86,7 @@ enum ha_mutant {
 	M_PAUSE_FORGOTTEN,     /* 44: a pause is acknowledged and nothing more */
 	M_OFF_FAILS,           /* 45: a guest that powers off counts as a failure */
 	M_ONE_VOTE_EACH,       /* 46: hosts are counted, not their votes */
+	M_FENCE_UNASKED,       /* 47: whoever has a lease fences by its own record, old as it may be */
 };
 
 #define TAIL_MAX 1024
@@ -237,6 +238,8 @@ struct ha_fencing {
 	uint64_t debt;            /* debt this is about */
 	uint64_t seen_ms;         /* when it came into our record */
 	uint32_t attempts;        /* failed ones, as the record counts them */
+	uint64_t asked_ms;        /* FENCING was proposed; 0 = not for this attempt */
+	bool agreed;              /* ... and committed in time: the agent may be run, now */
 	bool running, done_ok, done_failed;
 	uint64_t started_ms;
 	char text[HA_TEXT_MAX + 1];

@@ -215,6 +215,7 @@ static void walk(struct walk *k, struct ha_entry *e)
 		f_str(k, e->text, sizeof(e->text));
 		break;
 	case HA_E_PASSED:
+	case HA_E_FENCING:
 	case HA_E_FENCED:
 	case HA_E_FENCE_FAILED:
 		f_u32(k, &e->node);
@@ -307,6 +308,7 @@ const char *ha_entry_kind_str(enum ha_entry_kind k)
 	case HA_E_COMMIT: return "COMMIT";
 	case HA_E_ABORT: return "ABORT";
 	case HA_E_PASSED: return "PASSED";
+	case HA_E_FENCING: return "FENCING";
 	case HA_E_FENCED: return "FENCED";
 	case HA_E_FENCE_FAILED: return "FENCE_FAILED";
 	case HA_E_OP: return "OP";
@@ -347,6 +349,7 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 			     (unsigned long long)e->incarnation, e->origin, e->rc, e->text);
 		break;
 	case HA_E_PASSED:
+	case HA_E_FENCING:
 	case HA_E_FENCED:
 	case HA_E_FENCE_FAILED:
 		n = snprintf(buf, size, "%s node %u debt %llu by %u%s%s", k, e->node,

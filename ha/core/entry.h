@@ -24,6 +24,7 @@ enum ha_entry_kind {
 	HA_E_COMMIT,        /* migration: destination may run (rule H) */
 	HA_E_ABORT,         /* migration: source may run on (rule H) */
 	HA_E_PASSED,        /* origin waited P for node (rule F) */
+	HA_E_FENCING,       /* origin is about to have node switched off: it asks whether that still stands (rule F) */
 	HA_E_FENCED,        /* a fence agent confirmed that node is off (rule F) */
 	HA_E_FENCE_FAILED,  /* origin could not fence node */
 	HA_E_OP,            /* an operator's command */
@@ -48,8 +49,8 @@ struct ha_entry {
 	int32_t rc;                   /* EXITED: exit status, for people */
 	enum ha_end end;              /* EXITED */
 	char text[HA_TEXT_MAX + 1];   /* EXITED, ABORT, FENCE_FAILED: why; READY: address */
-	uint32_t node;                /* PASSED, FENCED, FENCE_FAILED, OP */
-	uint64_t debt;                /* PASSED, FENCED, FENCE_FAILED; OP about a host: which loss is meant, 0 = any */
+	uint32_t node;                /* PASSED, FENCING, FENCED, FENCE_FAILED, OP */
+	uint64_t debt;                /* PASSED, FENCING, FENCED, FENCE_FAILED; OP about a host: which loss is meant, 0 = any */
 	/* LEASE */
 	bool has_lease, over;
 	bool leaving;                 /* origin's daemon is being stopped in order */

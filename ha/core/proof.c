@@ -101,6 +101,18 @@ void ha_proof_needless(struct ha_core *c)
 	}
 }
 
+/*
+ * The majority says so: the host is not back among them. It said so a moment ago, shorter than a
+ * ring takes to form without us; what we learn later, because we stood still, we ask again.
+ */
+static void agree(struct ha_core *c, struct ha_fencing *f, const struct ha_entry *e)
+{
+	if (f->debt != e->debt || !f->asked_ms)
+		return;
+	f->agreed = c->now - f->asked_ms <= c->t.token / 2;
+	f->asked_ms = 0;
+}
+
 void ha_proof_apply(struct ha_core *c, const struct ha_entry *e)
 {
 	int slot = ha_record_slot(&c->rec, e->node), by = ha_record_slot(&c->rec, e->origin);
@@ -116,6 +128,10 @@ void ha_proof_apply(struct ha_core *c, const struct ha_entry *e)
 	case HA_E_PASSED:
 		n->passed |= 1ull << by;
 		ha_proof_check(c, (uint32_t)slot);
+		break;
+	case HA_E_FENCING:
+		if (e->origin == c->me)
+			agree(c, &c->fencing[slot], e);
 		break;
 	case HA_E_FENCED:
 		ha_apply_prove(c, (uint32_t)slot, "it was fenced");
@@ -163,6 +179,21 @@ static void propose_about(struct ha_core *c, enum ha_entry_kind kind, const stru
 	ha_log_propose(c, e);
 }
 
+/*
+ * A lease outlives the moment in which its host was cut off. Until it ends, a host that the
+ * others have back may be lost by our record: so they are asked, and their answer is the commit.
+ */
+static void ask(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
+{
+	struct ha_entry *e = ha_log_prepare(c, HA_E_FENCING, "", n->id);
+
+	if (!e)
+		return;
+	e->debt = n->debt;
+	if (ha_log_propose(c, e))
+		f->asked_ms = c->now;
+}
+
 static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
 {
 	bool full_round = false;
@@ -200,50 +231,66 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 	}
 	if (!ha_lease_valid(c) || !ha_out_room(c, 1, 0))
 		return;
+	if (!f->agreed && !MUTANT(M_FENCE_UNASKED)) {
+		ask(c, f, n);
+		return;
+	}
+	f->agreed = false;
 	f->running = true;
 	f->started_ms = c->now;
 	ha_out_simple(c, HA_FX_FENCE, n->id, n->debt);
 	ha_wake_at(c, c->now + c->t.fence);
 }
 
-void ha_proof_tick(struct ha_core *c)
+/* What we remember of one debt is for that debt, and for that attempt. */
+static void follow(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
+{
+	if (f->debt != n->debt) {
+		if (f->running)
+			ha_out_simple(c, HA_FX_FENCE_CANCEL, n->id, f->debt);
+		memset(f, 0, sizeof(*f));
+		f->debt = n->debt;
+		f->seen_ms = c->now;
+	}
+	if (f->attempts != n->fence_attempts) {
+		f->attempts = n->fence_attempts;
+		f->done_failed = false;
+	}
+}
+
+static void seek_proof(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
 {
 	int me = ha_record_slot(&c->rec, c->me);
+	uint64_t at;
 
+	if (!n->debt || c->form.stage != ST_STANDS || me < 0 || !(c->rec.members >> me & 1))
+		return;
+	/*
+	 * Rule G: our own lease had ended, so the whole ring was gone, and whoever is
+	 * still missing may be on its way back.  It gets the time in which a ring forms.
+	 */
+	if (c->now < c->proof_from_ms) {
+		ha_wake_at(c, c->proof_from_ms);
+		return;
+	}
+	at = ha_proof_passed_at(c, n->id);
+	if (n->passed >> me & 1)
+		;
+	else if (c->now >= at)
+		propose_about(c, HA_E_PASSED, n, "");
+	else
+		ha_wake_at(c, at);
+	fence(c, f, n);
+}
+
+void ha_proof_tick(struct ha_core *c)
+{
 	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id; i++) {
-		const struct ha_node_rec *n = &c->rec.nodes[i];
 		struct ha_fencing *f = &c->fencing[i];
-		uint64_t at;
 
-		if (f->debt != n->debt) {
-			if (f->running)
-				ha_out_simple(c, HA_FX_FENCE_CANCEL, n->id, f->debt);
-			memset(f, 0, sizeof(*f));
-			f->debt = n->debt;
-			f->seen_ms = c->now;
-		}
-		if (f->attempts != n->fence_attempts) {
-			f->attempts = n->fence_attempts;
-			f->done_failed = false;
-		}
-		if (!n->debt || c->form.stage != ST_STANDS || me < 0 || !(c->rec.members >> me & 1))
-			continue;
-		/*
-		 * Rule G: our own lease had ended, so the whole ring was gone, and whoever is
-		 * still missing may be on its way back.  It gets the time in which a ring forms.
-		 */
-		if (c->now < c->proof_from_ms) {
-			ha_wake_at(c, c->proof_from_ms);
-			continue;
-		}
-		at = ha_proof_passed_at(c, n->id);
-		if (n->passed >> me & 1)
-			;
-		else if (c->now >= at)
-			propose_about(c, HA_E_PASSED, n, "");
-		else
-			ha_wake_at(c, at);
-		fence(c, f, n);
+		follow(c, f, &c->rec.nodes[i]);
+		seek_proof(c, f, &c->rec.nodes[i]);
+		f->agreed = false; /* what could not be done at once is asked again */
 	}
 }
 
