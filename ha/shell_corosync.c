@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define GROUP "drover.4"        /* the number is the protocol's version */
+#define GROUP "drover.5"        /* the number is the protocol's version */
 #define RECONNECT_MS 50
 #define FORMING_MS 10000        /* at start: how long a running corosync may take to form its ring */
 
