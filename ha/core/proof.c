@@ -167,31 +167,16 @@ static bool my_turn(const struct ha_core *c, const struct ha_node_rec *n, bool *
 	return ids[turn] == c->me;
 }
 
-static void propose_about(struct ha_core *c, enum ha_entry_kind kind, const struct ha_node_rec *n,
+static bool propose_about(struct ha_core *c, enum ha_entry_kind kind, const struct ha_node_rec *n,
 			  const char *text)
 {
 	struct ha_entry *e = ha_log_prepare(c, kind, "", n->id);
 
 	if (!e)
-		return;
+		return false;
 	e->debt = n->debt;
 	ha_copy(e->text, sizeof(e->text), text);
-	ha_log_propose(c, e);
-}
-
-/*
- * A lease outlives the moment in which its host was cut off. Until it ends, a host that the
- * others have back may be lost by our record: so they are asked, and their answer is the commit.
- */
-static void ask(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
-{
-	struct ha_entry *e = ha_log_prepare(c, HA_E_FENCING, "", n->id);
-
-	if (!e)
-		return;
-	e->debt = n->debt;
-	if (ha_log_propose(c, e))
-		f->asked_ms = c->now;
+	return ha_log_propose(c, e);
 }
 
 static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
@@ -231,8 +216,13 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 	}
 	if (!ha_lease_valid(c) || !ha_out_room(c, 1, 0))
 		return;
+	/*
+	 * A lease outlives the moment in which its host was cut off. Until it ends, a host that the
+	 * others have back may be lost by our record: so they are asked, and their answer is the commit.
+	 */
 	if (!f->agreed && !MUTANT(M_FENCE_UNASKED)) {
-		ask(c, f, n);
+		if (propose_about(c, HA_E_FENCING, n, ""))
+			f->asked_ms = c->now;
 		return;
 	}
 	f->agreed = false;
