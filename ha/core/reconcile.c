@@ -387,7 +387,9 @@ static const struct ha_domain *next_to_move(struct ha_core *c)
 {
 	const struct ha_domain *next = NULL;
 	uint32_t n = c->rec.n_domains, left = 0, at = 0;
+	struct ha_loads loads;
 
+	ha_loads(&c->rec, &loads);
 	for (uint32_t k = 1; k <= n; k++) {
 		uint32_t i = (c->drain_at + k) % n;
 		const struct ha_domain *d = &c->rec.domains[i];
@@ -397,7 +399,7 @@ static const struct ha_domain *next_to_move(struct ha_core *c)
 		left++;
 		if (d->phase == HA_MIGRATING)
 			return NULL;
-		if (d->phase == HA_RUNNING && !next && ha_place(&c->rec, d, c->me)) {
+		if (d->phase == HA_RUNNING && !next && ha_place_among(&c->rec, d, c->me, &loads)) {
 			next = d;
 			at = i;
 		}
