@@ -18,12 +18,6 @@ static void draw_votes(struct sim *s)
 		s->votes[h] = (uint32_t)sim_range(s, 1, 3);
 }
 
-/* Could the others agree on what it held? */
-static bool can_lose(const struct sim *s, uint32_t h)
-{
-	return 2 * host_votes(s, sim_all(s) & ~(1u << h)) > host_votes(s, sim_all(s));
-}
-
 void chaos_begin(struct sim *s)
 {
 	if (sim_chance(s, 20))
@@ -93,8 +87,11 @@ static void fault(struct sim *s)
 		vmm_ends(s, h, d, sim_chance(s, 30));
 		break;
 	case 14:
-		/* One at a time: two empty disks of three know nothing of what was committed. */
-		if (can_lose(s, h) && (s->filled | 1u << h) == sim_all(s) && sim_chance(s, 30))
+		/*
+		 * One at a time: two empty disks of three know nothing of what was committed. And
+		 * only where the others can agree without it.
+		 */
+		if (host_majority(s, ~(1u << h), sim_all(s)) && (s->filled | 1u << h) == sim_all(s) && sim_chance(s, 30))
 			host_wipe(s, h);
 		break;
 	case 15:

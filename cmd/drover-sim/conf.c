@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-uint32_t host_votes(const struct sim *s, uint32_t hosts)
+static uint32_t votes(const struct sim *s, uint32_t hosts)
 {
 	uint32_t n = 0;
 
@@ -12,6 +12,11 @@ uint32_t host_votes(const struct sim *s, uint32_t hosts)
 		if (hosts >> h & 1)
 			n += s->votes[h];
 	return n;
+}
+
+bool host_majority(const struct sim *s, uint32_t hosts, uint32_t of)
+{
+	return 2 * votes(s, hosts & of) > votes(s, of);
 }
 
 size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes)

@@ -337,7 +337,7 @@ static void quorum(struct sim *s, const struct sim_ev *ev)
 	if (!x->daemon || x->gen != ev->b || !x->ring || x->ring->id != ev->a)
 		return;
 	in.mask = x->ring->members;
-	in.quorate = 2 * host_votes(s, in.mask & s->configured) > host_votes(s, s->configured);
+	in.quorate = host_majority(s, in.mask, s->configured);
 	in.ring = x->ring->id;
 	host_give(s, ev->h, &in);
 }

@@ -194,7 +194,7 @@ void host_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_daemon_crash(struct sim *s, uint32_t h);
 void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_event(struct sim *s, const struct sim_ev *ev);
-uint32_t host_votes(const struct sim *s, uint32_t hosts); /* of a set of hosts */
+bool host_majority(const struct sim *s, uint32_t hosts, uint32_t of); /* by votes, of two sets of hosts */
 size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes); /* the nodelist */
 void host_token(struct sim *s, uint32_t h, uint32_t token); /* corosync.conf was changed here */
 void host_config(struct sim *s, uint32_t configured);   /* hosts in corosync.conf, everywhere */

@@ -20,23 +20,6 @@ static double cpu_us(void)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-/* What was ordered is done: each VMM that is to start runs at once. Return: how many. */
-static uint32_t obey(struct bed *b)
-{
-	uint32_t n = b->n_fx, started = 0;
-	static struct bed_fx todo[BED_LOG];
-
-	memcpy(todo, b->seen, n * sizeof(*todo));
-	b->n_fx = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		if (todo[i].kind != HA_FX_START || (b->cut >> (todo[i].node - 1) & 1))
-			continue;
-		bed_vmm(b, todo[i].node, todo[i].name, todo[i].incarnation, HA_VMM_RUNNING, 0);
-		started++;
-	}
-	return started;
-}
-
 static uint32_t running(struct bed *b)
 {
 	const struct ha_record *r = ha_core_record(b->core[0]);
@@ -58,23 +41,21 @@ static void fill(struct bed *b, uint32_t domains)
 		snprintf(name, sizeof(name), "domain-%u", d);
 		b->n_fx = 0;
 		bed_command(b, 1, cmd);
-		obey(b);
+		bed_obey(b);
 	}
 	for (int k = 0; k < 400 && running(b) < domains; k++) {
 		bed_pass(b, 50);
-		obey(b);
+		bed_obey(b);
 	}
 }
 
 static double idle(struct bed *b)
 {
-	uint64_t before = 0;
 	double t = cpu_us();
 
 	b->delivered = 0;
 	bed_pass(b, 20000);
-	before = b->delivered;
-	return (cpu_us() - t) / (double)(before ? before : 1);
+	return (cpu_us() - t) / (double)(b->delivered ? b->delivered : 1);
 }
 
 static double failover(struct bed *b, uint32_t domains)
@@ -86,7 +67,7 @@ static double failover(struct bed *b, uint32_t domains)
 	bed_view(b);
 	for (int k = 0; k < 20000 && running(b) < domains; k++) {
 		bed_pass(b, 50);
-		obey(b);
+		bed_obey(b);
 	}
 	if (running(b) < domains)
 		printf("%u of %u run\n", running(b), domains);

@@ -243,6 +243,19 @@ static inline void bed_vmm(struct bed *b, uint32_t node, const char *name, uint6
 	bed_settle(b);
 }
 
+/* Each START of a host that is not cut off is obeyed at once; all that cores did is forgotten. */
+static inline void bed_obey(struct bed *b)
+{
+	static struct bed_fx todo[BED_LOG];
+	uint32_t n = b->n_fx;
+
+	memcpy(todo, b->seen, n * sizeof(*todo));
+	b->n_fx = 0;
+	for (uint32_t i = 0; i < n; i++)
+		if (todo[i].kind == HA_FX_START && !(b->cut >> (todo[i].node - 1) & 1))
+			bed_vmm(b, todo[i].node, todo[i].name, todo[i].incarnation, HA_VMM_RUNNING, 0);
+}
+
 static inline struct bed_fx *bed_find(struct bed *b, enum ha_effect_kind kind, const char *name)
 {
 	for (uint32_t i = b->n_fx; i-- > 0;)

@@ -23,19 +23,6 @@ int __wrap_strcmp(const char *a, const char *b)
 	return __real_strcmp(a, b);
 }
 
-/* Each START is obeyed at once. */
-static void obey(struct bed *b)
-{
-	static struct bed_fx todo[BED_LOG];
-	uint32_t n = b->n_fx;
-
-	memcpy(todo, b->seen, n * sizeof(*todo));
-	b->n_fx = 0;
-	for (uint32_t i = 0; i < n; i++)
-		if (todo[i].kind == HA_FX_START)
-			bed_vmm(b, todo[i].node, todo[i].name, todo[i].incarnation, HA_VMM_RUNNING, 0);
-}
-
 static void define(struct bed *b, uint32_t d)
 {
 	char name[32];
@@ -44,7 +31,7 @@ static void define(struct bed *b, uint32_t d)
 	snprintf(name, sizeof(name), "domain-%u", d);
 	b->n_fx = 0;
 	assert_int_equal(bed_command(b, 1, cmd)->code, HA_OK);
-	obey(b);
+	bed_obey(b);
 }
 
 /* Names compared by one host for one message, with @domains that run on three hosts. */
@@ -58,7 +45,7 @@ static double compared_at_rest(uint32_t domains)
 		define(b, d);
 	for (uint32_t k = 0; k < 100; k++) {
 		bed_pass(b, 50);
-		obey(b);
+		bed_obey(b);
 	}
 	for (uint32_t d = 0; d < domains; d++) {
 		char name[32];
