@@ -306,6 +306,9 @@ static int boot(struct shell *s, struct err *e)
 	ev.boot.me = s->me;
 	ev.boot.unseen = s->unseen;
 	ev.boot.token_ms = s->nodes.token_ms;
+	/* Without it a new cluster has no id, nor do its disks, until another host's number names it. */
+	if (getrandom(&ev.boot.draw, sizeof(ev.boot.draw), 0) < 0)
+		ev.boot.draw = 0;
 	ev.boot.disk = disk;
 	ev.boot.n_disk = n;
 	s->booted = true;
@@ -476,9 +479,6 @@ uint64_t shell_command(struct shell *s, const struct ha_command *cmd, shell_repl
 	s->requests = r;
 	ev.op.request = id;
 	ev.op.cmd = *cmd;
-	/* Without it the disks know no cluster, which they are then asked to enter later. */
-	if (cmd->op == HA_OP_ADD && getrandom(&ev.op.cmd.cluster, sizeof(ev.op.cmd.cluster), 0) < 0)
-		ev.op.cmd.cluster = 0;
 	shell_event(s, &ev);
 	return id;
 }

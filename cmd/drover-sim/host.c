@@ -237,6 +237,7 @@ static void daemon_start(struct sim *s, uint32_t h)
 		disk[i] = (struct ha_blob){ x->disk.b[i].bytes, x->disk.b[i].len };
 	ev.boot.me = x->id;
 	ev.boot.token_ms = x->token;
+	ev.boot.draw = (uint64_t)x->id << 32 | x->gen;
 	ev.boot.unseen = x->had_daemon;
 	x->had_daemon = true;
 	ev.boot.disk = disk;

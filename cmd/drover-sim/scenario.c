@@ -220,6 +220,11 @@ static bool fault(struct sim *s, const struct line *l)
 		*what = !l->word[2] || strcmp(l->word[2], "off");
 		return true;
 	}
+	if (!strcmp(w, "foreign")) {
+		if (!s->host[h].up)
+			disk_foreign(s, h);
+		return !s->host[h].up;
+	}
 	if (l->word[2] && !time_of(l->word[2], &us))
 		return false;
 	if (!strcmp(w, "power-off"))

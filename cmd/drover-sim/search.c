@@ -263,6 +263,7 @@ static void start(struct search *s, uint32_t h)
 	ha_core_init(x->core);
 	ev.boot.me = h + 1;
 	ev.boot.token_ms = 1000;
+	ev.boot.draw = h + 1;
 	ev.boot.disk = x->disk;
 	ev.boot.n_disk = x->n_disk;
 	give(s, h, &ev, x->n_disk);

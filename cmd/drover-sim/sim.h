@@ -206,6 +206,7 @@ void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx); /* EV_PE
 uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n);
 void disk_crash(struct sim *s, uint32_t h);             /* the power goes, or the daemon */
 void disk_empty(struct sim_disk *d);
+void disk_foreign(struct sim *s, uint32_t h);           /* of a host that is off: as another cluster left it */
 
 void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
 void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms); /* to the pages of all admitted */

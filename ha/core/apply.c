@@ -132,6 +132,8 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 	bool company;
 
 	r->epoch = e->epoch;
+	if (!r->cluster)
+		r->cluster = e->cluster;
 	r->members = 0;
 	r->level = e->n_members ? UINT8_MAX : 0;
 	for (uint32_t i = 0; i < e->n_members; i++) {

@@ -131,7 +131,6 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 	e->restricted = p->cmd.restricted;
 	e->on = p->cmd.on;
 	e->max_restart = p->cmd.max_restart;
-	e->cluster = p->cmd.cluster;
 	e->conf = (const uint8_t *)p->conf;
 	e->conf_len = p->cmd.op == HA_OP_ADD ? p->cmd.conf_len : 0;
 	e->n_hosts = p->cmd.op == HA_OP_GROUP_SET ? (uint32_t)p->cmd.n_hosts : 0;

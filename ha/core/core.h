@@ -118,7 +118,6 @@ struct ha_command {
 	const struct ha_claim *claims;  /* OP_ADD: what no other domain may have */
 	size_t n_claims;                /* 0..HA_CLAIMS_MAX */
 	uint64_t asked_ms;              /* when somebody gave it, by this host's BOOTTIME; 0 = now (OP_CONFIRM, OP_FENCE) */
-	uint64_t cluster;               /* OP_ADD: a random number; the first one names the cluster for ever */
 };
 
 struct ha_event {
@@ -128,6 +127,7 @@ struct ha_event {
 		struct {
 			uint32_t me;                /* own node id */
 			uint32_t token_ms;          /* runtime.config.totem.token */
+			uint64_t draw;              /* random: an id for the cluster, if it has none yet */
 			const struct ha_blob *disk; /* newest SNAPSHOT (if there is one), then the APPENDs after it */
 			size_t n_disk;
 			bool unseen;                /* a droverd ran here before, under this kernel: VMMs of it

@@ -5,6 +5,7 @@
  *   step.c        the door: which file gets which event, what runs after each
  *   membership.c  view -> STATE -> agreement -> (snapshot) -> the epoch stands
  *   first.c       NEW_EPOCH, from what those who agree said
+ *   foreign.c     hosts with the record of another cluster are left out
  *   evict.c       mute members are voted out
  *   log.c         append, ack, commit; proposals
  *   apply.c       committed entries -> record        (all replicas alike)
@@ -87,6 +88,7 @@ enum ha_mutant {
 	M_OFF_FAILS,           /* 45: a guest that powers off counts as a failure */
 	M_ONE_VOTE_EACH,       /* 46: hosts are counted, not their votes */
 	M_FENCE_UNASKED,       /* 47: whoever has a lease fences by its own record, old as it may be */
+	M_FOREIGN,             /* 48: whoever has the longest log, of whatever cluster, is the donor (L) */
 };
 
 #define TAIL_MAX 1024
@@ -107,6 +109,8 @@ struct ha_state {
 	bool fresh;
 	uint32_t token;                /* its totem.token, ms */
 	uint8_t level;                 /* its feature level (entry.h) */
+	uint64_t cluster;              /* whose record it has; 0 = nobody's yet */
+	uint64_t draw;                 /* what it would call a cluster that has no id */
 	uint32_t n_left, left[HA_NODES_MAX]; /* who left in order while it looked, and is not back */
 };
 
@@ -116,6 +120,7 @@ struct ha_peer {
 	bool alive;                    /* in votequorum's list */
 	bool in_group;                 /* in the CPG view */
 	bool evicted;                  /* voted out of this view */
+	bool foreign;                  /* ... for having another cluster's record */
 	bool left;                     /* went by its own will while we looked, and has not come back */
 	uint64_t evict_votes;          /* set of peers that want it out */
 	uint64_t evict_sent_ms;        /* when we last said so */
@@ -268,6 +273,7 @@ struct ha_core {
 	uint64_t now, boot_ms, last_ms;
 	uint64_t proof_from_ms;           /* no proof of death is sought before; 0 = at once (proof.c) */
 	uint32_t token;                   /* own totem.token, ms */
+	uint64_t draw;                    /* random, from BOOT */
 	uint64_t token_ms;                /* when t last changed */
 	struct ha_timing t;               /* from the agreed token (agreed.c) */
 
@@ -350,6 +356,12 @@ void ha_membership_evicted(struct ha_core *c);
 void ha_first_put_left(const struct ha_core *c, struct ha_writer *w);  /* a part of STATE */
 void ha_first_get_left(struct ha_reader *r, struct ha_state *s);
 void ha_first_make(struct ha_core *c);                                 /* form.first */
+
+/* --- foreign.c */
+/* When all of @set (peers) have said their STATE. True: nothing can be agreed on in this view. */
+bool ha_foreign_leave_out(struct ha_core *c, uint64_t set);
+bool ha_foreign(const struct ha_core *c, const struct ha_peer *p); /* by what it said in this view */
+uint64_t ha_foreign_home(const struct ha_core *c, uint64_t set); /* whose record @set has, 0 = nobody's */
 
 /* --- evict.c */
 void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r);

@@ -96,6 +96,7 @@ static void f_domain(struct walk *k, struct ha_entry *e)
 static void walk_epoch(struct walk *k, struct ha_entry *e)
 {
 	f_u64(k, &e->epoch);
+	f_u64(k, &e->cluster);
 	f_count(k, &e->n_members, HA_NODES_MAX);
 	for (uint32_t i = 0; i < e->n_members; i++) {
 		f_u32(k, &e->members[i]);
@@ -168,7 +169,6 @@ static void walk_op(struct walk *k, struct ha_entry *e)
 	f_bool(k, &e->restricted);
 	f_bool(k, &e->on);
 	f_u32(k, &e->max_restart);
-	f_u64(k, &e->cluster);
 	if (k->w)
 		ha_put_bytes(k->w, e->conf, e->conf_len);
 	else

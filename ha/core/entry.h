@@ -60,6 +60,7 @@ struct ha_entry {
 	bool settled;                 /* no lease of origin comes from an earlier agreement any more */
 	/* NEW_EPOCH */
 	uint64_t epoch;
+	uint64_t cluster;             /* its id, if the record has none yet */
 	uint32_t n_members;
 	uint32_t members[HA_NODES_MAX];
 	bool fresh[HA_NODES_MAX];     /* its daemon started since the last epoch */
@@ -74,7 +75,6 @@ struct ha_entry {
 	char group[HA_NAME_MAX + 1];
 	bool ha, started, force, restricted, on;
 	uint32_t max_restart;
-	uint64_t cluster;             /* a name for the cluster, if it has none yet */
 	const uint8_t *conf;          /* points into the bytes it was decoded from */
 	size_t conf_len;
 	uint32_t n_hosts, n_claims;

@@ -76,6 +76,7 @@ void ha_first_make(struct ha_core *c)
 	e->n_left = 0;
 	e->kind = HA_E_NEW_EPOCH;
 	e->epoch = c->form.target;
+	e->cluster = ha_foreign_home(c, c->form.parts);
 	for (;;) {
 		const struct ha_peer *next = NULL;
 
@@ -88,6 +89,8 @@ void ha_first_make(struct ha_core *c)
 		}
 		if (!next)
 			break;
+		if (!e->cluster)
+			e->cluster = next->state.draw;
 		e->members[e->n_members] = last = next->conf.id;
 		e->tokens[e->n_members] = next->state.token;
 		e->levels[e->n_members] = next->state.level;

@@ -161,7 +161,8 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		r->bad = true;
 		return;
 	}
-	if (!c->epoch || epoch != c->epoch || p->evicted || !in_epoch(c, p))
+	/* Another cluster's epoch may have the same number, and its hosts those of ours. */
+	if (!c->epoch || epoch != c->epoch || p->evicted || !in_epoch(c, p) || ha_foreign(c, p))
 		return;
 	first = !p->heard_k;
 	if (k > p->heard_k) {

@@ -105,6 +105,8 @@ static void send_state(struct ha_core *c)
 	ha_put_u8(&w, c->fresh);
 	ha_put_u32(&w, c->token);
 	ha_put_u8(&w, HA_LEVEL);
+	ha_put_u64(&w, c->resync ? 0 : c->rec.cluster);
+	ha_put_u64(&w, c->draw);
 	ha_first_put_left(c, &w);
 	ha_msg_send(c, &w);
 	c->form.said_state = true;
@@ -212,7 +214,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
-		p->in_group = p->evicted = false;
+		p->in_group = p->evicted = p->foreign = false;
 		p->evict_votes = 0;
 		p->evict_sent_ms = 0;
 		p->state.have = false;
@@ -403,6 +405,9 @@ static void try_agree(struct ha_core *c)
 		if ((set >> i & 1) && (!s->have || s->promised != c->form.target))
 			return;
 	}
+	if (ha_foreign_leave_out(c, set))
+		return;
+	set = present(c);
 	if (votes_to_agree(c, set) < ha_majority(c) && !MUTANT(M_EPOCH_MINORITY))
 		return;
 	agree(c);
@@ -420,6 +425,8 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.fresh = ha_get_bool(r);
 	s.token = ha_get_u32(r);
 	s.level = ha_get_u8(r);
+	s.cluster = ha_get_u64(r);
+	s.draw = ha_get_u64(r);
 	ha_first_get_left(r, &s);
 	if (!ha_get_end(r)) {
 		r->bad = true;

@@ -136,7 +136,7 @@ struct ha_record {
 	uint64_t token_changes;       /* how often it changed: names one agreement */
 	struct ha_node_rec nodes[HA_NODES_MAX];
 	struct ha_group groups[HA_GROUPS_MAX];
-	uint64_t cluster;             /* whose incarnations these are: random, set by the first ADD; 0 = not yet */
+	uint64_t cluster;             /* whose incarnations these are: random, set by its first epoch; 0 = not yet */
 	uint64_t incarnation_floor;   /* of domains that were removed: names come back, numbers do not */
 	uint32_t n_domains;           /* slots in use or once used: [0, n_domains) */
 	struct ha_names names;        /* of domains[]; not replicated, each replica makes its own */

@@ -83,8 +83,6 @@ static enum ha_code op_add(struct ha_core *c, const struct ha_entry *e, struct v
 			   ha_core_node_name(c, e->node), no);
 	if (i == r->n_domains)
 		r->n_domains++;
-	if (!r->cluster)
-		r->cluster = e->cluster;
 	r->domains[i] = d;
 	ha_names_add(&r->names, d.name, i);
 	memcpy(r->conf[i], e->conf, e->conf_len);

@@ -44,6 +44,7 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 	c->me = ev->boot.me;
 	c->boot_ms = c->last_ms = ev->now_ms;
 	c->token = ev->boot.token_ms;
+	c->draw = ev->boot.draw;
 	c->fresh = true;
 	c->unseen = ev->boot.unseen;
 	c->form.stage = ST_ALONE;
@@ -204,6 +205,8 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 	out->alive = p->alive;
 	out->in_group = p->in_group;
 	out->heard_ms = p->heard_ms;
+	if (p->foreign)
+		snprintf(out->why, sizeof(out->why), "its record is that of another cluster: it takes no part");
 	slot = ha_record_slot(&c->rec, p->conf.id);
 	if (slot < 0)
 		return true;
@@ -213,7 +216,8 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 	out->maintenance = c->rec.nodes[slot].maintenance;
 	for (uint32_t d = 0; d < c->rec.n_domains; d++)
 		out->domains += c->rec.domains[d].used && c->rec.domains[d].owner == p->conf.id;
-	ha_why_node(c, (uint32_t)slot, c->now, out->why, sizeof(out->why));
+	if (out->debt || !p->foreign)
+		ha_why_node(c, (uint32_t)slot, c->now, out->why, sizeof(out->why));
 	return true;
 }
 

@@ -42,7 +42,9 @@ void ha_why_no_view(const struct ha_core *c, char *buf, size_t size)
 {
 	unsigned long long votes = ha_group_votes(c), needed = ha_majority(c);
 
-	if (c->form.stage == ST_ALONE)
+	if (c->peers[c->self].foreign)
+		snprintf(buf, size, "this host's record is that of another cluster, so it takes no part here (its log says more)");
+	else if (c->form.stage == ST_ALONE)
 		snprintf(buf, size, "this host is not in the cluster's group");
 	else if (votes < needed)
 		snprintf(buf, size, "droverd runs on hosts with %llu vote%s here, a majority is %llu%s", votes,

@@ -58,6 +58,7 @@ static void boot(const struct ha_blob *disk, size_t n)
 	ha_core_init(core);
 	ev.boot.me = 1;
 	ev.boot.token_ms = 1000;
+	ev.boot.draw = 1;
 	ev.boot.disk = disk;
 	ev.boot.n_disk = n;
 	give(&ev);

@@ -25,6 +25,8 @@ struct bed_fx {
 	char text[256];
 };
 
+static uint64_t bed_draws; /* each daemon would call a new cluster something else */
+
 struct bed_msg {
 	uint32_t from;
 	size_t len;
@@ -169,6 +171,7 @@ static inline void bed_boot(struct bed *b, uint32_t i)
 	ha_core_init(b->core[i]);
 	ev.boot.me = i + 1;
 	ev.boot.token_ms = 1000;
+	ev.boot.draw = ++bed_draws;
 	bed_step(b, i, &ev);
 	memset(nodes, 0, sizeof(nodes));
 	for (uint32_t j = 0; j < b->n; j++) {

@@ -505,6 +505,85 @@ static void a_word_that_lay_about_is_not_for_a_loss_that_came_later(void **state
 	bed_free(b);
 }
 
+/*
+ * A host of another cluster, where it lived longer, is put into this one's corosync.conf and
+ * nobody emptied its state directory. Its log is the longest; it is not this cluster's.
+ */
+static void a_host_with_another_clusters_record_brings_nothing(void **state)
+{
+	struct bed *b, *other = bed_new(4);
+	struct bed_fx *start, *reply;
+	struct ha_node_status node;
+	struct ha_core *own;
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		bed_view(other);
+	bed_pass(other, 1000);
+	b = bed_new(4);
+	b->now = other->now;
+	b->cut = 1 << 3; /* not there yet */
+	bed_view(b);
+	bed_pass(b, 1000);
+	assert_int_equal(bed_command(b, 1, add)->code, HA_OK);
+	start = bed_find(b, HA_FX_START, "web");
+	bed_vmm(b, start->node, "web", start->incarnation, HA_VMM_RUNNING, 0);
+	assert_true(status(other, 4).epoch > status(b, 1).epoch);
+	own = b->core[3];
+	b->core[3] = other->core[3];
+	other->core[3] = own;
+	b->cut = 0;
+	bed_view(b);
+	bed_pass(b, 5000);
+	for (uint32_t n = 1; n <= 3; n++) {
+		assert_int_equal(status(b, n).standing, HA_STANDS);
+		assert_non_null(bed_domain(b, n, "web"));
+		assert_int_equal(bed_domain(b, n, "web")->phase, HA_RUNNING);
+		assert_true(status(b, n).lease_until_ms > b->now);
+	}
+	assert_null(bed_find(b, HA_FX_KILL, "web"));
+	assert_int_not_equal(status(b, 4).standing, HA_STANDS);
+	assert_true(status(b, 4).lease_until_ms <= b->now);
+	assert_true(ha_core_node(b->core[0], 3, &node));
+	assert_non_null(strstr(node.why, "another cluster"));
+	reply = bed_command(b, 4, add);
+	assert_int_equal(reply->code, HA_REFUSED);
+	assert_non_null(strstr(reply->text, "another cluster"));
+	/* Its directory is moved away, and it is as any new host. */
+	bed_boot(b, 3);
+	bed_view(b);
+	bed_pass(b, 9000);
+	assert_int_equal(status(b, 4).standing, HA_STANDS);
+	assert_int_equal(status(b, 4).hash, status(b, 1).hash);
+	assert_true(status(b, 4).lease_until_ms > b->now);
+	assert_int_equal(bed_domain(b, 4, "web")->phase, HA_RUNNING);
+	bed_free(other);
+	bed_free(b);
+}
+
+/* As many of each: nobody can say which of them is the cluster, and nobody guesses. */
+static void of_two_clusters_alike_neither_is_taken(void **state)
+{
+	struct bed *b = bed_new(2), *other = bed_new(2);
+	struct ha_core *own;
+
+	(void)state;
+	bed_command(b, 1, add);
+	own = b->core[1];
+	b->core[1] = other->core[1];
+	other->core[1] = own;
+	bed_view(b);
+	bed_pass(b, 5000);
+	for (uint32_t n = 1; n <= 2; n++) {
+		assert_int_not_equal(status(b, n).standing, HA_STANDS);
+		assert_true(status(b, n).lease_until_ms <= b->now);
+	}
+	assert_non_null(bed_domain(b, 1, "web"));
+	assert_null(bed_domain(b, 2, "web"));
+	bed_free(other);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -524,6 +603,8 @@ int main(void)
 		cmocka_unit_test(a_state_that_is_not_ours_is_not_agreed_on),
 		cmocka_unit_test(a_host_taken_out_of_the_configuration_is_still_found_and_confirmed),
 		cmocka_unit_test(a_word_that_lay_about_is_not_for_a_loss_that_came_later),
+		cmocka_unit_test(a_host_with_another_clusters_record_brings_nothing),
+		cmocka_unit_test(of_two_clusters_alike_neither_is_taken),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
 	};
 

@@ -687,20 +687,16 @@ static void a_file_is_started_on_the_host_that_was_named_or_not_taken_in(void **
 
 #define RULE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
-static void the_first_domain_names_the_cluster(void **state)
+static void the_first_epoch_names_the_cluster(void **state)
 {
 	struct ha_entry *e;
-	char text[256];
 
 	(void)state;
 	for (uint64_t i = 1; i < 4; i++) {
-		e = entry(HA_E_OP, 1);
-		e->op = HA_OP_ADD;
-		snprintf(e->domain, sizeof(e->domain), "d%d", (int)i);
-		e->conf = (const uint8_t *)"x";
-		e->conf_len = 1;
+		e = entry(HA_E_NEW_EPOCH, 0);
+		e->epoch = 5 + i;
 		e->cluster = 0xc0 + i;
-		assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
+		ha_apply(c, e);
 		assert_int_equal(c->rec.cluster, 0xc1);
 	}
 }
@@ -715,7 +711,7 @@ int main(void)
 		RULE(the_largest_token_of_the_members_is_used_and_remembered_until_it_is_over),
 		RULE(an_entry_above_the_level_of_a_member_changes_nothing),
 		RULE(a_restricted_group_holds),
-		RULE(the_first_domain_names_the_cluster),
+		RULE(the_first_epoch_names_the_cluster),
 		RULE(what_a_domain_has_for_itself_no_other_is_defined_with),
 		RULE(votes_that_are_missing_are_counted),
 		RULE(a_group_has_each_host_once),
