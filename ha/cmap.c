@@ -175,3 +175,18 @@ int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
 		return err_set(e, -EINVAL, "corosync does not tell its token");
 	return 0;
 }
+
+int cmap_find(const struct cmap_cluster *c, const char *name)
+{
+	int at = -1;
+	uint32_t i;
+
+	for (i = 0; i < c->n_nodes; i++) {
+		if (strcmp(c->nodes[i].name, name) != 0)
+			continue;
+		if (at >= 0)
+			return -2;
+		at = (int)i;
+	}
+	return at;
+}

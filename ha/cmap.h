@@ -42,4 +42,10 @@ void cmaplink_close(struct cmaplink *l);
 /** cmaplink_read() - read the whole of it; -EINVAL when corosync.conf lacks what Drover needs */
 int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e);
 
+/**
+ * cmap_find() - the host called @name
+ * Return: its place in @c->nodes; -1 nobody has the name, -2 several have it, so it means nobody
+ */
+int cmap_find(const struct cmap_cluster *c, const char *name);
+
 #endif

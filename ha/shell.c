@@ -528,10 +528,9 @@ bool shell_fencing(const struct shell *s, uint32_t node)
 /* corosync's list first: it is known before the core has booted, and its names are today's. */
 uint32_t shell_node_id(const struct shell *s, const char *name)
 {
-	uint32_t i;
+	int at = cmap_find(&s->nodes, name);
 
-	for (i = 0; i < s->nodes.n_nodes; i++)
-		if (strcmp(s->nodes.nodes[i].name, name) == 0)
-			return s->nodes.nodes[i].id;
-	return ha_core_node_id(s->core, name);
+	if (at == -2)
+		return 0; /* told as a problem; their numbers still mean something */
+	return at < 0 ? ha_core_node_id(s->core, name) : s->nodes.nodes[at].id;
 }

@@ -85,7 +85,7 @@ enum fence_ready shell_fence_ready(const struct shell *s, const char *name, cons
 bool shell_problem(const struct shell *s, size_t i, char *text, size_t size);
 
 /**
- * shell_node_id() - id of the host called @name, 0 when unknown
+ * shell_node_id() - id of the host called @name, 0 when unknown or when several are called so
  * A host that was taken out of corosync.conf is found too: ha_core_node_id().
  */
 uint32_t shell_node_id(const struct shell *s, const char *name);

@@ -3,6 +3,7 @@
  * shell_problems - what would fail when it is needed, told while nothing depends on it.
  *
  *   - a host of cluster.yaml that corosync does not have (its fence devices are for nobody)
+ *   - a name that two hosts of corosync have
  *   - a host of corosync that no device could fence
  *   - an address where no migration can arrive
  *
@@ -67,12 +68,13 @@ static const struct fence_watch_ops watch_ops = {
 
 static bool in_corosync(const struct shell *s, const char *name)
 {
-	uint32_t i;
+	return cmap_find(&s->nodes, name) != -1;
+}
 
-	for (i = 0; i < s->nodes.n_nodes; i++)
-		if (strcmp(s->nodes.nodes[i].name, name) == 0)
-			return true;
-	return false;
+static void shared_name(const struct cmap_node *n, char *text, size_t size)
+{
+	snprintf(text, size, "corosync.conf: node %u is not the only one called '%s': none of them can be fenced, or be "
+		 "meant by that name", n->id, n->name);
 }
 
 static void unknown_host(const struct shell *s, const char *name, char *text, size_t size)
@@ -145,6 +147,12 @@ void shell_problems_config(struct shell *s)
 		unknown_host(s, h[i].name, line, sizeof(line));
 		alarm_say(s, line);
 	}
+	for (i = 0; i < s->nodes.n_nodes; i++) {
+		if (cmap_find(&s->nodes, s->nodes.nodes[i].name) != -2)
+			continue;
+		shared_name(&s->nodes.nodes[i], line, sizeof(line));
+		alarm_say(s, line);
+	}
 	for (i = 0; i < s->nodes.n_nodes && s->nodes.n_nodes > 1; i++) {
 		const struct cluster_host *host = cluster_conf_host(s->cluster, s->nodes.nodes[i].name);
 
@@ -170,6 +178,12 @@ bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
 	}
 	if (*shell_address_problem(s) && n++ == i) {
 		address_line(s->address_problem, text, size);
+		return true;
+	}
+	for (k = 0; k < s->nodes.n_nodes; k++) {
+		if (cmap_find(&s->nodes, s->nodes.nodes[k].name) != -2 || n++ != i)
+			continue;
+		shared_name(&s->nodes.nodes[k], text, size);
 		return true;
 	}
 	for (k = 0; k < s->cluster->n_hosts; k++) {

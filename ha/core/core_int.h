@@ -247,6 +247,7 @@ struct ha_fencing {
 	bool agreed;              /* ... and committed in time: the agent may be run, now */
 	bool running, done_ok, done_failed;
 	uint64_t started_ms;
+	char name[HA_NAME_MAX + 1]; /* of the host when we first saw this debt */
 	char text[HA_TEXT_MAX + 1];
 };
 

@@ -19,6 +19,7 @@
  */
 #include "ha/core/core_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* now_ms at which this host may say PASSED for @node */
@@ -179,6 +180,43 @@ static bool propose_about(struct ha_core *c, enum ha_entry_kind kind, const stru
 	return ha_log_propose(c, e);
 }
 
+static void remember_name(struct ha_core *c, struct ha_fencing *f, uint32_t id)
+{
+	const struct ha_peer *p = ha_peer_find(c, id);
+
+	ha_copy(f->name, sizeof(f->name), f->debt && p ? p->conf.name : "");
+}
+
+/*
+ * Devices are found by a host's name, debts are of its number, and corosync.conf, which joins them,
+ * may have changed since: the host was built anew and has another number under its old name, its
+ * number went to another machine, or a name was copied and not changed.  Then its name would cut
+ * somebody else's power.  Waiting, and an operator's word, are about the number.
+ */
+static bool named_amiss(const struct ha_core *c, const struct ha_fencing *f, uint32_t id, char *buf,
+			size_t size)
+{
+	const struct ha_peer *p = ha_peer_find((struct ha_core *)c, id);
+
+	if (!p || !p->conf.name[0])
+		return false;
+	if (f->name[0] && strcmp(f->name, p->conf.name)) {
+		snprintf(buf, size, "node %u was %s when it was lost, and is %s in corosync.conf now", id, f->name,
+			 p->conf.name);
+		return true;
+	}
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_peer *o = &c->peers[i];
+
+		if (o == p || !(o->configured || o->in_group) || strcmp(o->conf.name, p->conf.name))
+			continue;
+		snprintf(buf, size, "%s is the name of node %u too: it would be switched off instead of node %u",
+			 p->conf.name, o->conf.id, id);
+		return true;
+	}
+	return false;
+}
+
 static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
 {
 	bool full_round = false;
@@ -216,6 +254,13 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 	}
 	if (!ha_lease_valid(c) || !ha_out_room(c, 1, 0))
 		return;
+	if (named_amiss(c, f, n->id, f->text, sizeof(f->text))) {
+		ha_out_note(c, HA_WARNING, "fencing node %u failed: %s", n->id, f->text);
+		f->done_failed = true;
+		f->started_ms = c->now;
+		ha_wake_at(c, c->now);
+		return;
+	}
 	/*
 	 * A lease outlives the moment in which its host was cut off. Until it ends, a host that the
 	 * others have back may be lost by our record: so they are asked, and their answer is the commit.
@@ -241,6 +286,7 @@ static void follow(struct ha_core *c, struct ha_fencing *f, const struct ha_node
 		memset(f, 0, sizeof(*f));
 		f->debt = n->debt;
 		f->seen_ms = c->now;
+		remember_name(c, f, n->id);
 	}
 	if (f->attempts != n->fence_attempts) {
 		f->attempts = n->fence_attempts;

@@ -259,15 +259,21 @@ static bool is_number_of(const char *name, uint32_t id)
 
 uint32_t ha_core_node_id(const struct ha_core *c, const char *name)
 {
-	const struct ha_peer *gone = NULL;
+	const struct ha_peer *gone = NULL, *here = NULL;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
-		if (strcmp(c->peers[i].conf.name, name) != 0)
+		const struct ha_peer *p = &c->peers[i];
+
+		if (strcmp(p->conf.name, name) != 0)
 			continue;
-		if (c->peers[i].configured)
-			return c->peers[i].conf.id;
-		gone = &c->peers[i];
+		if (here && p->configured)
+			return 0; /* a name that two have means neither */
+		if (p->configured)
+			here = p;
+		gone = p;
 	}
+	if (here)
+		return here->conf.id;
 	if (gone && *name)
 		return gone->conf.id;
 	for (uint32_t i = 0; i < c->n_peers; i++)

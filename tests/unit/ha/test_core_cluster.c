@@ -475,6 +475,92 @@ static void a_host_taken_out_of_the_configuration_is_still_found_and_confirmed(v
 	config(b, 1, left, 3);
 	assert_int_equal(ha_core_node_id(b->core[0], "n3"), 4);
 	assert_int_equal(ha_core_node_id(b->core[0], "3"), 3);
+	left[1].name[1] = '1'; /* copied, and not changed */
+	config(b, 1, left, 3);
+	assert_int_equal(ha_core_node_id(b->core[0], "n1"), 0);
+	assert_int_equal(ha_core_node_id(b->core[0], "2"), 2);
+	bed_free(b);
+}
+
+static uint32_t fencings_of(const struct bed *b, uint32_t id)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < b->n_fx; i++)
+		n += b->seen[i].kind == HA_FX_FENCE && b->seen[i].arg == id;
+	return n;
+}
+
+/* Three hosts, n3 is lost with a domain; an operator ordered it to be fenced, and no device answers. */
+static struct bed *n3_cannot_be_fenced(void)
+{
+	struct ha_command order = { .op = HA_OP_FENCE, .node = 3 }, there = add;
+	struct ha_event done = { .kind = HA_EV_FENCE_DONE };
+	struct bed *b = bed_new(3);
+	struct bed_fx *fence;
+
+	there.node = 3;
+	assert_int_equal(bed_command(b, 1, there)->code, HA_OK);
+	bed_vmm(b, 3, "web", 1, HA_VMM_RUNNING, 0);
+	b->cut = 1 << 2;
+	bed_view(b);
+	bed_pass(b, 500);
+	assert_int_equal(bed_command(b, 1, order)->code, HA_OK);
+	for (int i = 0; i < 2; i++) {
+		fence = bed_find(b, HA_FX_FENCE, NULL);
+		assert_non_null(fence);
+		done.fence_done.node = 3;
+		done.fence_done.debt = fence->incarnation;
+		done.fence_done.rc = -1;
+		bed_step(b, fence->node - 1, &done);
+		bed_settle(b);
+	}
+	return b;
+}
+
+/*
+ * The device of a host is found by its name.  Built anew, n3 has another number: what is still
+ * owed to the old one must not cut the new one's power.
+ */
+static void nobody_is_fenced_for_having_a_lost_hosts_name(void **state)
+{
+	struct ha_node_conf nodes[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
+					{ .id = 4, .name = "n3", .votes = 1 } };
+	struct bed *b = n3_cannot_be_fenced();
+	uint32_t before = fencings_of(b, 3);
+
+	(void)state;
+	assert_true(before >= 2);
+	config(b, 1, nodes, 3);
+	config(b, 2, nodes, 3);
+	bed_pass(b, 60000);
+	assert_int_equal(fencings_of(b, 3), before);
+	/* What ran there was freed by waiting all the same. */
+	assert_int_not_equal(bed_domain(b, 1, "web")->owner, 3);
+	assert_true(ha_core_record(b->core[0])->nodes[2].fence_ordered);
+	bed_free(b);
+}
+
+/* Or another machine has its number. */
+static void nobody_is_fenced_for_having_a_lost_hosts_number(void **state)
+{
+	struct ha_node_conf nodes[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
+					{ .id = 3, .name = "n4", .votes = 1 } };
+	struct bed *b = n3_cannot_be_fenced();
+	uint32_t before = fencings_of(b, 3);
+
+	(void)state;
+	config(b, 1, nodes, 3);
+	config(b, 2, nodes, 3);
+	bed_pass(b, 60000);
+	assert_int_equal(fencings_of(b, 3), before);
+	assert_int_not_equal(bed_domain(b, 1, "web")->owner, 3);
+	/* The name is its own again: the order stands, and is carried out. */
+	nodes[2] = (struct ha_node_conf){ .id = 3, .name = "n3", .votes = 1 };
+	config(b, 1, nodes, 3);
+	config(b, 2, nodes, 3);
+	bed_pass(b, 60000);
+	assert_true(fencings_of(b, 3) > before);
 	bed_free(b);
 }
 
@@ -604,6 +690,8 @@ int main(void)
 		cmocka_unit_test(a_host_taken_out_of_the_configuration_is_still_found_and_confirmed),
 		cmocka_unit_test(a_word_that_lay_about_is_not_for_a_loss_that_came_later),
 		cmocka_unit_test(a_host_with_another_clusters_record_brings_nothing),
+		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_name),
+		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_number),
 		cmocka_unit_test(of_two_clusters_alike_neither_is_taken),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
 	};
