@@ -304,7 +304,7 @@ static int boot(struct shell *s, struct err *e)
 	for (i = 0; i < s->image.n_entries; i++)
 		disk[n++] = (struct ha_blob){ s->image.entries[i].bytes, s->image.entries[i].len };
 	ev.boot.me = s->me;
-	ev.boot.unseen = s->unseen;
+	ev.boot.unseen = boot_mark(s->state_dir, s->me);
 	ev.boot.token_ms = s->nodes.token_ms;
 	/* Without it a new cluster has no id, nor do its disks, until another host's number names it. */
 	if (getrandom(&ev.boot.draw, sizeof(ev.boot.draw), 0) < 0)
@@ -394,7 +394,7 @@ int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **ou
 		rc = store_open(loop, record_dir, &shell_store_ops, s, &s->store, &s->image, e);
 	if (rc < 0)
 		goto out_close;
-	s->unseen = boot_mark(conf->state_dir);
+	s->state_dir = conf->state_dir;
 	shell_tell_image(s, record_dir);
 	rc = shell_connect(s, conf->wait_ms, e);
 	if (rc < 0)

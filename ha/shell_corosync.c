@@ -11,9 +11,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define GROUP "drover.5"        /* the number is the protocol's version */
@@ -149,7 +151,7 @@ static int try_connect(struct shell *s, struct err *e)
 	if (rc == 0)
 		rc = quorumlink_open(s->loop, &quorum_ops, s, &s->quorum, e);
 	if (rc == 0 && !first && cpglink_me(s->cpg) != s->me)
-		rc = err_set(e, -EINVAL, "this host's node id changed from %u to %u: restart droverd",
+		rc = err_set(e, -ESTALE, "this host's node id changed from %u to %u: droverd has to start anew",
 			     s->me, cpglink_me(s->cpg));
 	if (rc == 0 && first) {
 		s->me = cpglink_me(s->cpg);
@@ -179,17 +181,36 @@ static void arm_retry(struct shell *s)
 		s->retry_armed = true;
 }
 
+/* That it is away was told when it went; that it is there and of no use is told once. */
+static void tell_retry(struct shell *s, int rc, const char *why)
+{
+	if (rc == -ECONNREFUSED || rc == -EAGAIN || strncmp(s->retry_told, why, sizeof(s->retry_told) - 1) == 0)
+		return;
+	text_copy(s->retry_told, sizeof(s->retry_told), why);
+	log_error("corosync is there and cannot be used: %s", s->retry_told);
+	history_add(&s->history, "alarm", s->retry_told);
+}
+
 static void on_retry(void *data)
 {
 	struct shell *s = data;
 	struct err e = { 0 };
+	int rc;
 
 	s->retry_armed = false;
 	close_links(s);
-	if (try_connect(s, &e) < 0)
+	rc = try_connect(s, &e);
+	if (rc == -ESTALE) {
+		shell_stop(s, e.text); /* whoever supervises us starts the next one, under its number */
+		return;
+	}
+	if (rc < 0) {
+		tell_retry(s, rc, e.text);
 		arm_retry(s);
-	else
-		log_info("connected to corosync again");
+		return;
+	}
+	s->retry_told[0] = 0;
+	log_info("connected to corosync again");
 }
 
 void shell_lost(struct shell *s, const char *why)

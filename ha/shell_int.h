@@ -41,6 +41,7 @@ struct shell {
 	struct executor *executor;
 	struct executor_conf executor_conf;
 	char log_dir[512];              /* of VMMs */
+	const char *state_dir;
 	struct fence_runs *fence;
 	struct fence_watch *fence_watch;
 	struct address_check *address_check;
@@ -53,10 +54,10 @@ struct shell {
 	struct quorumlink *quorum;
 	struct cmap_cluster nodes;      /* as last read */
 	uint32_t me;
-	bool unseen;                    /* a droverd ran here before us, under this kernel */
 	bool booted, connected, rejoin_queued;
 	qb_loop_timer_handle retry;
 	bool retry_armed;
+	char retry_told[160];           /* why corosync cannot be used, as last told; "" = it is away, or well */
 
 	bool stepping;
 	struct queued_event *queue, **queue_tail;

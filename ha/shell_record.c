@@ -6,6 +6,7 @@
 #include "ha/shell_int.h"
 
 #include "base/log.h"
+#include "ha/boot_mark.h"
 
 static enum ha_standing standing(const struct shell *s)
 {
@@ -42,6 +43,7 @@ static void on_store_recovered(void *arg)
 	struct shell *s = arg;
 
 	shell_say(s, false, "the record can be written again");
+	boot_mark(s->state_dir, s->me); /* what it could not leave when it started; a start is behind us */
 	/* A core without a group is outside, or on its way: in again. */
 	if (s->connected && standing(s) == HA_ALONE)
 		shell_rejoin(s);

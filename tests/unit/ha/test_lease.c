@@ -156,25 +156,41 @@ static void a_new_page_is_not_the_old_one(void **state)
 	lease_close(l);
 }
 
+static void old_mark(const char *mark, const char *node)
+{
+	FILE *f = fopen(mark, "w");
+
+	fprintf(f, "00000000-0000-4000-8000-000000000000%s", node);
+	fclose(f);
+}
+
 /* Only the mark of another kernel says that nothing of a daemon before can be left (boot_mark.h). */
 static void without_another_kernels_mark_nothing_is_certain(void **state)
 {
 	char dir[] = "/tmp/drover-mark-XXXXXX", mark[64];
-	FILE *f;
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	snprintf(mark, sizeof(mark), "%s/boot_id", dir);
-	assert_true(boot_mark(dir));
-	assert_true(boot_mark(dir));
-	f = fopen(mark, "w");
-	fputs("00000000-0000-4000-8000-000000000000", f);
-	fclose(f);
-	assert_false(boot_mark(dir));
-	assert_true(boot_mark(dir));
+	assert_true(boot_mark(dir, 3));
+	assert_true(boot_mark(dir, 3));
+	old_mark(mark, " 3\n");
+	assert_false(boot_mark(dir, 3));
+	assert_true(boot_mark(dir, 3));
 	assert_int_equal(truncate(mark, 7), 0);
-	assert_true(boot_mark(dir));
+	assert_true(boot_mark(dir, 3));
+	/* Another number answers for what ran on another machine, whatever was started anew here. */
+	old_mark(mark, " 3\n");
+	assert_true(boot_mark(dir, 5));
+	old_mark(mark, " 3\n");
+	assert_true(boot_mark(dir, 33));
+	old_mark(mark, "");
+	assert_true(boot_mark(dir, 3));
+	/* One that cannot be replaced would say the same again when a daemon did run. */
 	unlink(mark);
+	assert_int_equal(mkdir(mark, 0700), 0);
+	assert_true(boot_mark(dir, 3));
+	rmdir(mark);
 	rmdir(dir);
 }
 

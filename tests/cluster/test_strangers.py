@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts that come with what they were elsewhere: the record of another cluster, another node id."""
+
+import os
+import shutil
+
+import api
+from domains import drover
+from host import wait_for
+
+
+def test_a_record_of_another_cluster_is_left_out(make_bed, make_domain):
+    """The cluster was set up anew on two hosts of three; the third comes with the old, longer record, which is not theirs."""
+    bed = make_bed(hosts=3, token=1000, fence=False)
+    bed.start()
+    h1, h2, h3 = bed.hosts
+    for _ in range(4):                       # epochs, so that it is the longest
+        h1.kill_daemon("droverd")
+        bed.start_droverd(h1)
+        bed.wait_members()
+    for h in bed.hosts:
+        h.kill_daemon("droverd")
+    for h in (h1, h2):
+        shutil.rmtree(os.path.join(h.dir, "state"))
+    for h in (h1, h2):
+        bed.start_droverd(h)
+    for h in (h1, h2):
+        wait_for(f"{h.name} to count two members", lambda h=h: bed.members(h) == 2, 30)
+    work = make_domain(bed)
+    work.start()
+    boot = work.disk.newest().boot
+    bed.start_droverd(h3)
+    wait_for("n3 to say whose record it has", lambda: "that of another cluster" in h3.read_log("droverd"), 30)
+    work.disk.wait_written()
+    assert work.disk.newest().boot == boot, "the domain was started again"
+    wait_for("n1 and n2 to go on", lambda: bed.members(h1) == 2 and bed.members(h2) == 2, 10)
+    why = {n["name"]: n["why"] for n in api.nodes(h1)}
+    assert "another cluster" in why["n3"], why
+    r = drover(h3, "stop", work.name, check=False)
+    assert r.returncode == 5 and "another cluster" in r.stderr, r.stderr
+    # The way out.
+    h3.kill_daemon("droverd")
+    shutil.rmtree(os.path.join(h3.dir, "state"))
+    bed.start_droverd(h3)
+    bed.wait_members()
+    work.disk.wait_written()
+    assert work.disk.newest().boot == boot
+    work.clean()
+
+
+def renumber(bed, h, number):
+    """h has another node id in everybody's corosync.conf."""
+    for other in bed.hosts:
+        path = os.path.join(other.dir, "etc/corosync/corosync.conf")
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace(f"nodeid: {h.n}\n", f"nodeid: {number}\n"))
+
+
+def test_a_host_that_was_renumbered_starts_anew(make_bed):
+    """Its droverd would try for ever, silently, to be who it no longer is."""
+    bed = make_bed(hosts=3, token=1000, fence=False)
+    bed.start()
+    h1, _, h3 = bed.hosts
+    h3.kill_daemon("corosync")
+    renumber(bed, h3, 5)
+    h1.run("corosync-cfgtool", "-R", check=True)
+    h3.start("corosync", "corosync", "-f")
+    wait_for("its droverd to end", lambda: not h3.daemon_alive("droverd"), 20)
+    assert "node id changed from 3 to 5" in h3.read_log("droverd")
+    bed.start_droverd(h3)                    # as systemd does
+    wait_for("n3 to be a member as 5",
+             lambda: any(n["id"] == 5 and n["member"] and n["name"] == "n3" for n in api.nodes(h1)), 30)
