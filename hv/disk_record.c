@@ -28,6 +28,13 @@
 #define RECORD_VERSION 1
 #define SUFFIX_ROOM 32           /* ".drover", ".new", ".probe-" and 16 digits */
 
+bool disk_holder_same(const struct disk_holder *a, const struct disk_holder *b)
+{
+	return !strcmp(a->domain, b->domain) && !memcmp(a->uuid, b->uuid, sizeof(a->uuid)) &&
+	       !strcmp(a->host, b->host) && a->pid == b->pid && a->incarnation == b->incarnation &&
+	       !strcmp(a->cluster, b->cluster) && !strcmp(a->nonce, b->nonce);
+}
+
 /* --- where it is --- */
 
 /* The name under which the disk is found now, without symbolic links. */

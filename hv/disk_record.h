@@ -13,6 +13,7 @@
 #include "base/err.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -35,6 +36,9 @@ struct disk_record {
 	char file[PATH_MAX];     /* the record */
 	char dir[PATH_MAX];      /* where it lies */
 };
+
+/** disk_holder_same() - the same process of the same host, for the same incarnation, by all that a record says */
+bool disk_holder_same(const struct disk_holder *a, const struct disk_holder *b);
 
 /**
  * disk_record_at() - where the record of a disk is

@@ -147,10 +147,29 @@ const struct disk_holder *virtio_blk_last(const struct virtio_dev *v)
 	return disk_lock_last(d->lock);
 }
 
+/*
+ * A guest that goes on after it let go of its disk believes what it remembers of it.  So the record
+ * must be the very one it left, whoever may take the disk for a fresh start: an operator may have
+ * set it free and run the domain, or another one, by hand meanwhile.
+ */
+static int untouched(const struct virtio_blk *d, struct err *e)
+{
+	const struct disk_holder *last = disk_lock_last(d->lock);
+
+	if (!d->wrote || !last || disk_holder_same(last, &d->written))
+		return 0;
+	return err_set(e, -EPERM, "disk %s: somebody has had it since this domain let it go (domain %s, incarnation "
+		       "%llu, host %s, pid %d): what the domain remembers is older than the disk", d->path,
+		       last->domain, (unsigned long long)last->incarnation, last->host, (int)last->pid);
+}
+
 int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after,
 		     struct err *e)
 {
-	return disk_lock_check(virtio_blk_of(v)->lock, me, after, e);
+	struct virtio_blk *d = virtio_blk_of(v);
+	int ret = disk_lock_check(d->lock, me, after, e);
+
+	return ret ? ret : untouched(d, e);
 }
 
 int virtio_blk_commit(struct virtio_dev *v, const struct disk_holder *me, struct err *e)
@@ -158,8 +177,10 @@ int virtio_blk_commit(struct virtio_dev *v, const struct disk_holder *me, struct
 	struct virtio_blk *d = virtio_blk_of(v);
 	int ret = disk_lock_commit(d->lock, me, e);
 
-	if (!ret)
-		d->owned = d->ran = true;
+	if (!ret) {
+		d->owned = d->ran = d->wrote = true;
+		d->written = *me;
+	}
 	return ret;
 }
 

@@ -4,6 +4,7 @@
 #define DROVER_HV_VIRTIO_BLK_INT_H
 
 #include "hv/block.h"
+#include "hv/disk_record.h"
 #include "hv/virtio_int.h"
 
 #define BLK_QUEUE_SIZE 128
@@ -36,6 +37,8 @@ struct virtio_blk {
 	struct block *block;         /* the same open file; NULL: not prepared */
 	bool owned;                  /* committed: the guest may use it */
 	int owed;                    /* of the disk that was closed last, block_owed() */
+	bool wrote;                  /* it was ours: the record said ... */
+	struct disk_holder written;  /* ... this, last */
 	bool ran;                    /* a guest has had it as raw: its contents say nothing about its format */
 	uint64_t capacity;           /* bytes, as the guest knows it; 0 = not opened yet */
 	uint32_t sector_size;

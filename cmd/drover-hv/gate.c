@@ -24,7 +24,9 @@
  * elsewhere once this host is proved to have stopped, and storage whose locks
  * outlive a network (a host that can still reach its NFS server) would refuse
  * that for ever.  When the lease returns, the disks are taken again with the
- * same incarnation: refused, for good, when somebody ran the domain since.
+ * same incarnation.  When somebody has had one of them since, what the domain
+ * remembers is worth nothing: its VMM ends as failed, and the cluster starts it
+ * afresh.  Anything else in the way is tried again.
  */
 #include "cmd/drover-hv/vmm.h"
 
@@ -59,7 +61,7 @@ struct gate {
 	uint64_t closed_ns;
 	/* main thread only */
 	bool disks_released;
-	bool disks_refused;      /* said once */
+	bool disks_refused;      /* they could not be taken again: said once */
 };
 
 /* When vCPUs must stop, 0 for "they must not run". */
@@ -100,12 +102,25 @@ static void release_disks(struct gate *g)
 
 static int take_disks(struct gate *g)
 {
+	struct vmm *v = g->vmm;
+	bool lost = false;
 	struct err e;
 	int ret;
 
 	if (!g->disks_released)
 		return 0;
-	ret = machine_disks_open(g->vmm->machine, g->vmm->incarnation, &e);
+	ret = machine_disks_prepare(v->machine, &e);
+	if (!ret) {
+		ret = machine_disks_commit(v->machine, v->incarnation, v->incarnation, &e);
+		if (ret)
+			machine_disks_abandon(v->machine);
+		lost = ret == -EPERM;
+	}
+	if (lost) {
+		log_error("the lease is back, but the domain cannot go on: %s", e.text);
+		vmm_end(v, VMM_END_FAILED, EXIT_REFUSED, e.text);
+		return ret;
+	}
 	if (ret) {
 		if (!g->disks_refused)
 			log_error("the lease is back, but not the disks: %s", e.text);

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from test_drover_hv import COUNT, HV, RESET, Domain, elf, needs_kvm
+from test_drover_hv import COUNT, HV, RESET, Domain, Lease, elf, needs_kvm
 
 pytestmark = needs_kvm
 
@@ -448,6 +448,66 @@ def test_a_source_whose_disk_was_used_meanwhile_never_resumes(vmm, tmp_path):
         reply = s.call(**command)
         assert reply["error"]["code"] == 5 and "incarnation 9" in reply["error"]["text"]
     s.ok("stop", force=True)
+
+
+# --- a disk that was let go while the lease was away ---
+
+def by_hand(tmp_path):
+    """The cluster is away; an operator frees the disk by word, runs the domain for a while and ends it."""
+    freed = subprocess.run([HV, "adopt", str(tmp_path / "web.yaml")], capture_output=True, text=True, timeout=20, check=False)
+    assert freed.returncode == 0, freed.stderr
+
+
+@pytest.mark.parametrize("name", ["web", "other"])
+def test_a_domain_whose_disk_was_used_while_it_stood_still_is_not_continued(vmm, tmp_path, name):
+    """What it has in memory is older than the disk: it ends as failed, and the cluster starts it afresh."""
+    shared = [disk(tmp_path / "disk")]
+    lease = Lease(tmp_path / "lease")
+    lease.set(60)
+    s = vmm("web", "--lease", str(tmp_path / "lease"), "--incarnation", "5", "--cluster", "c1", disks=shared).connect()
+    s.wait_state("running")
+    lease.set(0)
+    s.wait_state("gated")
+    deadline = time.monotonic() + 5
+    while "the disks are free" not in s.log():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    if name == "web":
+        by_hand(tmp_path)
+    text = (tmp_path / "web.yaml").read_text().replace("name: web", f"name: {name}")
+    (tmp_path / "hand.yaml").write_text(text)
+    hand = Domain.__new__(Domain)
+    hand.sock, hand.events = tmp_path / "hand.sock", []
+    with open(tmp_path / "hand.err", "w", encoding="utf-8") as err:
+        hand.process = subprocess.Popen([HV, "run", str(tmp_path / "hand.yaml"), "--control", str(hand.sock)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
+    while not hand.sock.exists():
+        assert hand.process.poll() is None, (tmp_path / "hand.err").read_text()
+        time.sleep(0.01)
+    hand.connect()
+    hand.wait_state("running")
+    lease.set(60)                            # while it runs there: no, and asked again
+    time.sleep(0.5)
+    assert s.state() == "gated"
+    hand.ok("stop", force=True)
+    hand.process.wait(10)
+    assert s.process.wait(10) == 5, s.log()
+    assert "older than the disk" in s.log()
+
+
+def test_a_domain_whose_disk_nobody_used_goes_on(vmm, tmp_path):
+    shared = [disk(tmp_path / "disk"), disk(tmp_path / "second")]
+    lease = Lease(tmp_path / "lease")
+    lease.set(60)
+    s = vmm("web", "--lease", str(tmp_path / "lease"), "--incarnation", "5", "--cluster", "c1", disks=shared).connect()
+    s.wait_state("running")
+    for _ in range(2):
+        lease.set(0)
+        s.wait_state("gated")
+        time.sleep(0.6)
+        lease.set(60)
+        s.wait_state("running")
+    assert "the disks are free" in s.log()
 
 
 # --- L12: memory ---
