@@ -27,6 +27,9 @@ bool ha_node_may_run(const struct ha_record *r, uint32_t id)
  */
 void ha_apply_unown(struct ha_core *c, struct ha_domain *d, bool failed, const char *why)
 {
+	/* An operator ordered a start while it was being stopped. */
+	bool ordered = d->phase == HA_STOPPING && d->wanted;
+
 	(void)c;
 	ha_move_drop(d, "");
 	d->owner = 0;
@@ -36,7 +39,7 @@ void ha_apply_unown(struct ha_core *c, struct ha_domain *d, bool failed, const c
 		d->failures++;
 	if (!d->wanted) {
 		d->phase = HA_STOPPED;
-	} else if (!d->ha) {
+	} else if (!d->ha && !ordered) {
 		d->phase = HA_STOPPED;
 		d->wanted = false;
 	} else {

@@ -109,6 +109,13 @@ static enum ha_code op_remove(struct ha_core *c, struct ha_domain *d, struct ver
 	return say(v, HA_OK, "removed");
 }
 
+static bool owner_lost(const struct ha_core *c, const struct ha_domain *d)
+{
+	int slot = ha_record_slot(&c->rec, d->owner);
+
+	return slot >= 0 && c->rec.nodes[slot].debt;
+}
+
 static enum ha_code op_start(struct ha_core *c, struct ha_domain *d, const struct ha_entry *e,
 			     struct verdict *v)
 {
@@ -119,6 +126,9 @@ static enum ha_code op_start(struct ha_core *c, struct ha_domain *d, const struc
 	case HA_STARTING:
 	case HA_RUNNING:
 	case HA_MIGRATING:
+		if (owner_lost(c, d))
+			return say(v, HA_REFUSED, "%s was on %s, which is lost and not proved dead; then it %s", d->name,
+				   ha_core_node_name(c, d->owner), d->ha ? "starts elsewhere by itself" : "can be started");
 		if (e->node && e->node != d->owner)
 			return say(v, HA_REFUSED, "%s runs on %s; migrate it", d->name,
 				   ha_core_node_name(c, d->owner));
@@ -128,6 +138,9 @@ static enum ha_code op_start(struct ha_core *c, struct ha_domain *d, const struc
 		return say(v, HA_OK, "%s already runs on %s", d->name,
 			   ha_core_node_name(c, d->owner));
 	case HA_STOPPING:
+		if (e->node)
+			return say(v, HA_REFUSED, "%s is being stopped; start it on %s after that", d->name,
+				   ha_core_node_name(c, e->node));
 		d->wanted = true;
 		return say(v, HA_OK, "%s is being stopped and starts again after that", d->name);
 	case HA_STOPPED:
@@ -230,6 +243,9 @@ static enum ha_code op_pause(struct ha_core *c, struct ha_domain *d, const struc
 {
 	if (d->phase != HA_RUNNING)
 		return say(v, HA_REFUSED, "%s is %s, not running", d->name, ha_phase_str(d->phase));
+	if (owner_lost(c, d)) /* a pause ends with the VMM, and that one is not coming back but for luck */
+		return say(v, HA_REFUSED, "%s was on %s, which is lost and not proved dead", d->name,
+			   ha_core_node_name(c, d->owner));
 	d->paused = e->on;
 	return say(v, HA_OK, "%s %s on %s", d->name, e->on ? "is paused" : "goes on",
 		   ha_core_node_name(c, d->owner));

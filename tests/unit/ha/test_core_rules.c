@@ -373,6 +373,48 @@ static void say(enum ha_entry_kind kind, uint32_t origin, uint32_t node, uint64_
 	ha_apply(c, e);
 }
 
+static void a_domain_on_a_lost_host_is_not_said_to_run(void **state)
+{
+	struct ha_domain *d = running_on(1);
+
+	(void)state;
+	new_epoch(6, 2, 3);
+	assert_int_not_equal(c->rec.nodes[0].debt, 0);
+	assert_int_equal(op(HA_OP_START, 0), HA_REFUSED);
+	assert_int_equal(op(HA_OP_PAUSE, 0), HA_REFUSED);
+	assert_int_equal(d->owner, 1);
+	/* A stop is taken at its word as soon as the host is proved dead; so is a start behind it. */
+	assert_int_equal(op(HA_OP_STOP, 0), HA_OK);
+	assert_int_equal(op(HA_OP_START, 0), HA_OK);
+	say(HA_E_FENCED, 2, 1, c->rec.nodes[0].debt);
+	assert_int_equal(d->phase, HA_STARTING);
+	assert_int_not_equal(d->owner, 1);
+}
+
+/* Stop and start in one breath: what was answered with "starts again after that" does, protected or not. */
+static void a_start_while_it_is_being_stopped_is_carried_out(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	uint64_t first = d->incarnation;
+
+	(void)state;
+	d->ha = false;
+	assert_int_equal(op(HA_OP_STOP, 0), HA_OK);
+	assert_int_equal(op(HA_OP_START, 2), HA_REFUSED); /* a host is obeyed or refused, not forgotten */
+	assert_int_equal(op(HA_OP_START, 0), HA_OK);
+	assert_int_equal(d->phase, HA_STOPPING);
+	about(HA_E_EXITED, 1, first, 0);
+	assert_int_equal(d->phase, HA_STARTING);
+	assert_true(d->wanted);
+	assert_true(d->incarnation > first);
+	/* And a stop after the start is the last word. */
+	assert_int_equal(op(HA_OP_STOP, 0), HA_OK);
+	assert_int_equal(op(HA_OP_START, 0), HA_OK);
+	assert_int_equal(op(HA_OP_STOP, 0), HA_OK);
+	about(HA_E_EXITED, d->owner, d->incarnation, 0);
+	assert_int_equal(d->phase, HA_STOPPED);
+}
+
 static void a_lost_host_keeps_its_domains_until_all_members_waited(void **state)
 {
 	struct ha_domain *d = running_on(1);
@@ -722,6 +764,8 @@ int main(void)
 		RULE(a_pause_is_in_the_record_until_its_vmm_ends),
 		RULE(a_dry_run_moves_nothing_and_counts_against_nobody),
 		RULE(an_incarnation_is_never_used_twice),
+		RULE(a_start_while_it_is_being_stopped_is_carried_out),
+		RULE(a_domain_on_a_lost_host_is_not_said_to_run),
 		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
 		RULE(a_proof_counts_for_its_own_debt_only),
 		RULE(a_word_about_a_host_is_for_the_loss_it_was_given_for),
