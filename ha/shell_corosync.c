@@ -9,6 +9,8 @@
  */
 #include "ha/shell_int.h"
 
+#include "ha/core/codec.h"
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -18,7 +20,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GROUP "drover.5"        /* the number is the protocol's version */
+/* Versions that do not understand each other must not share a group: each would vote the other out for being mute. */
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+#define GROUP "drover." TEXT(HA_MSG_VERSION)
 #define RECONNECT_MS 50
 #define FORMING_MS 10000        /* at start: how long a running corosync may take to form its ring */
 
