@@ -15,6 +15,7 @@
 #include "hv/virtio_blk_int.h"
 
 #include "hv/disk_format.h"
+#include "hv/disk_mounted.h"
 #include "hv/disk_store.h"
 
 #include <errno.h>
@@ -102,6 +103,13 @@ int virtio_blk_prepare(struct virtio_dev *v, struct err *e)
 	ret = disk_lock_prepare(d->path, d->readonly, NULL, &d->lock, e);
 	if (ret)
 		return ret;
+	/* A destination has looked before (probe), and nobody waits for sysfs while its guest stands still. */
+	if (!d->readonly && (!d->ran || d->wrote))
+		ret = disk_unmounted(disk_lock_fd(d->lock), d->path, e);
+	if (ret) {
+		virtio_blk_release(v);
+		return ret;
+	}
 	pthread_mutex_lock(&v->lock);
 	ret = disk_usable(d, disk_lock_fd(d->lock), !d->ran, &d->block, e);
 	if (!ret) {
@@ -252,7 +260,10 @@ int virtio_blk_probe(struct virtio_dev *v, bool fresh, struct err *e)
 	ret = disk_lock_probe(d->path, d->readonly, NULL, &fd, e);
 	if (ret)
 		return ret;
-	ret = disk_usable(d, fd, fresh, &b, e);
+	if (!d->readonly)
+		ret = disk_unmounted(fd, d->path, e);
+	if (!ret)
+		ret = disk_usable(d, fd, fresh, &b, e);
 	if (!ret)
 		block_close(b);
 	close(fd);

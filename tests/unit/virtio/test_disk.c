@@ -4,6 +4,7 @@
 
 #include "hv/disk_format.h"
 #include "hv/disk_lock.h"
+#include "hv/disk_mounted.h"
 #include "hv/disk_store.h"
 #include "hv/virtio_blk_int.h"
 
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -516,10 +518,33 @@ static void test_an_event_after_the_release_is_nothing(void **state)
 	bed_fini(&b);
 }
 
+static void test_a_mount_of_a_disk_is_found_by_its_number(void **state)
+{
+	static const char info[] =
+		"21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+		"22 21 0:21 / /proc rw - proc proc rw\n"
+		"30 21 253:3 / /mnt/a\\040place\\134x rw,noatime - xfs /dev/mapper/vg-lv rw\n"
+		"31 21 0:44 / /mnt/b rw - btrfs /dev/no-such-device rw\n"
+		"line of nothing\n"
+		"32 21 8:17 / /mnt/c rw master:1 propagate_from:2 - ext4 /dev/sdb1 rw";
+	dev_t devs[] = { makedev(8, 16), makedev(253, 3) }, one = makedev(8, 17);
+	char where[64];
+
+	(void)state;
+	assert_true(disk_mounted_at(info, devs, 2, where, sizeof(where)));
+	assert_string_equal(where, "/mnt/a place\\x");
+	assert_true(disk_mounted_at(info, &one, 1, where, sizeof(where)));
+	assert_string_equal(where, "/mnt/c");
+	assert_false(disk_mounted_at(info, devs, 1, where, sizeof(where)));
+	assert_false(disk_mounted_at(info, devs, 0, where, sizeof(where)));
+	assert_false(disk_mounted_at("", devs, 2, where, sizeof(where)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		cmocka_unit_test(test_a_mount_of_a_disk_is_found_by_its_number),
 		T(test_prepare_writes_no_record_and_can_be_undone),
 		T(test_a_record_that_cannot_be_written_is_found_before),
 		T(test_undo_puts_the_record_back),

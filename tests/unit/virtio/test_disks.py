@@ -116,6 +116,59 @@ class Disks(unittest.TestCase):
         self.assertEqual(rc, EXIT_REFUSED, said)
         self.assertIn("was used by incarnation 3 of domain web", said)
 
+    def sh(self, *command):
+        r = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        if r.returncode:
+            self.skipTest(f"{command[0]}: {r.stderr.strip()}")
+        return r.stdout.strip()
+
+    def test_a_disk_that_this_host_has_mounted_is_refused(self):
+        """Somebody mounted it to mend it, and forgot: two writers that no lock keeps apart. By its image and by the device."""
+        self.sh("mkfs.ext4", "-q", "-F", "-E", "offset=1048576", self.disk, "6M")
+        loop = self.sh("losetup", "--find", "--show", "--offset", "1048576", self.disk)
+        place = os.path.join(self.dir.name, "a place")
+        os.mkdir(place)
+        try:
+            self.sh("mount", loop, place)
+            try:
+                rc, said = self.refused("--incarnation", "1")
+                self.assertEqual(rc, EXIT_REFUSED, said)
+                self.assertIn(f"is mounted on this host at {place}", said)
+                with open(self.yaml, encoding="ascii") as f:
+                    text = f.read()
+                with open(self.yaml, "w", encoding="ascii") as f:
+                    f.write(text.replace(self.disk, loop))
+                rc, said = self.refused("--incarnation", "1")
+                self.assertEqual(rc, EXIT_REFUSED, said)
+                self.assertIn(f"is mounted on this host at {place}", said)
+                with open(self.yaml, "w", encoding="ascii") as f:
+                    f.write(text)
+            finally:
+                subprocess.run(["umount", place], check=False)
+            _, base = self.start("first", "--incarnation", "1")
+            self.wait_state(Control(base + ".sock"), "running", 10)
+        finally:
+            subprocess.run(["losetup", "-d", loop], check=False)
+
+    def test_a_disk_of_which_a_partition_is_mounted_is_refused(self):
+        with open(self.disk, "r+b") as f:    # an MBR: one Linux partition of 4 MiB behind the first
+            f.seek(446)
+            f.write(struct.pack("<8B2I", 0, 0, 0, 0, 0x83, 0, 0, 0, 2048, 8192) + bytes(48) + b"\x55\xaa")
+        loop = self.sh("losetup", "--find", "--show", "--partscan", self.disk)
+        place = os.path.join(self.dir.name, "place")
+        os.mkdir(place)
+        try:
+            self.sh("mkfs.ext4", "-q", loop + "p1")
+            self.sh("mount", loop + "p1", place)
+            try:
+                rc, said = self.refused("--incarnation", "1")
+                self.assertEqual(rc, EXIT_REFUSED, said)
+                self.assertIn(f"is mounted on this host at {place}", said)
+            finally:
+                subprocess.run(["umount", place], check=False)
+        finally:
+            subprocess.run(["losetup", "-d", loop], check=False)
+
     def record(self):
         with open(self.disk + ".drover", encoding="ascii") as f:
             return json.load(f)
