@@ -10,6 +10,8 @@
  *  - the descriptor only notifies: dispatch until empty, never read it;
  *  - after a crash of the daemon every handle is dead and nothing reconnects:
  *    the owner closes the link and opens a new one from a timer;
+ *  - nothing keeps two processes of one host out of a group, where each would speak for
+ *    it: the second one does not join;
  *  - a host may show up twice in the member list while an old process of ours is
  *    being buried: views carry each host once.
  */
@@ -20,10 +22,12 @@
 #include <corosync/cpg.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #define RETRY_MS 5
 
@@ -125,10 +129,32 @@ static int32_t on_ready(int32_t fd, int32_t revents, void *data)
 	return -1;
 }
 
+/*
+ * Another process that speaks for this host in the group, 0 = none.  One that has been killed may be
+ * listed until corosync notices; it is not there any more.
+ */
+static pid_t other_of_host(struct cpglink *l)
+{
+	struct cpg_address list[CPG_MEMBERS_MAX];
+	int i, n = CPG_MEMBERS_MAX;
+
+	if (cpg_membership_get(l->handle, &l->group, list, &n) != CS_OK)
+		return 0;
+	for (i = 0; i < n; i++)
+		if (list[i].nodeid == l->me && list[i].pid != (uint32_t)getpid() &&
+		    (kill((pid_t)list[i].pid, 0) == 0 || errno == EPERM))
+			return (pid_t)list[i].pid;
+	return 0;
+}
+
 static int join(struct cpglink *l, struct err *e)
 {
-	int rc = cpg_join(l->handle, &l->group);
+	pid_t other = other_of_host(l);
+	int rc;
 
+	if (other)
+		return err_set(e, -EBUSY, "another droverd (pid %d) takes part for this host", (int)other);
+	rc = cpg_join(l->handle, &l->group);
 	if (rc == CS_OK)
 		return 0;
 	if (rc == CS_ERR_TRY_AGAIN)

@@ -40,7 +40,8 @@ struct cpglink_ops {
  * @group: at most 127 bytes
  * @in: else only connect: nobody sees us, nothing is delivered
  * Return: 0; -ECONNREFUSED when corosync is not running; -EAGAIN when it is
- * busy forming a ring (try again later); text in @e.
+ * busy forming a ring (try again later); -EBUSY when another process of this host is in
+ * @group; text in @e.
  */
 int cpglink_open(qb_loop_t *loop, const char *group, bool in, const struct cpglink_ops *ops, void *arg,
 		 struct cpglink **out, struct err *e);

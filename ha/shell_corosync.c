@@ -25,6 +25,7 @@
 #define TEXT(number) TEXT_OF(number)
 #define GROUP "drover." TEXT(HA_MSG_VERSION)
 #define RECONNECT_MS 50
+#define LEAVING_MS 2000         /* ... and a droverd that ends on this host, to be out of the group */
 #define FORMING_MS 10000        /* at start: how long a running corosync may take to form its ring */
 
 static bool knows_domain(void *arg, const char *name)
@@ -276,9 +277,9 @@ int shell_connect(struct shell *s, uint32_t wait_ms, struct err *e)
 
 	for (;;) {
 		rc = try_connect(s, e);
-		if (rc != -ECONNREFUSED && rc != -EAGAIN)
+		if (rc != -ECONNREFUSED && rc != -EAGAIN && rc != -EBUSY)
 			return rc;
-		if (clock_ms() >= (rc == -EAGAIN ? until_formed : until))
+		if (clock_ms() >= (rc == -EAGAIN ? until_formed : rc == -EBUSY ? now + LEAVING_MS : until))
 			return rc;
 		usleep(RECONNECT_MS * 1000);
 	}

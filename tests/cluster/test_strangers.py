@@ -72,3 +72,23 @@ def test_a_host_that_was_renumbered_starts_anew(make_bed):
     bed.start_droverd(h3)                    # as systemd does
     wait_for("n3 to be a member as 5",
              lambda: any(n["id"] == 5 and n["member"] and n["name"] == "n3" for n in api.nodes(h1)), 30)
+
+
+def test_a_second_daemon_of_one_host_is_refused(make_bed, make_domain):
+    """Tried out with directories of its own, beside the one that serves: it would say of the host's domains that they are not there."""
+    bed = make_bed(hosts=3, token=1000, fence=False)
+    bed.start()
+    work = make_domain(bed)
+    work.start()
+    owner = work.owner()
+    boot = work.disk.newest().boot
+    own = [os.path.join(owner.dir, "second", d) for d in ("run", "state", "log")]
+    for d in own:
+        os.makedirs(d)
+    r = owner.run("droverd", "--foreground", "--config", bed.cluster_yaml(), "--run-dir", own[0], "--state-dir", own[1],
+                  "--log-dir", own[2])
+    assert r.returncode == 5 and "another droverd" in r.stderr, r.stderr
+    bed.wait_members()
+    work.disk.wait_written()
+    assert work.disk.newest().boot == boot and work.owner() is owner
+    work.clean()
