@@ -96,6 +96,12 @@ static int make_dir(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
+void executor_address(struct executor *x, const char *address)
+{
+	/* IPv6 addresses stand in brackets (net/stream.h). */
+	snprintf(x->incoming, sizeof(x->incoming), strchr(address, ':') ? "tcp:[%s]:0" : "tcp:%s:0", address);
+}
+
 int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 		  const struct executor_ops *ops, void *arg, struct executor **out, struct err *e)
 {
@@ -124,9 +130,7 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 	snprintf(x->run_dir, sizeof(x->run_dir), "%s", conf->run_dir);
 	snprintf(x->log_dir, sizeof(x->log_dir), "%s", conf->log_dir);
 	snprintf(x->drover_hv, sizeof(x->drover_hv), "%s", conf->drover_hv);
-	/* IPv6 addresses stand in brackets (net/stream.h). */
-	snprintf(x->incoming, sizeof(x->incoming), strchr(conf->address, ':') ? "tcp:[%s]:0" :
-		 "tcp:%s:0", conf->address);
+	executor_address(x, conf->address);
 	snprintf(path, sizeof(path), "%s/hv", x->run_dir);
 	rc = make_dir(path, 0750, e);
 	if (rc == 0)

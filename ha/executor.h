@@ -35,6 +35,9 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 /** executor_scan() - adopt what runs here; news() and at last scanned() follow from the loop */
 int executor_scan(struct executor *x, struct err *e);
 
+/** executor_address() - where migrations arrive on this host from here on: those whose VMM is started later */
+void executor_address(struct executor *x, const char *address);
+
 /** executor_cluster() - the id of the cluster that counts incarnations from here on, 0 = none yet */
 void executor_cluster(struct executor *x, uint64_t id);
 

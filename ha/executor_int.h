@@ -28,7 +28,7 @@ struct executor {
 	void *arg;
 	char run_dir[RUN_DIR_MAX + 1], log_dir[PATH_MAX / 2], drover_hv[PATH_MAX];
 	uint64_t until_ms;              /* the lease of this host, 0 = none was published yet */
-	char incoming[128];
+	char incoming[272];
 	char cluster[17];               /* in hex; "": it has no id yet */
 	struct slot *slots;
 	json_t *migrations;             /* name -> object; outlives the source's VMM */

@@ -338,7 +338,8 @@ int shell_first_connection(struct shell *s, struct err *e)
 {
 	int rc;
 
-	s->executor_conf.address = my_address(s);
+	snprintf(s->address, sizeof(s->address), "%s", my_address(s));
+	s->executor_conf.address = s->address;
 	if (!s->executor_conf.address[0])
 		return err_set(e, -EINVAL, "no address for migrations: corosync.conf has no ring0_addr "
 			       "for node %u", s->me);
@@ -346,6 +347,18 @@ int shell_first_connection(struct shell *s, struct err *e)
 	if (rc == 0)
 		rc = boot(s, e);
 	return rc;
+}
+
+void shell_follow_address(struct shell *s)
+{
+	const char *now = my_address(s);
+
+	if (!*now || strcmp(now, s->address) == 0)
+		return;
+	shell_say(s, false, "migrations to this host arrive at %s now, before at %s", now, s->address);
+	snprintf(s->address, sizeof(s->address), "%s", now);
+	executor_address(s->executor, s->address);
+	shell_problems_address(s);
 }
 
 /* ------------------------------------------------------------ open, close */

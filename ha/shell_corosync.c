@@ -82,6 +82,7 @@ static void give_config(struct shell *s)
 	struct ha_event ev = { .kind = HA_EV_CONFIG };
 	uint32_t i;
 
+	shell_follow_address(s);
 	for (i = 0; i < s->nodes.n_nodes; i++) {
 		nodes[i].id = s->nodes.nodes[i].id;
 		nodes[i].votes = s->nodes.nodes[i].votes;

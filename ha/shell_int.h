@@ -42,6 +42,7 @@ struct shell {
 	struct executor_conf executor_conf;
 	char log_dir[512];              /* of VMMs */
 	const char *state_dir;
+	char address[256];              /* where migrations arrive, as far as we know today */
 	struct fence_runs *fence;
 	struct fence_watch *fence_watch;
 	struct address_check *address_check;
@@ -102,6 +103,12 @@ void shell_disconnect(struct shell *s);
 
 /** shell_first_connection() - it is known now who we are: open the executor, hand in BOOT */
 int shell_first_connection(struct shell *s, struct err *e);
+
+/** shell_follow_address() - corosync.conf was read again: ring0_addr may be another (shell.c) */
+void shell_follow_address(struct shell *s);
+
+/** shell_problems_address() - check the address again, for it is another one (shell_problems.c) */
+void shell_problems_address(struct shell *s);
 
 /** shell_lost() - corosync is gone: tell the core, try again soon */
 void shell_lost(struct shell *s, const char *why);

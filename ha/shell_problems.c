@@ -127,6 +127,17 @@ void shell_problems_start(struct shell *s)
 		shell_stop(s, "out of memory");
 }
 
+void shell_problems_address(struct shell *s)
+{
+	if (!s->address_check)
+		return;
+	address_check_close(s->address_check);
+	s->address_problem[0] = '\0';
+	s->address_check = address_check_open(s->loop, s->address, on_address, s);
+	if (!s->address_check)
+		shell_stop(s, "out of memory");
+}
+
 void shell_problems_stop(struct shell *s)
 {
 	fence_watch_close(s->fence_watch);

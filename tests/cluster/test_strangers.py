@@ -92,3 +92,37 @@ def test_a_second_daemon_of_one_host_is_refused(make_bed, make_domain):
     work.disk.wait_written()
     assert work.disk.newest().boot == boot and work.owner() is owner
     work.clean()
+
+
+def readdress(bed, h, address):
+    """h has another ring0_addr in everybody's corosync.conf, which takes a restart of all corosyncs; droverd stays."""
+    h.run("ip", "addr", "add", f"{address}/24", "dev", "eth0", check=True)
+    for other in bed.hosts:
+        other.kill_daemon("corosync")
+        path = os.path.join(other.dir, "etc/corosync/corosync.conf")
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace(f"ring0_addr: {h.address}\n", f"ring0_addr: {address}\n"))
+    bed.start_corosync()
+
+
+def test_migrations_arrive_at_the_address_that_corosync_has_today(make_bed, make_domain):
+    bed = make_bed(hosts=3, token=1000, fence=False)
+    with open(os.path.join(bed.dir, "cluster.yaml"), "w", encoding="utf-8") as f:
+        f.write("hosts: []\n")               # no addresses: corosync's count
+    bed.start()
+    h1, _, h3 = bed.hosts
+    work = make_domain(bed)
+    work.start(h1)
+    readdress(bed, h3, "10.77.0.103")
+    wait_for("n3 to follow", lambda: "arrive at 10.77.0.103 now" in h3.read_log("droverd"), 20)
+    bed.wait_members()
+    h3.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/promote_secondaries", check=True)
+    h3.run("ip", "addr", "del", f"{h3.address}/24", "dev", "eth0", check=True)
+    wait_for("it to run", lambda: work.state(h1)["phase"] == "running" and work.owner(), 30)
+    if work.owner() is not h3:
+        work.migrate(h3)
+    work.disk.wait_written()
+    assert work.owner() is h3
+    work.clean()

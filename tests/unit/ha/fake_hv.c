@@ -54,8 +54,8 @@ static void query(struct fake *f, json_t *id)
 	if (f->about)
 		json_object_set_new(o, "migration", json_pack("{s:s, s:s, s:I}", "role", "source", "phase",
 							      "precopy", "incarnation", f->about));
-	if (f->incoming)
-		json_object_set_new(o, "listen", json_string("tcp:127.0.0.1:4242"));
+	if (f->incoming) /* tcp:ADDRESS:0 */
+		json_object_set_new(o, "listen", json_sprintf("%.*s4242", (int)strlen(f->incoming) - 1, f->incoming));
 	reply(f, id, o);
 }
 

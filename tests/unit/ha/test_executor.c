@@ -256,6 +256,17 @@ static void an_incoming_vmm_is_told_with_the_address_it_listens_at(void **state)
 	assert_string_equal(b->listen, "tcp:127.0.0.1:4242");
 }
 
+/* corosync.conf was changed and read again: this host has another ring0_addr. */
+static void an_incoming_vmm_listens_at_todays_address(void **state)
+{
+	struct bed *b = *state;
+
+	executor_address(b->x, "fd00::2");
+	start(b, "name: web\n", true);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_INCOMING);
+	assert_string_equal(b->listen, "tcp:[fd00::2]:4242");
+}
+
 static void a_stop_that_was_asked_for_ends_with_zero(void **state)
 {
 	struct bed *b = *state;
@@ -631,6 +642,7 @@ int main(void)
 		T(who_lost_its_page_is_killed_when_it_is_admitted),
 		T(a_missing_program_is_an_error_of_the_start),
 		T(an_incoming_vmm_is_told_with_the_address_it_listens_at),
+		T(an_incoming_vmm_listens_at_todays_address),
 		T(a_stop_that_was_asked_for_ends_with_zero),
 		T(a_deaf_vmm_is_killed_when_its_time_is_over),
 		T(a_vmm_that_is_shot_ends_with_its_signal),
