@@ -99,17 +99,62 @@ void ha_apply_free(struct ha_core *c, uint32_t slot, const char *why)
 	}
 }
 
-static int add_node(struct ha_record *r, uint32_t id)
+static bool member_of(const struct ha_entry *e, uint32_t id)
+{
+	for (uint32_t i = 0; i < e->n_members; i++)
+		if (e->members[i] == id)
+			return true;
+	return false;
+}
+
+/* Nothing in the record is about this host any more: it is away, and nobody waits for it or names it. */
+static bool forgettable(const struct ha_record *r, const struct ha_entry *e, const struct ha_node_rec *n)
+{
+	if (member_of(e, n->id) || n->debt || n->maintenance || ha_node_may_run(r, n->id))
+		return false;
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		if (r->domains[i].used && r->domains[i].phase == HA_MIGRATING && r->domains[i].target == n->id)
+			return false;
+	for (uint32_t g = 0; g < HA_GROUPS_MAX; g++)
+		for (uint32_t i = 0; r->groups[g].used && i < r->groups[g].n_hosts; i++)
+			if (r->groups[g].hosts[i].node == n->id)
+				return false;
+	return true;
+}
+
+/*
+ * Hosts that are taken out stay in the record, for something may be owed to them.  A cluster that
+ * has had more than it holds, over the years and one after the other, forgets one of which nothing
+ * is left.
+ */
+static int free_slot(struct ha_record *r, const struct ha_entry *e)
+{
+	for (int i = 0; i < HA_NODES_MAX; i++) {
+		if (r->nodes[i].id && !forgettable(r, e, &r->nodes[i]))
+			continue;
+		/* Prefer room that was never used: it is behind all others. */
+		if (r->nodes[i].id && !r->nodes[HA_NODES_MAX - 1].id)
+			continue;
+		for (uint32_t k = 0; k < r->n_domains; k++)
+			r->domains[k].avoid &= ~(1ull << i);
+		for (int k = 0; k < HA_NODES_MAX; k++)
+			r->nodes[k].passed &= ~(1ull << i);
+		return i;
+	}
+	return -1;
+}
+
+static int add_node(struct ha_record *r, const struct ha_entry *e, uint32_t id)
 {
 	int slot = ha_record_slot(r, id);
 
-	for (int i = 0; slot < 0 && i < HA_NODES_MAX; i++) {
-		if (r->nodes[i].id)
-			continue;
-		memset(&r->nodes[i], 0, sizeof(r->nodes[i]));
-		r->nodes[i].id = id;
-		slot = i;
-	}
+	if (slot >= 0)
+		return slot;
+	slot = free_slot(r, e);
+	if (slot < 0)
+		return slot;
+	memset(&r->nodes[slot], 0, sizeof(r->nodes[slot]));
+	r->nodes[slot].id = id;
 	return slot;
 }
 
@@ -140,10 +185,16 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 	r->members = 0;
 	r->level = e->n_members ? UINT8_MAX : 0;
 	for (uint32_t i = 0; i < e->n_members; i++) {
-		int slot = add_node(r, e->members[i]);
+		bool known = ha_record_slot(r, e->members[i]) >= 0;
+		int slot = add_node(r, e, e->members[i]);
 
-		if (slot < 0)
+		if (slot < 0) {
+			ha_out_note(c, HA_ALARM, "%s cannot take part: the record has room for %d hosts, and something is owed "
+				    "to each", ha_core_node_name(c, e->members[i]), HA_NODES_MAX);
 			continue;
+		}
+		if (!known)
+			before &= ~(1ull << slot); /* another's, in whose place it stands */
 		r->members |= 1ull << slot;
 		if (e->levels[i] < r->level)
 			r->level = e->levels[i];

@@ -38,13 +38,33 @@ struct ha_peer *ha_peer_find(struct ha_core *c, uint32_t id)
 	return NULL;
 }
 
+/*
+ * One that is in no list of corosync's any more and was in no agreement that counts, NULL = none.
+ * When it was heard last is what its proof of death counts from (rule F): not while one may be sought.
+ */
+static struct ha_peer *forgettable(struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		struct ha_peer *p = &c->peers[i];
+		int slot = ha_record_slot(&c->rec, p->conf.id);
+
+		if (p->configured || p->in_group || p->alive || p->conf.id == c->me || (c->form.parts >> i & 1))
+			continue;
+		if ((slot < 0 || !c->rec.nodes[slot].debt) && !ha_node_may_run(&c->rec, p->conf.id))
+			return p;
+	}
+	return NULL;
+}
+
 struct ha_peer *ha_peer_get(struct ha_core *c, uint32_t id)
 {
 	struct ha_peer *p = ha_peer_find(c, id);
 
-	if (p || c->n_peers == HA_NODES_MAX || !id)
+	if (p || !id)
 		return p;
-	p = &c->peers[c->n_peers++];
+	p = c->n_peers < HA_NODES_MAX ? &c->peers[c->n_peers++] : forgettable(c);
+	if (!p)
+		return NULL;
 	memset(p, 0, sizeof(*p));
 	p->conf.id = id;
 	return p;

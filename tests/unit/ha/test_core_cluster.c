@@ -647,6 +647,29 @@ static void a_host_with_another_clusters_record_brings_nothing(void **state)
 	bed_free(b);
 }
 
+/* Hosts come and go while this daemon lives; the hundredth is as good as the first. */
+static void any_number_of_hosts_one_after_the_other(void **state)
+{
+	struct ha_node_conf nodes[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
+					{ .id = 3, .name = "n3", .votes = 1 } };
+	struct bed *b = bed_new(3);
+	struct ha_status s;
+
+	(void)state;
+	b->cut = 1 << 2;
+	bed_view(b);
+	bed_pass(b, 1000);
+	for (uint32_t id = 10; id < 110; id++) {
+		nodes[2].id = id;
+		snprintf(nodes[2].name, sizeof(nodes[2].name), "h%u", id);
+		config(b, 1, nodes, 3);
+		assert_int_equal(ha_core_node_id(b->core[0], nodes[2].name), id);
+		ha_core_status(b->core[0], &s);
+		assert_int_equal(s.needed, 2);
+	}
+	bed_free(b);
+}
+
 /* As many of each: nobody can say which of them is the cluster, and nobody guesses. */
 static void of_two_clusters_alike_neither_is_taken(void **state)
 {
@@ -692,6 +715,7 @@ int main(void)
 		cmocka_unit_test(a_host_with_another_clusters_record_brings_nothing),
 		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_name),
 		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_number),
+		cmocka_unit_test(any_number_of_hosts_one_after_the_other),
 		cmocka_unit_test(of_two_clusters_alike_neither_is_taken),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
 	};

@@ -364,6 +364,38 @@ static void new_epoch(uint64_t epoch, uint32_t a, uint32_t b)
 	ha_apply(c, e);
 }
 
+/* Over the years a cluster has more hosts than the record holds, one after the other. */
+static void a_host_that_is_gone_and_owed_nothing_makes_room(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	uint32_t free_at = 40;
+
+	(void)state;
+	for (uint32_t i = 1; i < HA_NODES_MAX; i++) {
+		if (i > 2)
+			c->rec.nodes[i].id = 100 + i;
+		c->rec.nodes[i].maintenance = i != free_at; /* something an operator said */
+	}
+	d->avoid = 1ull << free_at;
+	c->rec.nodes[5].passed = 1ull << free_at;
+	c->rec.members |= 1ull << free_at; /* it leaves in the same epoch in which another one comes */
+	new_epoch(6, 1, 500);
+	assert_int_equal(ha_record_slot(&c->rec, 500), free_at);
+	assert_int_equal(ha_record_slot(&c->rec, 100 + free_at), -1);
+	assert_int_equal(c->rec.members, 1 | 1ull << free_at);
+	assert_true(c->rec.nodes[free_at].report_due); /* what is said of the old one is not of it */
+	assert_false(c->rec.nodes[free_at].leased);
+	assert_int_equal(d->avoid, 0);
+	assert_int_equal(c->rec.nodes[5].passed, 0);
+	new_epoch(7, 1, 501);
+	assert_int_equal(ha_record_slot(&c->rec, 501), free_at);
+	/* Two at once: the second one finds no room, for the host that is away owns a domain. */
+	new_epoch(8, 501, 502);
+	assert_int_equal(ha_record_slot(&c->rec, 502), -1);
+	assert_int_equal(ha_record_slot(&c->rec, 1), 0);
+	assert_int_equal(d->owner, 1);
+}
+
 static void say(enum ha_entry_kind kind, uint32_t origin, uint32_t node, uint64_t debt)
 {
 	struct ha_entry *e = entry(kind, origin);
@@ -764,6 +796,7 @@ int main(void)
 		RULE(a_pause_is_in_the_record_until_its_vmm_ends),
 		RULE(a_dry_run_moves_nothing_and_counts_against_nobody),
 		RULE(an_incarnation_is_never_used_twice),
+		RULE(a_host_that_is_gone_and_owed_nothing_makes_room),
 		RULE(a_start_while_it_is_being_stopped_is_carried_out),
 		RULE(a_domain_on_a_lost_host_is_not_said_to_run),
 		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
