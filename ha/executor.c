@@ -96,6 +96,20 @@ static int make_dir(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
+/* Before each start, not once: a cleaned /run would make this the host on which nothing starts. */
+static int make_dirs(const struct executor *x, struct err *e)
+{
+	char path[PATH_MAX];
+	int rc = make_dir(x->run_dir, 0755, e);
+
+	snprintf(path, sizeof(path), "%s/hv", x->run_dir);
+	if (rc == 0)
+		rc = make_dir(path, 0750, e);
+	if (rc == 0)
+		rc = make_dir(x->log_dir, 0750, e);
+	return rc;
+}
+
 void executor_address(struct executor *x, const char *address)
 {
 	/* IPv6 addresses stand in brackets (net/stream.h). */
@@ -106,7 +120,6 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 		  const struct executor_ops *ops, void *arg, struct executor **out, struct err *e)
 {
 	struct executor *x;
-	char path[PATH_MAX];
 	int rc;
 
 	*out = NULL;
@@ -131,10 +144,7 @@ int executor_open(qb_loop_t *loop, const struct executor_conf *conf,
 	snprintf(x->log_dir, sizeof(x->log_dir), "%s", conf->log_dir);
 	snprintf(x->drover_hv, sizeof(x->drover_hv), "%s", conf->drover_hv);
 	executor_address(x, conf->address);
-	snprintf(path, sizeof(path), "%s/hv", x->run_dir);
-	rc = make_dir(path, 0750, e);
-	if (rc == 0)
-		rc = make_dir(x->log_dir, 0750, e);
+	rc = make_dirs(x, e);
 	if (rc < 0) {
 		executor_close(x);
 		return rc;
@@ -266,6 +276,9 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 	executor_path(x, name, ".life", life);
 	executor_path(x, name, ".lease", lease);
 	snprintf(logfile, sizeof(logfile), "%s/%s.log", x->log_dir, name);
+	rc = make_dirs(x, e);
+	if (rc < 0)
+		return rc;
 	vmm_log_trim(logfile);
 	rc = write_file(yaml, conf, conf_len, e);
 	if (rc < 0)

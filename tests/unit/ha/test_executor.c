@@ -256,6 +256,20 @@ static void an_incoming_vmm_is_told_with_the_address_it_listens_at(void **state)
 	assert_string_equal(b->listen, "tcp:127.0.0.1:4242");
 }
 
+/* Somebody cleaned /run. What ran there is another story; what is started now must start. */
+static void a_start_makes_the_directories_it_needs(void **state)
+{
+	struct bed *b = *state;
+	char hv[300], gone[310];
+
+	snprintf(hv, sizeof(hv), "%s/hv", b->dir);
+	snprintf(gone, sizeof(gone), "%s.gone", hv);
+	assert_int_equal(rename(hv, gone), 0);
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	rmdir(gone);
+}
+
 /* corosync.conf was changed and read again: this host has another ring0_addr. */
 static void an_incoming_vmm_listens_at_todays_address(void **state)
 {
@@ -642,6 +656,7 @@ int main(void)
 		T(who_lost_its_page_is_killed_when_it_is_admitted),
 		T(a_missing_program_is_an_error_of_the_start),
 		T(an_incoming_vmm_is_told_with_the_address_it_listens_at),
+		T(a_start_makes_the_directories_it_needs),
 		T(an_incoming_vmm_listens_at_todays_address),
 		T(a_stop_that_was_asked_for_ends_with_zero),
 		T(a_deaf_vmm_is_killed_when_its_time_is_over),
