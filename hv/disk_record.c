@@ -32,7 +32,7 @@ bool disk_holder_same(const struct disk_holder *a, const struct disk_holder *b)
 {
 	return !strcmp(a->domain, b->domain) && !memcmp(a->uuid, b->uuid, sizeof(a->uuid)) &&
 	       !strcmp(a->host, b->host) && a->pid == b->pid && a->incarnation == b->incarnation &&
-	       !strcmp(a->cluster, b->cluster) && !strcmp(a->nonce, b->nonce);
+	       !strcmp(a->cluster, b->cluster);
 }
 
 /* --- where it is --- */

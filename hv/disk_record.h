@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,6 +20,8 @@
 
 #define DISK_RUN_DIR "/run/drover/disks"
 #define DISK_NONCE_TEXT 33       /* 32 hex digits and the NUL */
+
+#define DISK_ANOTHER (-EREMCHG)  /* a disk that was had before is another one now; nothing else gives this error */
 
 struct disk_holder {
 	char domain[64];
@@ -32,13 +35,13 @@ struct disk_holder {
 	char nonce[DISK_NONCE_TEXT];
 };
 
+/** disk_holder_same() - the same process under the same incarnation, whatever its nonce */
+bool disk_holder_same(const struct disk_holder *a, const struct disk_holder *b);
+
 struct disk_record {
 	char file[PATH_MAX];     /* the record */
 	char dir[PATH_MAX];      /* where it lies */
 };
-
-/** disk_holder_same() - the same process of the same host, for the same incarnation, by all that a record says */
-bool disk_holder_same(const struct disk_holder *a, const struct disk_holder *b);
 
 /**
  * disk_record_at() - where the record of a disk is

@@ -101,7 +101,11 @@ int machine_disks_prepare(struct machine *m, struct err *e);
  * Return: 0; -EPERM when a record says that ownership has moved on (hv/disk_lock.h).
  */
 int machine_disks_commit(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e);
-/** machine_disks_open() - prepare and commit; on error nothing is held */
+/**
+ * machine_disks_open() - prepare and commit; on error nothing is held
+ * Return: also DISK_ANOTHER when a disk that this machine had and let go of is another one now: then its
+ * guest must never run on.  So does machine_disks_commit().
+ */
 int machine_disks_open(struct machine *m, uint64_t incarnation, struct err *e);
 /**
  * machine_disks_next() - the incarnation for a domain whose disks are prepared and that nobody counts for

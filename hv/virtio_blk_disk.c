@@ -104,7 +104,7 @@ int virtio_blk_prepare(struct virtio_dev *v, struct err *e)
 	if (ret)
 		return ret;
 	/* A destination has looked before (probe), and nobody waits for sysfs while its guest stands still. */
-	if (!d->readonly && (!d->ran || d->wrote))
+	if (!d->readonly && (!d->ran || d->has_wrote))
 		ret = disk_unmounted(disk_lock_fd(d->lock), d->path, e);
 	if (ret) {
 		virtio_blk_release(v);
@@ -157,24 +157,27 @@ const struct disk_holder *virtio_blk_last(const struct virtio_dev *v)
 
 /*
  * A guest that goes on after it let go of its disk believes what it remembers of it.  So the record
- * must be the very one it left, whoever may take the disk for a fresh start: an operator may have
- * set it free and run the domain, or another one, by hand meanwhile.
+ * must be the very one it left, whoever may take the disk for a fresh start: the path may lead to
+ * another disk now, the file was restored or made anew, or an operator set it free and ran the
+ * domain, or another one, by hand meanwhile.
  */
 static int untouched(const struct virtio_blk *d, struct err *e)
 {
 	const struct disk_holder *last = disk_lock_last(d->lock);
 
-	if (!d->wrote || !last || disk_holder_same(last, &d->written))
+	if (d->owned || !d->has_wrote || d->readonly || (last && disk_holder_same(last, &d->wrote)))
 		return 0;
-	return err_set(e, -EPERM, "disk %s: somebody has had it since this domain let it go (domain %s, incarnation "
-		       "%llu, host %s, pid %d): what the domain remembers is older than the disk", d->path,
+	if (!last)
+		return err_set(e, DISK_ANOTHER, "disk %s is not the one that this domain left: its record is gone", d->path);
+	return err_set(e, DISK_ANOTHER, "disk %s is not as this domain left it: somebody has had it since (domain %s, "
+		       "incarnation %llu, host %s, pid %d), so what the domain remembers is older than the disk", d->path,
 		       last->domain, (unsigned long long)last->incarnation, last->host, (int)last->pid);
 }
 
 int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after,
 		     struct err *e)
 {
-	struct virtio_blk *d = virtio_blk_of(v);
+	const struct virtio_blk *d = virtio_blk_of(v);
 	int ret = disk_lock_check(d->lock, me, after, e);
 
 	return ret ? ret : untouched(d, e);
@@ -185,17 +188,25 @@ int virtio_blk_commit(struct virtio_dev *v, const struct disk_holder *me, struct
 	struct virtio_blk *d = virtio_blk_of(v);
 	int ret = disk_lock_commit(d->lock, me, e);
 
-	if (!ret) {
-		d->owned = d->ran = d->wrote = true;
-		d->written = *me;
+	if (ret)
+		return ret;
+	if (!d->owned) {
+		d->before = d->wrote;
+		d->had_before = d->has_wrote;
 	}
-	return ret;
+	d->wrote = *me;
+	d->has_wrote = d->owned = d->ran = true;
+	return 0;
 }
 
 int virtio_blk_undo(struct virtio_dev *v, struct err *e)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
 
+	if (d->owned) {
+		d->wrote = d->before;
+		d->has_wrote = d->had_before;
+	}
 	d->owned = false;
 	return disk_lock_undo(d->lock, e);
 }

@@ -36,9 +36,11 @@ struct virtio_blk {
 	struct disk_lock *lock;      /* NULL: not prepared */
 	struct block *block;         /* the same open file; NULL: not prepared */
 	bool owned;                  /* committed: the guest may use it */
+	bool has_wrote;              /* it was ours: the record said ... */
+	struct disk_holder wrote;    /* ... this, last */
+	bool had_before;             /* the same when the disk was prepared, for undo */
+	struct disk_holder before;
 	int owed;                    /* of the disk that was closed last, block_owed() */
-	bool wrote;                  /* it was ours: the record said ... */
-	struct disk_holder written;  /* ... this, last */
 	bool ran;                    /* a guest has had it as raw: its contents say nothing about its format */
 	uint64_t capacity;           /* bytes, as the guest knows it; 0 = not opened yet */
 	uint32_t sector_size;

@@ -24,7 +24,8 @@
  * elsewhere once this host is proved to have stopped, and storage whose locks
  * outlive a network (a host that can still reach its NFS server) would refuse
  * that for ever.  When the lease returns, the disks are taken again with the
- * same incarnation.  When somebody has had one of them since, what the domain
+ * same incarnation.  When somebody has had one of them since, or it is another
+ * disk by now (restored, made anew, its path leads elsewhere), what the domain
  * remembers is worth nothing: its VMM ends as failed, and the cluster starts it
  * afresh.  Anything else in the way is tried again.
  */
@@ -33,6 +34,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/lease_page.h"
+#include "hv/disk_record.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +116,7 @@ static int take_disks(struct gate *g)
 		ret = machine_disks_commit(v->machine, v->incarnation, v->incarnation, &e);
 		if (ret)
 			machine_disks_abandon(v->machine);
-		lost = ret == -EPERM;
+		lost = ret == -EPERM || ret == DISK_ANOTHER;
 	}
 	if (lost) {
 		log_error("the lease is back, but the domain cannot go on: %s", e.text);

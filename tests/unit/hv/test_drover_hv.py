@@ -484,6 +484,38 @@ def test_gated_domain_is_not_migrated(domain, tmp_path):
 
 
 @needs_kvm
+@pytest.mark.parametrize("other", ["new", "restored", "another"])
+def test_a_disk_that_was_replaced_while_gated_is_not_written(domain, tmp_path, other):
+    """What the guest has in memory is about the disk it had; the cluster may start it anew from this one."""
+    disk, record = tmp_path / "a/disk", tmp_path / "a/disk.drover"
+    for d in "ab":
+        (tmp_path / d).mkdir()
+        (tmp_path / d / "disk").write_bytes(bytes(1 << 20))
+    (tmp_path / "at").symlink_to("a")
+    lease = Lease(tmp_path / "lease")
+    lease.set(60)
+    d = domain(args=["--lease", str(tmp_path / "lease"), "--incarnation", "7"],
+               extra=f"disks:\n  - path: {tmp_path}/at/disk\n").connect()
+    d.wait_state("running")
+    lease.set(0)
+    d.wait_state("gated")
+    time.sleep(0.6)  # the disks are free by now
+    if other == "new":
+        disk.unlink()
+        disk.write_bytes(bytes(1 << 20))
+        record.unlink()
+    elif other == "restored":  # together with its record, from before
+        old = json.loads(record.read_text())
+        record.write_text(json.dumps(old | {"incarnation": 5, "pid": 1}))
+    else:
+        (tmp_path / "at").unlink()
+        (tmp_path / "at").symlink_to("b")
+    lease.set(60)
+    assert d.process.wait(5) == 5
+    assert "this domain left" in d.process.stderr.read()
+
+
+@needs_kvm
 def test_returning_lease_does_not_undo_the_operators_pause(domain, tmp_path):
     lease = Lease(tmp_path / "lease")
     lease.set(60)
