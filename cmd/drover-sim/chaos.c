@@ -65,7 +65,7 @@ static void fault(struct sim *s)
 		break;
 	case 5:
 		if (sim_chance(s, 50))
-			net_corosync_stop(s, h, 0);
+			net_corosync_stop(s, h, 0, !sim_chance(s, 25));
 		else
 			net_corosync_crash(s, h, 0);
 		break;

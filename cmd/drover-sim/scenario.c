@@ -240,7 +240,7 @@ static bool fault(struct sim *s, const struct line *l)
 	else if (!strcmp(w, "kill-corosync"))
 		net_corosync_crash(s, h, us);
 	else if (!strcmp(w, "stop-corosync"))
-		net_corosync_stop(s, h, us);
+		net_corosync_stop(s, h, us, !l->word[3] || strcmp(l->word[3], "unheard"));
 	else
 		return false;
 	return true;

@@ -95,7 +95,7 @@ void net_event(struct sim *s, const struct sim_ev *ev);
 void net_gone(struct sim *s, uint32_t h);        /* its corosync ended, or its power */
 /* it comes back after @away_us, 0 = some time; stop: in order, the others hear it at once */
 void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us);
-void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us);
+void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us, bool heard);
 
 /* ------------------------------------------------------------------- host.c */
 

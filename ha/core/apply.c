@@ -158,14 +158,18 @@ static int add_node(struct ha_record *r, const struct ha_entry *e, uint32_t id)
 	return slot;
 }
 
-static void left(struct ha_record *r, const struct ha_entry *e)
+/* The record's slots of those hosts that were seen to go since they were members last. */
+static uint64_t slots(const struct ha_record *r, const struct ha_ids *ids)
 {
-	for (uint32_t i = 0; i < e->n_left; i++) {
-		int slot = ha_record_slot(r, e->left[i]);
+	uint64_t set = 0;
 
-		if (slot >= 0)
-			r->nodes[slot].left = true;
+	for (uint32_t i = 0; i < ids->n; i++) {
+		int slot = ha_record_slot(r, ids->id[i]);
+
+		if (slot >= 0 && (ids->epoch[i] >= r->nodes[slot].last_in || MUTANT(M_OLD_SIGHT)))
+			set |= 1ull << slot;
 	}
+	return set;
 }
 
 static bool several(uint64_t set)
@@ -176,7 +180,7 @@ static bool several(uint64_t set)
 static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 {
 	struct ha_record *r = &c->rec;
-	uint64_t before = r->members, fresh = 0;
+	uint64_t before = r->members, fresh = 0, left, sudden;
 	bool company;
 
 	r->epoch = e->epoch;
@@ -202,7 +206,8 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			fresh |= 1ull << slot;
 	}
 	ha_agreed_epoch(c, e);
-	left(r, e);
+	left = slots(r, &e->left);
+	sudden = slots(r, &e->sudden);
 	company = several(before & ~r->members);
 	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++) {
 		struct ha_node_rec *n = &r->nodes[i];
@@ -212,15 +217,18 @@ static void apply_epoch(struct ha_core *c, const struct ha_entry *e)
 			n->report_due |= !MUTANT(M_NO_REPORT) && (!(before >> i & 1) || (fresh >> i & 1));
 			n->leased &= !n->report_due;
 			n->parted &= !n->report_due;
-			n->left = n->in_company = false;
+			n->left = n->grace = false;
+			n->last_in = e->epoch;
 			n->debt = n->passed = 0;
 			n->fence_attempts = 0;
 			n->fence_ordered = false;
 			continue;
 		}
 		n->leased = false;
+		n->left |= left >> i & 1;
 		if (before >> i & 1)
-			n->in_company = company;
+			n->grace = company;
+		n->grace |= sudden >> i & 1;
 		if (!n->debt && (MUTANT(M_DEBT_FOR_ALL) || ha_node_may_run(r, n->id))) {
 			n->debt = r->epoch;
 			n->passed = 0;

@@ -89,6 +89,8 @@ enum ha_mutant {
 	M_ONE_VOTE_EACH,       /* 46: hosts are counted, not their votes */
 	M_FENCE_UNASKED,       /* 47: whoever has a lease fences by its own record, old as it may be */
 	M_FOREIGN,             /* 48: whoever has the longest log, of whatever cluster, is the donor (L) */
+	M_SUDDEN_CRASH,        /* 49: who vanished without having been silent is fenced at once */
+	M_OLD_SIGHT,           /* 50: what was seen of a host counts for whatever loss there is now */
 };
 
 #define TAIL_MAX 1024
@@ -111,7 +113,8 @@ struct ha_state {
 	uint8_t level;                 /* its feature level (entry.h) */
 	uint64_t cluster;              /* whose record it has; 0 = nobody's yet */
 	uint64_t draw;                 /* what it would call a cluster that has no id */
-	uint32_t n_left, left[HA_NODES_MAX]; /* who left in order while it looked, and is not back */
+	struct ha_ids left;            /* who left in order while it looked, and is not back */
+	struct ha_ids sudden;          /* who vanished without having been silent, and is not back */
 };
 
 struct ha_peer {
@@ -122,6 +125,8 @@ struct ha_peer {
 	bool evicted;                  /* voted out of this view */
 	bool foreign;                  /* ... for having another cluster's record */
 	bool left;                     /* went by its own will while we looked, and has not come back */
+	bool sudden;                   /* vanished sooner than silence is noticed, and has not come back */
+	uint64_t gone_epoch;           /* when it went, either way: no later epoch had it as a member until then */
 	uint64_t evict_votes;          /* set of peers that want it out */
 	uint64_t evict_sent_ms;        /* when we last said so */
 	uint64_t spoke_ms;             /* last message of any kind */
@@ -354,8 +359,9 @@ void ha_membership_rejoin(struct ha_core *c, const char *why);
 void ha_membership_evicted(struct ha_core *c);
 
 /* --- first.c */
-void ha_first_put_left(const struct ha_core *c, struct ha_writer *w);  /* a part of STATE */
-void ha_first_get_left(struct ha_reader *r, struct ha_state *s);
+void ha_first_lost(struct ha_core *c, uint64_t were);                  /* a view: who of @were is no more in the group? */
+void ha_first_put(const struct ha_core *c, struct ha_writer *w);       /* a part of STATE */
+void ha_first_get(struct ha_reader *r, struct ha_state *s);
 void ha_first_make(struct ha_core *c);                                 /* form.first */
 
 /* --- foreign.c */

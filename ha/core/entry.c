@@ -93,6 +93,15 @@ static void f_domain(struct walk *k, struct ha_entry *e)
 		k->r->bad = true;
 }
 
+static void f_ids(struct walk *k, struct ha_ids *ids)
+{
+	f_count(k, &ids->n, HA_NODES_MAX);
+	for (uint32_t i = 0; i < ids->n; i++) {
+		f_u32(k, &ids->id[i]);
+		f_u64(k, &ids->epoch[i]);
+	}
+}
+
 static void walk_epoch(struct walk *k, struct ha_entry *e)
 {
 	f_u64(k, &e->epoch);
@@ -104,9 +113,8 @@ static void walk_epoch(struct walk *k, struct ha_entry *e)
 		f_u32(k, &e->tokens[i]);
 		f_u8(k, &e->levels[i]);
 	}
-	f_count(k, &e->n_left, HA_NODES_MAX);
-	for (uint32_t i = 0; i < e->n_left; i++)
-		f_u32(k, &e->left[i]);
+	f_ids(k, &e->left);
+	f_ids(k, &e->sudden);
 }
 
 static void walk_report(struct walk *k, struct ha_entry *e)

@@ -38,6 +38,12 @@ struct ha_report_item {
 	uint64_t incarnation;
 };
 
+/* Hosts that went, and an epoch none was above then that had it as a member: it is about no later membership. */
+struct ha_ids {
+	uint32_t n, id[HA_NODES_MAX];
+	uint64_t epoch[HA_NODES_MAX];
+};
+
 /* One struct for all: most fields serve several kinds. */
 struct ha_entry {
 	enum ha_entry_kind kind;
@@ -66,7 +72,8 @@ struct ha_entry {
 	bool fresh[HA_NODES_MAX];     /* its daemon started since the last epoch */
 	uint32_t tokens[HA_NODES_MAX]; /* its totem.token, ms */
 	uint8_t levels[HA_NODES_MAX]; /* its feature level */
-	uint32_t n_left, left[HA_NODES_MAX]; /* absent, and some member saw them leave in order */
+	struct ha_ids left;           /* absent, and some member saw them leave in order */
+	struct ha_ids sudden;         /* absent, and some member saw them vanish without having been silent */
 	/* REPORT */
 	uint32_t n_items;
 	struct ha_report_item items[HA_DOMAINS_MAX];

@@ -127,7 +127,7 @@ static void send_state(struct ha_core *c)
 	ha_put_u8(&w, HA_LEVEL);
 	ha_put_u64(&w, c->resync ? 0 : c->rec.cluster);
 	ha_put_u64(&w, c->draw);
-	ha_first_put_left(c, &w);
+	ha_first_put(c, &w);
 	ha_msg_send(c, &w);
 	c->form.said_state = true;
 }
@@ -229,11 +229,13 @@ static void gather(struct ha_core *c, uint64_t target)
 
 void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 {
+	uint64_t were = 0;
 	bool inside = false;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
+		were |= (uint64_t)p->in_group << i;
 		p->in_group = p->evicted = p->foreign = false;
 		p->evict_votes = 0;
 		p->evict_sent_ms = 0;
@@ -255,6 +257,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		p->spoke_ms = p->progress_ms = c->now;
 		inside |= p->conf.id == c->me;
 	}
+	ha_first_lost(c, were);
 	if (!inside) {
 		ha_membership_lost(c);
 		return;
@@ -447,7 +450,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.level = ha_get_u8(r);
 	s.cluster = ha_get_u64(r);
 	s.draw = ha_get_u64(r);
-	ha_first_get_left(r, &s);
+	ha_first_get(r, &s);
 	if (!ha_get_end(r)) {
 		r->bad = true;
 		return;
@@ -460,7 +463,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	if (p->evicted || (p->state.have && s.promised <= p->state.promised))
 		return;
 	p->state = s;
-	p->left = false; /* it is back; that CPG lists it means less (corosync #828) */
+	p->left = p->sudden = false; /* it is back; that CPG lists it means less (corosync #828) */
 	p->progress_ms = c->now;
 	if (s.promised > c->form.target)
 		gather(c, s.promised);

@@ -151,11 +151,11 @@ uint64_t ha_record_hash(const struct ha_record *r)
 					  (uint64_t)n->fence_ordered << 2 |
 					  (uint64_t)n->leased << 3 |
 					  (uint64_t)n->parted << 4 | (uint64_t)n->left << 5 |
-					  (uint64_t)n->in_company << 6);
+					  (uint64_t)n->grace << 6);
 		h = ha_hash_u64(h, n->debt);
 		h = ha_hash_u64(h, n->passed);
 		h = ha_hash_u64(h, n->fence_attempts);
-		h = ha_hash_u64(h, n->last_op);
+		h = ha_hash_u64(ha_hash_u64(h, n->last_op), n->last_in);
 		h = ha_hash_u64(ha_hash_u64(h, n->token), n->uses);
 	}
 	for (int i = 0; i < HA_GROUPS_MAX; i++) {

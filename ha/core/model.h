@@ -121,8 +121,9 @@ struct ha_node_rec {
 	bool maintenance;             /* place nothing here */
 	bool leased;                  /* it holds a lease, as far as it told: it can run things and take turns */
 	bool parted;                  /* its daemon was stopped in order: its lease ends by itself, nobody fences it */
-	bool in_company;              /* it vanished together with others: a ring broke, rather than that many hosts */
+	bool grace;                   /* it vanished as a crash does not (proof.c): it may come back within its lease unharmed */
 	bool left;                    /* it went out of the view in order (corosync or droverd stopped): it was well then */
+	uint64_t last_in;             /* newest epoch that had it as a member: what was seen of it before is about another loss */
 	uint32_t token;               /* its corosync's totem.token, ms, as it told last; 0 = never (agreed.c) */
 	uint32_t uses;                /* largest token from which it may still derive a lease (rule T) */
 	uint64_t last_op;             /* newest proposal of this node that was applied */

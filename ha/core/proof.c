@@ -41,8 +41,9 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
 /*
  * The same for its lease alone: until then it may come back unharmed. A host that vanished
  * (a crash, a power cut) is not waited for. One whose corosync still answers, with a daemon
- * that does not, was well a moment ago. And where several vanish at once the ring broke, rather
- * than that many hosts; corosync cannot even tell who left in order while it forms a new one.
+ * that does not, was well a moment ago. Where several vanish at once the ring broke, rather
+ * than that many hosts; and who vanishes sooner than silence is noticed (first.c) did not crash:
+ * corosync cannot tell who left in order while it forms a new ring.
  */
 static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
 {
@@ -50,7 +51,7 @@ static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
 	uint64_t heard = p ? p->heard_ms : 0;
 	struct ha_timing t;
 
-	if (!n->in_company && !(p && p->alive))
+	if (!n->grace && !(p && p->alive))
 		return 0;
 	ha_agreed_of(c, n->id, &t);
 	return (heard > c->boot_ms ? heard : c->boot_ms) + t.grace;
@@ -65,7 +66,7 @@ static bool left_in_order(const struct ha_core *c, const struct ha_node_rec *n)
 {
 	struct ha_peer *p = ha_peer_find((struct ha_core *)c, n->id);
 
-	return n->parted || n->left || (p && p->left);
+	return n->parted || n->left || (p && p->left && p->gone_epoch >= n->last_in);
 }
 
 /* ------------------------------------------------- in the record (apply) */

@@ -131,7 +131,8 @@ static void put_nodes(struct ha_writer *w, const struct ha_record *rec)
 		ha_put_u8(w, nr->leased);
 		ha_put_u8(w, nr->parted);
 		ha_put_u8(w, nr->left);
-		ha_put_u8(w, nr->in_company);
+		ha_put_u8(w, nr->grace);
+		ha_put_u64(w, nr->last_in);
 		ha_put_u32(w, nr->token);
 		ha_put_u32(w, nr->uses);
 	}
@@ -158,7 +159,8 @@ static void get_nodes(struct ha_reader *r, struct ha_record *rec)
 		nr.leased = ha_get_bool(r);
 		nr.parted = ha_get_bool(r);
 		nr.left = ha_get_bool(r);
-		nr.in_company = ha_get_bool(r);
+		nr.grace = ha_get_bool(r);
+		nr.last_in = ha_get_u64(r);
 		nr.token = ha_get_u32(r);
 		nr.uses = ha_get_u32(r);
 		if (!nr.id)

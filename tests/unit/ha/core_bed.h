@@ -35,6 +35,7 @@ struct bed_msg {
 
 struct bed {
 	uint32_t n, cut;                 /* cut: set of nodes nobody reaches (0-based) */
+	uint32_t left;                   /* of the cut ones, who left in order: the others are told in the next view */
 	uint64_t now, delivered;         /* ms; messages, each counted for each that it reached */
 	struct ha_core *core[BED_MAX];
 	struct ha_effects *fx;
@@ -146,11 +147,15 @@ static inline void bed_view(struct bed *b)
 {
 	for (uint32_t i = 0; i < b->n; i++) {
 		struct ha_event ev = { .kind = HA_EV_VIEW };
-		uint32_t ids[BED_MAX], n = 0;
+		uint32_t ids[BED_MAX], went[BED_MAX], n = 0;
 
-		for (uint32_t j = 0; j < b->n; j++)
+		for (uint32_t j = 0; j < b->n; j++) {
 			if ((b->cut >> i & 1) == (b->cut >> j & 1))
 				ids[n++] = j + 1;
+			else if (b->left >> j & 1)
+				went[ev.view.n_left++] = j + 1;
+		}
+		ev.view.left = went;
 		ev.view.nodes = ids;
 		ev.view.n = n;
 		bed_step(b, i, &ev);
@@ -161,6 +166,18 @@ static inline void bed_view(struct bed *b)
 		bed_step(b, i, &ev);
 	}
 	bed_settle(b);
+}
+
+/*
+ * The hosts of @cut are silent; when that is noticed, a token later, there is a view without them,
+ * and with those who were cut before.
+ */
+static inline void bed_crash(struct bed *b, uint32_t cut)
+{
+	b->cut |= cut;
+	bed_pass(b, 1100);
+	b->cut = cut;
+	bed_view(b);
 }
 
 static inline void bed_boot(struct bed *b, uint32_t i)

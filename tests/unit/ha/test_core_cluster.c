@@ -84,9 +84,8 @@ static void fencing_makes_the_restart_fast_and_waiting_makes_it_sure(void **stat
 	(void)state;
 	bed_command(b, 2, add);
 	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
-	b->cut = 1;
-	bed_view(b);
-	bed_settle(b);
+	lost = b->now;
+	bed_crash(b, 1);
 	fence = bed_find(b, HA_FX_FENCE, NULL);
 	assert_non_null(fence);
 	assert_int_equal(fence->node, 2); /* the lowest member */
@@ -98,8 +97,7 @@ static void fencing_makes_the_restart_fast_and_waiting_makes_it_sure(void **stat
 	bed_settle(b);
 	fence = bed_find(b, HA_FX_FENCE, NULL);
 	assert_int_equal(fence->node, 3); /* then the next */
-	lost = b->now;
-	bed_pass(b, 6000);
+	bed_pass(b, lost + 6000 - b->now);
 	assert_int_equal(bed_find(b, HA_FX_START, "web")->node, 1);
 	bed_pass(b, 1000);
 	start = bed_find(b, HA_FX_START, "web");
@@ -174,8 +172,53 @@ static void a_daemon_that_leaves_in_order_is_not_fenced(void **state)
 	assert_true(b->now - left <= 8500);
 	/* Lost without a word afterwards, it is fenced like anybody. */
 	bed_vmm(b, 2, "web", 2, HA_VMM_RUNNING, 0);
-	b->cut = 2;
+	bed_crash(b, 2);
+	bed_pass(b, 100);
+	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_free(b);
+}
+
+/*
+ * A crash is noticed by a token's silence. Who was heard a moment ago and is gone without a word said it while the
+ * ring was forming, when nobody can hear it: fenced when its lease is over.
+ */
+static void who_vanishes_without_having_been_silent_did_not_crash(void **state)
+{
+	struct bed *b = bed_new(3);
+
+	(void)state;
+	bed_command(b, 3, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	bed_pass(b, 1000);
+	b->cut = 1;
 	bed_view(b);
+	bed_pass(b, 2500);
+	assert_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_pass(b, 1500);
+	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_free(b);
+}
+
+/*
+ * n5 saw n1 leave in order, and was cut off; n1 came back meanwhile, and crashes when n5 returns. What n5 saw was
+ * about another loss than this one.
+ */
+static void what_was_seen_of_a_host_is_about_that_loss(void **state)
+{
+	struct bed *b = bed_new(5);
+
+	(void)state;
+	bed_command(b, 3, add);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	b->cut = b->left = 1;
+	bed_view(b);
+	b->left = 0;
+	b->cut = 1 << 4;
+	bed_view(b);
+	bed_pass(b, 3000);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
+	assert_null(bed_find(b, HA_FX_FENCE, NULL));
+	bed_crash(b, 1);
 	bed_pass(b, 100);
 	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
 	bed_free(b);
@@ -190,8 +233,7 @@ static void hosts_that_vanish_together_get_their_leases_time(void **state)
 	bed_command(b, 3, add);
 	assert_int_equal(bed_domain(b, 3, "web")->owner, 1);
 	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
-	b->cut = 1;
-	bed_view(b);
+	bed_crash(b, 1);
 	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
 	bed_free(b);
 
@@ -502,8 +544,7 @@ static struct bed *n3_cannot_be_fenced(void)
 	there.node = 3;
 	assert_int_equal(bed_command(b, 1, there)->code, HA_OK);
 	bed_vmm(b, 3, "web", 1, HA_VMM_RUNNING, 0);
-	b->cut = 1 << 2;
-	bed_view(b);
+	bed_crash(b, 1 << 2);
 	bed_pass(b, 500);
 	assert_int_equal(bed_command(b, 1, order)->code, HA_OK);
 	for (int i = 0; i < 2; i++) {
@@ -702,6 +743,8 @@ int main(void)
 		cmocka_unit_test(fencing_makes_the_restart_fast_and_waiting_makes_it_sure),
 		cmocka_unit_test(a_daemon_that_leaves_in_order_is_not_fenced),
 		cmocka_unit_test(many_starts_wait_their_turn),
+		cmocka_unit_test(who_vanishes_without_having_been_silent_did_not_crash),
+		cmocka_unit_test(what_was_seen_of_a_host_is_about_that_loss),
 		cmocka_unit_test(hosts_that_vanish_together_get_their_leases_time),
 		cmocka_unit_test(an_old_vmm_gets_no_lease_and_its_host_does),
 		cmocka_unit_test(what_was_declined_is_never_started),
