@@ -2,6 +2,7 @@
 /* disk_lock - see disk_lock.h for what it promises. */
 #include "hv/disk_lock.h"
 
+#include "hv/disk_below.h"
 #include "hv/disk_store.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 
 struct disk_lock {
 	int fd;                  /* the lock belongs to this open file description */
+	struct disk_below below; /* of a block device: itself under any name, and what it stands on */
 	bool readonly, reserved;
 	bool has_last;
 	struct disk_holder last; /* the record as prepare found it */
@@ -124,6 +126,8 @@ int disk_lock_prepare(const char *path, bool readonly, const char *run_dir, stru
 		ret = disk_record_at(l->fd, path, run_dir, &l->record, e);
 	if (!ret)
 		ret = lock_take(l, e);
+	if (!ret)
+		ret = disk_below_take(l->fd, path, readonly, run_dir, &l->below, e);
 	if (!ret && !readonly)
 		ret = learn_last(l, e);
 	if (ret) {
@@ -207,6 +211,7 @@ void disk_lock_release(struct disk_lock *l)
 		return;
 	if (l->reserved)
 		disk_record_unreserve(&l->record);
+	disk_below_release(&l->below);
 	if (l->fd >= 0)
 		close(l->fd);
 	free(l->path);

@@ -23,6 +23,9 @@
  *   disk_lock_commit()    write the record.  It is on stable storage on return, so
  *                         before the new owner can have written the disk.
  *
+ * A block device has more names than one, and others may stand on the same bytes: what is below
+ * it is locked as well, among the programs of this host (hv/disk_below.h).
+ *
  * Together they are the arbiter of a migration without a cluster.  The destination
  * commits a higher incarnation than the source's.  A source that wants the domain
  * back prepares again: -EBUSY says that the destination holds the disk now; a record

@@ -84,7 +84,7 @@ int disk_record_at(int fd, const char *path, const char *run_dir, struct disk_re
 }
 
 /* The run directory of block devices is made when it is needed; others exist. */
-static void make_dirs(const char *dir)
+void disk_record_make_dir(const char *dir)
 {
 	char part[PATH_MAX];
 	char *p;
@@ -259,7 +259,7 @@ int disk_record_reserve(const struct disk_record *r, struct err *e)
 {
 	char fresh[PATH_MAX + SUFFIX_ROOM];
 
-	make_dirs(r->dir);
+	disk_record_make_dir(r->dir);
 	fresh_name(r, fresh, sizeof(fresh));
 	return write_blanks(fresh, e);
 }
@@ -280,7 +280,7 @@ int disk_record_write(const struct disk_record *r, const struct disk_holder *h, 
 
 	if (!text)
 		return err_set(e, -ENOMEM, "%s: no memory, or a name that is not UTF-8", r->file);
-	make_dirs(r->dir);
+	disk_record_make_dir(r->dir);
 	fresh_name(r, fresh, sizeof(fresh));
 	ret = write_file(fresh, text, strlen(text), e);
 	if (!ret && rename(fresh, r->file))
@@ -309,7 +309,7 @@ int disk_record_probe(const struct disk_record *r, struct err *e)
 	/* A name of our own: the disk's holder may be writing its record now. */
 	if (getrandom(&any, sizeof(any), 0) != sizeof(any))
 		return err_errno(e, "%s: random number", r->file);
-	make_dirs(r->dir);
+	disk_record_make_dir(r->dir);
 	snprintf(file, sizeof(file), "%s.probe-%016llx", r->file, (unsigned long long)any);
 	ret = write_blanks(file, e);
 	if (!ret && unlink(file))

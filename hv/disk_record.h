@@ -35,6 +35,9 @@ struct disk_holder {
 	char nonce[DISK_NONCE_TEXT];
 };
 
+/** disk_record_make_dir() - @dir and all above it, if it can; who needs it will see */
+void disk_record_make_dir(const char *dir);
+
 /** disk_holder_same() - the same process under the same incarnation, whatever its nonce */
 bool disk_holder_same(const struct disk_holder *a, const struct disk_holder *b);
 

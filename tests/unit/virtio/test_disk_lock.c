@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One writer per disk, and the record that decides a handover without a cluster (rule H). */
+#include "hv/disk_below.h"
 #include "hv/disk_lock.h"
 
 #include <errno.h>
@@ -10,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,6 +48,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	if (system("rm -rf lock-test-run"))
+		return -1;
 	unlink(disk);
 	unlink(record);
 	return 0;
@@ -207,6 +214,153 @@ static void test_what_is_not_a_disk(void **state)
 	assert_false(disk_lock_arbitrates("/dev/null"));
 }
 
+/* A loop device over @file from @offset on; @name gets its path. -1: not on this machine. */
+static int loop_over(const char *file, uint64_t offset, char name[32])
+{
+	struct loop_config c = { .info = { .lo_offset = offset, .lo_flags = LO_FLAGS_AUTOCLEAR } };
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), fd = -1;
+
+	c.fd = (uint32_t)open(file, O_RDWR | O_CLOEXEC);
+	for (int tries = 0; control >= 0 && (int)c.fd >= 0 && fd < 0 && tries < 20; tries++) {
+		snprintf(name, 32, "/dev/loop%d", ioctl(control, LOOP_CTL_GET_FREE));
+		fd = open(name, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &c)) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	if (control >= 0)
+		close(control);
+	if ((int)c.fd >= 0)
+		close((int)c.fd);
+	return fd;
+}
+
+static int take(const char *path, bool readonly, struct disk_lock **l)
+{
+	struct disk_holder a = holder("n1", 1);
+	struct err e = { 0 };
+
+	return disk_lock_take(path, readonly, &a, "lock-test-run", l, &e);
+}
+
+static void test_a_loop_device_and_its_file_are_one_disk(void **state)
+{
+	struct disk_lock *file, *first, *l;
+	char a[32], b[32], behind[32];
+	int fa, fb, fc;
+
+	assert_int_equal(truncate(disk, 1 << 20), 0);
+	fa = loop_over(disk, 0, a);
+	fb = loop_over(disk, 0, b);
+	fc = loop_over(disk, 512 << 10, behind);
+	if (fa < 0 || fb < 0 || fc < 0)
+		skip();
+	assert_int_equal(take(disk, false, &file), 0);
+	assert_int_equal(take(a, false, &l), -EBUSY);
+	assert_int_equal(take(a, true, &l), -EBUSY);
+	disk_lock_release(file);
+	assert_int_equal(take(a, false, &first), 0);
+	assert_int_equal(take(disk, false, &l), -EBUSY);
+	assert_int_equal(take(b, false, &l), -EBUSY);
+	assert_int_equal(take(behind, false, &l), -EBUSY); /* a ends with the file */
+	disk_lock_release(first);
+	assert_int_equal(take(behind, false, &first), 0);
+	assert_int_equal(take(disk, true, &l), -EBUSY);
+	disk_lock_release(first);
+	close(fa);
+	close(fb);
+	close(fc);
+}
+
+static void test_two_nodes_of_one_device_are_one_disk(void **state)
+{
+	struct disk_lock *first, *l;
+	const char *node = "lock-test-node";
+	struct stat st;
+	char a[32];
+	int fn, fa = loop_over(disk, 0, a);
+
+	unlink(node);
+	if (fa < 0 || stat(a, &st) || mknod(node, S_IFBLK | 0600, st.st_rdev))
+		skip();
+	fn = open(node, O_RDONLY | O_CLOEXEC);
+	if (fn < 0) { /* a file system without devices */
+		unlink(node);
+		skip();
+	}
+	close(fn);
+	assert_int_equal(take(a, false, &first), 0);
+	assert_int_equal(take(node, false, &l), -EBUSY);
+	assert_int_equal(take(node, true, &l), -EBUSY);
+	disk_lock_release(first);
+	assert_int_equal(take(node, true, &first), 0);
+	assert_int_equal(take(a, true, &l), 0);
+	disk_lock_release(l);
+	disk_lock_release(first);
+	unlink(node);
+	close(fa);
+}
+
+/* In a sysfs of our own: device 9:@minor, with a file of one line in it. */
+static void sysfs(unsigned int minor, const char *file, const char *line)
+{
+	char path[256], *p;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "lock-test-sys/dev/block/9:%u/%s", minor, file);
+	for (p = path; (p = strchr(p + 1, '/'));) {
+		*p = '\0';
+		mkdir(path, 0700);
+		*p = '/';
+	}
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "%s\n", line);
+	fclose(f);
+}
+
+static int below(unsigned int minor, bool readonly, struct disk_below *b, struct err *e)
+{
+	return disk_below_take_device(makedev(9, minor), "/dev/x", readonly, "lock-test-run", "lock-test-sys", b, e);
+}
+
+/* 9:1 and 9:2 are partitions of 9:0; 9:8 and 9:9 are volumes on 9:2. */
+static void test_who_stands_on_a_disk_shares_it_with_his_like_alone(void **state)
+{
+	static const struct {
+		unsigned int a, b;
+		bool both, reads; /* may b have it as well; only to read? */
+	} pair[] = {
+		{ 0, 1, false, false }, { 1, 0, false, true }, { 1, 2, true, true },   { 8, 9, true, true },
+		{ 8, 8, false, false }, { 8, 2, false, true }, { 2, 8, false, false }, { 8, 0, false, true },
+		{ 0, 9, false, false }, { 8, 1, true, true },
+	};
+	struct disk_below a, b;
+	struct err e = { 0 };
+
+	sysfs(0, "dev", "9:0");
+	assert_int_equal(system("cd lock-test-sys/dev/block && mkdir -p 9:0/p1 9:0/p2 && "
+				"ln -sfn 9:0/p1 9:1 && ln -sfn 9:0/p2 9:2"), 0);
+	sysfs(1, "partition", "1");
+	sysfs(2, "partition", "2");
+	sysfs(8, "slaves/p2/dev", "9:2");
+	sysfs(9, "slaves/p2/dev", "9:2");
+	for (size_t i = 0; i < sizeof(pair) / sizeof(pair[0]); i++) {
+		assert_int_equal(below(pair[i].a, false, &a, &e), 0);
+		assert_int_equal(below(pair[i].b, false, &b, &e), pair[i].both ? 0 : -EBUSY);
+		disk_below_release(&b);
+		assert_int_equal(below(pair[i].b, true, &b, &e), pair[i].reads ? 0 : -EBUSY);
+		disk_below_release(&b);
+		disk_below_release(&a);
+	}
+	assert_int_equal(below(0, true, &a, &e), 0);
+	assert_int_equal(below(9, true, &b, &e), 0);
+	disk_below_release(&b);
+	disk_below_release(&a);
+	assert_int_equal(system("rm -rf lock-test-sys"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +373,9 @@ int main(void)
 		T(test_another_domain_starts_anew),
 		T(test_rule_s_a_record_that_makes_no_sense_is_kept),
 		T(test_what_is_not_a_disk),
+		T(test_a_loop_device_and_its_file_are_one_disk),
+		T(test_who_stands_on_a_disk_shares_it_with_his_like_alone),
+		T(test_two_nodes_of_one_device_are_one_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
