@@ -305,6 +305,7 @@ static int boot(struct shell *s, struct err *e)
 		disk[n++] = (struct ha_blob){ s->image.entries[i].bytes, s->image.entries[i].len };
 	ev.boot.me = s->me;
 	ev.boot.unseen = boot_mark(s->state_dir, s->me);
+	ev.boot.copied = s->image.copied;
 	ev.boot.token_ms = s->nodes.token_ms;
 	/* Without it a new cluster has no id, nor do its disks, until another host's number names it. */
 	if (getrandom(&ev.boot.draw, sizeof(ev.boot.draw), 0) < 0)

@@ -66,6 +66,11 @@ void shell_tell_image(struct shell *s, const char *dir)
 			  "it has no vote until it has the record from others", dir, image->why);
 		history_add(&s->history, "alarm", "this host's record is damaged: no vote until others gave theirs");
 	}
+	if (image->copied) {
+		log_error("%s/record is a copy, from a backup or of another host, and may be older than what this host "
+			  "has promised: it has no vote until the others gave it theirs, or all are here", dir);
+		history_add(&s->history, "alarm", "this host's record is a copy: no vote until others gave theirs");
+	}
 	if (store_failing(s->store))
 		on_store_failed(s, store_failing(s->store));
 }

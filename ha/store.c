@@ -168,8 +168,13 @@ static void set_pause(struct store *s, int rc)
 static int write_batch(struct store *s, struct recs *batch)
 {
 	struct store_rec *first = batch->first;
-	bool afresh = keep(s, batch) || s->pause_ms;
-	int rc = afresh ? store_file_rewrite(&s->file, s->kept.first)
+	bool snapshot = keep(s, batch), afresh = snapshot || s->pause_ms;
+	int rc;
+
+	/* The core stores one of its own accord when it goes by what the others hold (copied). */
+	if (snapshot)
+		s->file.copied = false;
+	rc = afresh ? store_file_rewrite(&s->file, s->kept.first)
 			: store_file_append(&s->file, first);
 
 	/* One that grew into the last room there was may do with the other file's. */

@@ -46,6 +46,7 @@ struct store_image {
 	uint64_t cut;                   /* bytes of a torn tail that were cut off */
 	bool lost;                      /* damaged: nothing above is set, this disk has no vote */
 	char why[120];                  /* ... how */
+	bool copied;                    /* whole, but a copy of the file that was written: it may be older than it was */
 };
 
 struct store;

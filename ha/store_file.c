@@ -14,6 +14,8 @@
  */
 #include "ha/store_int.h"
 
+#include "base/crc32c.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -118,6 +120,22 @@ static int wipe(int fd, uint64_t from)
 	return rc;
 }
 
+/* No tool that copies or restores a file can give it the birth of the old one. 0: cannot be told here. */
+static uint32_t origin_of(int fd)
+{
+	struct statx st;
+	uint64_t id[3];
+	uint32_t sum;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) || !(st.stx_mask & STATX_BTIME))
+		return 0;
+	id[0] = st.stx_ino;
+	id[1] = (uint64_t)st.stx_btime.tv_sec;
+	id[2] = st.stx_btime.tv_nsec;
+	sum = crc32c(0, id, sizeof(id));
+	return sum > STORE_ORIGIN_COPY ? sum : STORE_ORIGIN_COPY + 1;
+}
+
 static int fill_spare(struct store_file *f, const struct store_rec *list, uint64_t *end)
 {
 	uint8_t head[STORE_HEADER_LEN];
@@ -128,7 +146,7 @@ static int fill_spare(struct store_file *f, const struct store_rec *list, uint64
 	for (r = list; r; r = r->next)
 		total += STORE_RECORD_HEAD + r->len;
 	allocate_ahead(f->spare, total);
-	store_put_header(head, total);
+	store_put_header(head, f->copied ? STORE_ORIGIN_COPY : origin_of(f->spare), total);
 	*end = STORE_HEADER_LEN;
 	rc = write_all(f->spare, head, sizeof(head), 0);
 	if (rc == 0)
@@ -280,7 +298,10 @@ int store_file_load(struct store_file *f, struct store_image *image, struct err 
 	} else if (rc < 0) {
 		err_set(e, rc, "cannot read %s/" NAME ": %s", f->dir, strerror(-rc));
 	} else if (buf) {
+		uint32_t told = store_origin(buf, len), is = origin_of(f->fd);
+
 		rc = store_parse(buf, len, image, &good, e);
+		f->copied = image->copied = rc == 0 && !image->lost && told && is && told != is;
 		if (rc < 0)
 			err_prefix(e, "%s/" NAME, f->dir);
 	}

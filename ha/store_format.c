@@ -44,11 +44,12 @@ static void put_u64(uint8_t *out, uint64_t v)
 	memcpy(out, &v, sizeof(v));
 }
 
-void store_put_header(uint8_t *out, uint64_t sealed)
+void store_put_header(uint8_t *out, uint32_t origin, uint64_t sealed)
 {
 	memset(out, 0, STORE_HEADER_LEN);
 	memcpy(out, STORE_MAGIC, 8);
 	put_u32(out + 8, STORE_VERSION);
+	put_u32(out + 12, origin);
 	put_u64(out + 16, sealed);
 	put_u32(out + 28, crc32c(0, out, STORE_HEADER_LEN - 4));
 }
@@ -169,7 +170,7 @@ static int read_header(const uint8_t *buf, size_t len, uint64_t *sealed, struct 
 {
 	uint8_t own[STORE_HEADER_LEN];
 	struct reader r;
-	uint32_t version;
+	uint32_t version, origin;
 
 	if (all_zero(buf, len < STORE_HEADER_LEN ? len : STORE_HEADER_LEN))
 		return 0;
@@ -178,9 +179,9 @@ static int read_header(const uint8_t *buf, size_t len, uint64_t *sealed, struct 
 			err_set(e, -EINVAL, "not a Drover record file");
 	r = reader_make(buf + 8, STORE_HEADER_LEN - 8);
 	version = reader_u32(&r);
-	reader_u32(&r);
+	origin = reader_u32(&r);
 	*sealed = reader_u64(&r);
-	store_put_header(own, *sealed);
+	store_put_header(own, origin, *sealed);
 	if (memcmp(own, buf, STORE_HEADER_LEN) == 0)
 		return 1;
 	/* Ours but for some bits: its checksum, or all that the checksum is about, still is. */
@@ -193,6 +194,16 @@ static int read_header(const uint8_t *buf, size_t len, uint64_t *sealed, struct 
 		return err_set(e, -EINVAL, "record file of version %u, this is %u", version,
 			       STORE_VERSION);
 	return 0;
+}
+
+uint32_t store_origin(const uint8_t *buf, size_t len)
+{
+	struct reader r;
+
+	if (len < STORE_HEADER_LEN || memcmp(buf, STORE_MAGIC, 8) != 0)
+		return 0;
+	r = reader_make(buf + 12, 4);
+	return reader_u32(&r);
 }
 
 /* The largest offset that some whole head behind @at says was synced. */

@@ -4,7 +4,7 @@
  *
  *   octet 0        8        12       16       24     28     32
  *         +--------+--------+--------+--------+------+------+
- *         | magic  | version| zero   | sealed | zero | crc  |      header
+ *         | magic  | version| origin | sealed | zero | crc  |      header
  *         +--------+--------+--------+--------+------+------+------------+
  *         | kind u32 | length u32 | at u64 | synced u64 | crc | head crc | payload ...   record, repeated
  *         +----------+------------+--------+------------+-----+----------+
@@ -13,6 +13,8 @@
  * Little-endian.  `at` is the record's own offset: nothing in a payload passes for a record.
  * `sealed` and `synced` say which bytes of the file were on disk for certain when the header
  * or the record was written; what is bad below the largest of them had been acknowledged.
+ * `origin` names the very file (its inode and birth): a file that says another one is a copy, from
+ * a backup or of another host, and may be older than what this host has promised; 0 = not known.
  */
 #ifndef DROVER_HA_STORE_INT_H
 #define DROVER_HA_STORE_INT_H
@@ -41,10 +43,16 @@ struct store_file {
 	int fd, spare;                  /* -1: none yet */
 	uint64_t end;                   /* where the next record goes */
 	uint64_t synced;
+	bool copied;                    /* loaded from a copy, and nobody gave us the record since: the next file says so */
 };
 
+#define STORE_ORIGIN_COPY 1u            /* of no file: what it holds came from a copy */
+
 /** store_put_header() - @sealed: the length of what is synced before the file takes its name */
-void store_put_header(uint8_t *out, uint64_t sealed);
+void store_put_header(uint8_t *out, uint32_t origin, uint64_t sealed);
+
+/** store_origin() - as the header of a file tells it; 0 when it is none of ours */
+uint32_t store_origin(const uint8_t *buf, size_t len);
 
 /** store_put_record_head() - the head of the record that is written at offset @at */
 void store_put_record_head(uint8_t *out, enum store_kind kind, const uint8_t *payload, uint32_t len,

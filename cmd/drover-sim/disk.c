@@ -84,11 +84,38 @@ void disk_crash(struct sim *s, uint32_t h)
 	disk_trim(d);
 }
 
+static void copy(struct sim_disk *to, const struct sim_disk *from)
+{
+	disk_empty(to);
+	for (uint32_t i = 0; i < from->durable; i++) {
+		struct ha_effect fx = { .kind = HA_FX_PERSIST, .persist = {
+			.snapshot = from->b[i].snapshot, .bytes = from->b[i].bytes, .len = from->b[i].len } };
+
+		append(to, &fx);
+	}
+	to->durable = to->n;
+}
+
+void disk_backup(struct sim_host *x)
+{
+	copy(&x->backup, &x->disk);
+}
+
+void disk_restore(struct sim_host *x)
+{
+	copy(&x->disk, &x->backup);
+	x->copied = true;
+}
+
 uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n)
 {
 	struct sim_disk *d = &s->host[h].disk;
 	uint64_t token = d->b[n - 1].token;
 
+	/* Before the snapshot, the file says that it is a copy (ha/store_file.c). */
+	for (uint32_t i = d->durable; i < n; i++)
+		if (d->b[i].snapshot)
+			s->host[h].copied = false;
 	d->writing = false;
 	d->durable = n;
 	disk_trim(d);

@@ -50,7 +50,10 @@ void host_free(struct sim *s, uint32_t h)
 
 	disk_empty(&x->disk);
 	free(x->disk.b);
+	disk_empty(&x->backup);
+	free(x->backup.b);
 	memset(&x->disk, 0, sizeof(x->disk));
+	memset(&x->backup, 0, sizeof(x->backup));
 	queue_clear(x);
 	free(x->in);
 	x->in = NULL;
@@ -238,6 +241,7 @@ static void daemon_start(struct sim *s, uint32_t h)
 	ev.boot.me = x->id;
 	ev.boot.token_ms = x->token;
 	ev.boot.draw = (uint64_t)x->id << 32 | x->gen;
+	ev.boot.copied = x->copied;
 	ev.boot.unseen = x->had_daemon;
 	x->had_daemon = true;
 	ev.boot.disk = disk;
@@ -295,6 +299,7 @@ void host_wipe(struct sim *s, uint32_t h)
 		return;
 	host_power_off(s, h, "disk lost");
 	disk_empty(&x->disk);
+	x->copied = false;
 	s->filled &= ~(1u << h);
 }
 

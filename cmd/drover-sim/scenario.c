@@ -210,6 +210,16 @@ static bool fault(struct sim *s, const struct line *l)
 		host_config(s, s->configured);
 		return true;
 	}
+	if (!strcmp(w, "backup")) {
+		disk_backup(&s->host[h]);
+		return true;
+	}
+	if (!strcmp(w, "restore")) {
+		if (s->host[h].up)
+			return false;
+		disk_restore(&s->host[h]);
+		return true;
+	}
 	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted") || !strcmp(w, "spoil") ||
 	    !strcmp(w, "hide")) {
 		bool *what = w[0] == 's'   ? &s->host[h].spoiled

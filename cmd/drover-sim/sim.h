@@ -155,7 +155,8 @@ struct sim_host {
 	int64_t rate_ppm;
 	uint64_t clock_base_us, boot_at;
 	struct ha_core *core;
-	struct sim_disk disk;
+	struct sim_disk disk, backup;
+	bool copied;                 /* its disk holds the backup, and nothing newer */
 	uint64_t lease_ms;           /* what its daemon may publish: host clock */
 	uint32_t token;              /* what corosync.conf says here, ms */
 	uint64_t gate_ms;            /* W that belongs to it */
@@ -206,6 +207,8 @@ void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx); /* EV_PE
 uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n);
 void disk_crash(struct sim *s, uint32_t h);             /* the power goes, or the daemon */
 void disk_empty(struct sim_disk *d);
+void disk_backup(struct sim_host *x);                   /* what is durable now */
+void disk_restore(struct sim_host *x);                  /* of a host that is off */
 void disk_foreign(struct sim *s, uint32_t h);           /* of a host that is off: as another cluster left it */
 
 void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);

@@ -130,6 +130,9 @@ struct ha_event {
 			uint64_t draw;              /* random: an id for the cluster, if it has none yet */
 			const struct ha_blob *disk; /* newest SNAPSHOT (if there is one), then the APPENDs after it */
 			size_t n_disk;
+			bool copied;                /* disk may be older than what this host promised and acknowledged: its
+						     * vote does not count until it has the record from others. A
+						     * PERSIST of a snapshot says that it has. */
 			bool unseen;                /* a droverd ran here before, under this kernel: VMMs of it
 						     * may live that this one does not find */
 		} boot;

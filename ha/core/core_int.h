@@ -91,6 +91,7 @@ enum ha_mutant {
 	M_FOREIGN,             /* 48: whoever has the longest log, of whatever cluster, is the donor (L) */
 	M_SUDDEN_CRASH,        /* 49: who vanished without having been silent is fenced at once */
 	M_OLD_SIGHT,           /* 50: what was seen of a host counts for whatever loss there is now */
+	M_COPY_VOTES,          /* 51: a host whose record was restored from a copy votes like any other (L) */
 };
 
 #define TAIL_MAX 1024
@@ -109,6 +110,7 @@ struct ha_state {
 	uint64_t promised;             /* durable: it will not take part in an older epoch */
 	uint64_t epoch, seq, hash;     /* last entry of its log */
 	bool fresh;
+	bool copied;                   /* its log may be older than what it acknowledged */
 	uint32_t token;                /* its totem.token, ms */
 	uint8_t level;                 /* its feature level (entry.h) */
 	uint64_t cluster;              /* whose record it has; 0 = nobody's yet */
@@ -278,6 +280,7 @@ struct ha_core {
 	uint32_t me;
 	uint64_t now, boot_ms, last_ms;
 	uint64_t proof_from_ms;           /* no proof of death is sought before; 0 = at once (proof.c) */
+	bool copied;                      /* our log may be older than what we acknowledged: no vote to agree */
 	uint32_t token;                   /* own totem.token, ms */
 	uint64_t draw;                    /* random, from BOOT */
 	uint64_t token_ms;                /* when t last changed */

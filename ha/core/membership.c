@@ -123,6 +123,7 @@ static void send_state(struct ha_core *c)
 	ha_put_u64(&w, c->resync ? 0 : l->seq);
 	ha_put_u64(&w, c->resync ? 0 : l->hash);
 	ha_put_u8(&w, c->fresh);
+	ha_put_u8(&w, c->copied);
 	ha_put_u32(&w, c->token);
 	ha_put_u8(&w, HA_LEVEL);
 	ha_put_u64(&w, c->resync ? 0 : c->rec.cluster);
@@ -402,16 +403,23 @@ static void agree(struct ha_core *c)
  * A member with an empty log is new, or its disk was lost and with it what it had
  * acknowledged. Its vote does not help to agree: else one lost disk and one absent
  * host could outvote what a majority had committed. Unless everybody's log is
- * empty (the first start of a cluster), or nobody is absent.
+ * empty (the first start of a cluster), or nobody is absent.  Nor does the vote of one whose
+ * disk holds a copy: it has forgotten what it acknowledged since that was made.
  */
 static uint64_t votes_to_agree(const struct ha_core *c, uint64_t set)
 {
-	uint64_t knowing = 0;
+	uint64_t knowing = 0, logs = 0;
 
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if ((set >> i & 1) && c->peers[i].state.seq)
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_state *s = &c->peers[i].state;
+
+		if (!(set >> i & 1) || !s->seq)
+			continue;
+		logs |= 1ull << i;
+		if (!s->copied || MUTANT(M_COPY_VOTES))
 			knowing |= 1ull << i;
-	if (!knowing || ha_votes(c, set) == ha_votes(c, ~0ull) || MUTANT(M_EMPTY_VOTES))
+	}
+	if (!logs || ha_votes(c, set) == ha_votes(c, ~0ull) || MUTANT(M_EMPTY_VOTES))
 		knowing = set;
 	return ha_votes(c, knowing);
 }
@@ -446,6 +454,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.seq = ha_get_u64(r);
 	s.hash = ha_get_u64(r);
 	s.fresh = ha_get_bool(r);
+	s.copied = ha_get_bool(r);
 	s.token = ha_get_u32(r);
 	s.level = ha_get_u8(r);
 	s.cluster = ha_get_u64(r);
@@ -522,6 +531,10 @@ void ha_membership_check(struct ha_core *c)
 	set_stage(c, ST_STANDS);
 	c->epoch = f->target;
 	c->fresh = false;
+	if (c->copied) { /* whoever agreed knew all: now we do */
+		c->copied = false;
+		ha_snapshot_store(c);
+	}
 	c->proof_from_ms = ha_lease_valid(c) || MUTANT(M_FENCE_AT_ONCE) ? 0 : c->now + c->t.detect;
 	ha_log_apply(c);
 	ha_log_epoch_changed(c);

@@ -47,6 +47,7 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 	c->draw = ev->boot.draw;
 	c->fresh = true;
 	c->unseen = ev->boot.unseen;
+	c->copied = ev->boot.copied;
 	c->form.stage = ST_ALONE;
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);

@@ -488,6 +488,36 @@ static void a_file_of_somebody_else_is_refused_and_left_alone(void **state)
 	assert_int_equal(st.st_size, 25);
 }
 
+/* A backup, or another host's: what it says is read, and that it may be old is told until the core has the record anew. */
+static void a_copy_of_the_record_is_told_until_a_snapshot_replaces_it(void **state)
+{
+	struct bed *b = *state;
+	char cmd[640];
+
+	put_and_wait(b, "one");
+	assert_int_equal(reopen(b), 0);
+	assert_false(b->image.copied);
+	shut(b);
+	snprintf(cmd, sizeof(cmd), "cp -a %s %s.backup && rm %s && mv %s.backup %s", b->path, b->path, b->path,
+		 b->path, b->path);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(reopen(b), 0);
+	if (!b->image.copied)
+		skip(); /* a file system that does not tell when a file was born */
+	expect_entries(b, NULL, (const char *const[]){ "one" }, 1);
+	put_and_wait(b, "two");
+	assert_int_equal(reopen(b), 0);
+	assert_true(b->image.copied);
+	expect_entries(b, NULL, (const char *const[]){ "one", "two" }, 2);
+	b->n_tokens = 0;
+	put(b, STORE_SNAPSHOT, "all", 7);
+	run(b, 1);
+	assert_int_equal(reopen(b), 0);
+	assert_false(b->image.copied);
+	assert_int_equal(reopen(b), 0);
+	assert_false(b->image.copied);
+}
+
 static void a_second_droverd_is_kept_out(void **state)
 {
 	struct store_image image;
@@ -538,6 +568,7 @@ int main(void)
 		T(a_full_disk_is_told_once_and_left_behind_when_there_is_room),
 		T(a_read_only_disk_is_read_and_told),
 		T(a_file_of_somebody_else_is_refused_and_left_alone),
+		T(a_copy_of_the_record_is_told_until_a_snapshot_replaces_it),
 		T(a_second_droverd_is_kept_out),
 		T(a_write_that_cannot_begin_is_told_and_nothing_is_claimed_until_it_can),
 	};
