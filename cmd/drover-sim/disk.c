@@ -39,9 +39,8 @@ static void disk_kick(struct sim *s, uint32_t h)
 	sim_at(s, delay, EV_PERSISTED, h, s->host[h].gen, d->n, 0);
 }
 
-void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx)
+void disk_append(struct sim_disk *d, const struct ha_effect *fx)
 {
-	struct sim_disk *d = &s->host[h].disk;
 	struct sim_blob *b;
 
 	if (d->n == d->size) {
@@ -58,6 +57,11 @@ void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx)
 	if (!b->bytes)
 		abort();
 	memcpy(b->bytes, fx->persist.bytes, b->len);
+}
+
+void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx)
+{
+	disk_append(&s->host[h].disk, fx);
 	disk_kick(s, h);
 }
 
@@ -91,7 +95,7 @@ static void copy(struct sim_disk *to, const struct sim_disk *from)
 		struct ha_effect fx = { .kind = HA_FX_PERSIST, .persist = {
 			.snapshot = from->b[i].snapshot, .bytes = from->b[i].bytes, .len = from->b[i].len } };
 
-		append(to, &fx);
+		disk_append(to, &fx);
 	}
 	to->durable = to->n;
 }

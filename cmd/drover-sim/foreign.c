@@ -37,16 +37,8 @@ static void keep(struct sim_disk *d, const struct ha_effect *fx)
 {
 	if (fx->persist.snapshot)
 		disk_empty(d);
-	if (d->n == d->size) {
-		d->size = d->size ? d->size * 2 : 64;
-		d->b = realloc(d->b, d->size * sizeof(*d->b));
-		if (!d->b)
-			abort();
-	}
-	d->b[d->n] = copy(fx->persist.bytes, fx->persist.len);
-	d->b[d->n].snapshot = fx->persist.snapshot;
-	d->b[d->n].token = fx->persist.token;
-	d->durable = ++d->n;
+	disk_append(d, fx);
+	d->durable = d->n;
 }
 
 static void give(struct lone *l, struct ha_event *ev)

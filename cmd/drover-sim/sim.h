@@ -202,6 +202,7 @@ void host_config(struct sim *s, uint32_t configured);   /* hosts in corosync.con
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd);
 
 /* ------------------------------------------------------------------- disk.c */
+void disk_append(struct sim_disk *d, const struct ha_effect *fx); /* not durable yet */
 void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx); /* EV_PERSISTED follows */
 /* the first @n are safe; returns the token of the last of them */
 uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n);
