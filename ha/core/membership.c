@@ -408,14 +408,15 @@ static void agree(struct ha_core *c)
  */
 static uint64_t votes_to_agree(const struct ha_core *c, uint64_t set)
 {
-	uint64_t knowing = 0, logs = 0;
+	uint64_t knowing = 0;
+	bool logs = false;
 
-	for (uint32_t i = 0; i < c->n_peers; i++) {
+	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		const struct ha_state *s = &c->peers[i].state;
 
 		if (!(set >> i & 1) || !s->seq)
 			continue;
-		logs |= 1ull << i;
+		logs = true;
 		if (!s->copied || MUTANT(M_COPY_VOTES))
 			knowing |= 1ull << i;
 	}
