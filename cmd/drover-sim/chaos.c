@@ -165,6 +165,7 @@ bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	operator_peace(s);
 	for (end = s->now + o->settle_us; s->now < end && !s->failed;) {
 		sim_run(s, s->now + 500 * MS);
+		operator_clear(s);
 		if (!s->failed && check_settled(s, why, sizeof(why)))
 			break;
 	}

@@ -108,6 +108,8 @@ void operator_answered(struct sim *s, uint32_t h, struct sim_request *q, enum ha
 {
 	struct ha_status st;
 
+	if (q->op == HA_OP_CLEAR && code == HA_ERROR && s->quiet_world)
+		s->clear_due[q->dom] = true;
 	ha_core_status(s->host[h].core, &st);
 	for (uint32_t i = 0; i < q->n_wishes; i++) {
 		q->wish[i]->open--;
@@ -304,9 +306,20 @@ void operator_peace(struct sim *s)
 		if (s->o.hosts > 1)
 			host_command(s, (n + 1) % s->o.hosts, &cmd);
 	}
+	for (uint32_t d = 0; d < s->o.domains; d++)
+		s->clear_due[d] = true;
+	operator_clear(s);
+}
+
+/* A host takes some commands at once, and says so of the rest: those are given again. */
+void operator_clear(struct sim *s)
+{
 	for (uint32_t d = 0; d < s->o.domains; d++) {
 		struct ha_command cmd = {.op = HA_OP_CLEAR, .domain = sim_dom_name(d)};
 
+		if (!s->clear_due[d])
+			continue;
+		s->clear_due[d] = false;
 		host_command(s, d % s->o.hosts, &cmd);
 	}
 }

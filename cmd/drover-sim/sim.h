@@ -252,6 +252,7 @@ struct sim_request {            /* a command that an operator gave */
 void operator_add(struct sim *s, uint32_t d, bool plain); /* plain: protected, started, anywhere */
 void operator_random(struct sim *s);
 void operator_peace(struct sim *s);
+void operator_clear(struct sim *s);                       /* what of peace was not taken yet */
 void operator_asked(struct sim *s, uint32_t h, const struct ha_command *cmd);
 void operator_answered(struct sim *s, uint32_t h, struct sim_request *q, enum ha_code code);
 /* what was answered with success and is not in @r; NULL: nothing */
@@ -321,6 +322,7 @@ struct sim {
 	bool powered_off[SIM_DOMAINS]; /* by its guest, at some time */
 	struct sim_seen *seen;      /* SEEN_MAX, by seq */
 	uint64_t starts_quiet[SIM_DOMAINS];
+	bool clear_due[SIM_DOMAINS];   /* an operator wants its pauses ended, and was not heard yet */
 	uint32_t unfit[SIM_DOMAINS];  /* hosts on which it cannot start */
 	bool fencing_works;
 	uint32_t configured;        /* hosts in corosync.conf */
