@@ -195,6 +195,16 @@ json_t *executor_migration(const struct executor *x, const char *name)
 	return json_object_get(x->migrations, name);
 }
 
+struct vmm *executor_hanging(struct executor *x, size_t i)
+{
+	struct slot *s;
+
+	for (s = x->slots; s; s = s->next)
+		if (!s->dead && !vmm_answers(s->vmm) && !i--)
+			return s->vmm;
+	return NULL;
+}
+
 size_t executor_count(const struct executor *x)
 {
 	const struct slot *s;

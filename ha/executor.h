@@ -71,6 +71,9 @@ void executor_console(const struct executor *x, const char *name, char path[EXEC
  */
 json_t *executor_migration(const struct executor *x, const char *name);
 
+/** executor_hanging() - the @i-th VMM here that does not answer, or NULL */
+struct vmm *executor_hanging(struct executor *x, size_t i);
+
 size_t executor_count(const struct executor *x);
 
 /** executor_close() - let go; the VMMs live on */

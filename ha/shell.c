@@ -257,6 +257,12 @@ static void on_vmm(void *arg, const char *name, uint64_t incarnation, const stru
 	case VMM_SAID_ASK_ABORT:
 		shell_vmm_event(s, name, incarnation, HA_VMM_ASK_ABORT, NULL, NULL);
 		break;
+	case VMM_SAID_HANGS:
+		shell_say(s, true, "%s: its VMM does not answer any more: whether it runs is not known", name);
+		break;
+	case VMM_SAID_ANSWERS:
+		shell_say(s, false, "%s: its VMM answers again", name);
+		break;
 	case VMM_SAID_EXITED:
 		end = end_of(n);
 		text = n->end == VMM_END_SILENT ? last_words(n, buf) : n->text;

@@ -6,6 +6,7 @@
  *   - a name that two hosts of corosync have
  *   - a host of corosync that no device could fence
  *   - an address where no migration can arrive
+ *   - a VMM that does not answer (what is shown of it may be old)
  *
  * Each is an alarm in the log and in the history when it begins, a line of `drover status` as
  * long as it lasts, and told again when it ends.  droverd runs all the same: domains are better off
@@ -182,9 +183,17 @@ bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
 {
 	size_t n = 0, k;
 	const char *why;
+	const struct vmm *v;
 
 	if (store_failing(s->store) && n++ == i) {
 		snprintf(text, size, "%s: this host has no vote until that works", store_failing(s->store));
+		return true;
+	}
+	for (k = 0; s->executor && (v = executor_hanging(s->executor, k)); k++) {
+		if (n++ != i)
+			continue;
+		snprintf(text, size, "%s: its VMM (pid %d) does not answer: whether it is still %s is not known", vmm_name(v),
+			 (int)vmm_pid(v), vmm_state_str(vmm_state(v)));
 		return true;
 	}
 	if (*shell_address_problem(s) && n++ == i) {

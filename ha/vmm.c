@@ -82,6 +82,7 @@ static void on_query(void *arg, int code, json_t *ret, const char *text)
 		return;
 	}
 	v->known = true;
+	vmm_beat_start(v);
 	vmm_say(v, (struct vmm_news){ .what = VMM_SAID_STATE,
 				  .listen = v->state == VMM_STATE_INCOMING ? listen : NULL });
 }
@@ -429,6 +430,7 @@ void vmm_free(struct vmm *v)
 	if (!v)
 		return;
 	disarm_timer(v);
+	vmm_beat_stop(v);
 	if (v->kill_armed)
 		qb_loop_timer_del(v->loop, v->kill_timer);
 	if (v->held_armed)

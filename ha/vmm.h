@@ -36,6 +36,8 @@ enum vmm_what {
 	VMM_SAID_MIGRATE_FAILED,  /* text says why, "": a dry run, and it could; the domain runs on */
 	VMM_SAID_ASK_COMMIT,      /* asks the cluster (rule H, GRANT); incarnation is the proposal */
 	VMM_SAID_ASK_ABORT,
+	VMM_SAID_HANGS,           /* lives, and has not answered for some seconds */
+	VMM_SAID_ANSWERS,         /* after HANGS */
 	VMM_SAID_EXITED,          /* end, rc, text; the last word */
 };
 
@@ -96,6 +98,8 @@ enum vmm_state vmm_state(const struct vmm *v);
 pid_t vmm_pid(const struct vmm *v);
 /** vmm_known() - it has said hello and answered its first query, or is dead */
 bool vmm_known(const struct vmm *v);
+/** vmm_answers() - false: it lives, but does not answer, and what is known of it may be old */
+bool vmm_answers(const struct vmm *v);
 /** vmm_query_json() - its last answer to `query`, borrowed, or NULL */
 json_t *vmm_query_json(const struct vmm *v);
 /** vmm_migration_json() - the newest migration object, borrowed, or NULL */

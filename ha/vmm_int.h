@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm_int - what vmm.c (life and news of a VMM) and vmm_steer.c (what it is told)
- * share.
+ * vmm_int - what vmm.c (life and news of a VMM), vmm_beat.c (does it answer?) and
+ * vmm_steer.c (what it is told) share.
  */
 #ifndef DROVER_HA_VMM_INT_H
 #define DROVER_HA_VMM_INT_H
@@ -37,11 +37,18 @@ struct vmm {
 	bool timer_armed;
 	qb_loop_timer_handle held_timer; /* pidfd is ready, but its life is not over */
 	bool held_armed;
+	qb_loop_timer_handle beat_timer;
+	bool beat_armed, beat_sent;     /* vmm_beat.c: asked, and not answered yet ... */
+	uint32_t beats_missed;          /* ... for so many beats */
 	json_t *query, *migration;
 };
 
 /** vmm_say() - give news to whoever supervises it */
 void vmm_say(struct vmm *v, struct vmm_news n);
+
+/** vmm_beat_start() - ask it again and again whether it answers; doing so twice is fine */
+void vmm_beat_start(struct vmm *v);
+void vmm_beat_stop(struct vmm *v);
 
 /** vmm_send_decision() - send the cluster's decision, if there is one that was not answered */
 void vmm_send_decision(struct vmm *v);

@@ -163,6 +163,23 @@ static void a_vmm_that_fails_gives_its_exit_code_and_its_last_line(void **state)
 	assert_null(executor_find(b->x, "web"));
 }
 
+static void a_vmm_that_does_not_answer_is_told(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	assert_null(executor_hanging(b->x, 0));
+	kill(vmm_pid(executor_find(b->x, "web")), SIGSTOP);
+	wait_for(b, VMM_SAID_HANGS, 0);
+	assert_ptr_equal(executor_hanging(b->x, 0), executor_find(b->x, "web"));
+	assert_null(executor_hanging(b->x, 1));
+	kill(vmm_pid(executor_find(b->x, "web")), SIGCONT);
+	wait_for(b, VMM_SAID_ANSWERS, 0);
+	assert_null(executor_hanging(b->x, 0));
+	assert_int_equal(b->said[VMM_SAID_HANGS], 1);
+}
+
 static const struct lease_page *page_of(struct bed *b)
 {
 	char path[96];
@@ -651,6 +668,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_vmm_that_starts_is_told_as_running_with_its_incarnation),
 		T(a_vmm_that_fails_gives_its_exit_code_and_its_last_line),
+		T(a_vmm_that_does_not_answer_is_told),
 		T(the_lease_goes_to_those_who_are_admitted),
 		T(a_new_daemon_publishes_to_nobody_before_it_admits),
 		T(who_lost_its_page_is_killed_when_it_is_admitted),
