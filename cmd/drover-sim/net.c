@@ -109,7 +109,7 @@ static void pump_all(struct sim *s, struct sim_ring *r)
 	}
 }
 
-/* @left: who left the group by its own will */
+/* @left: who left the group by its own will, one host at most */
 void net_append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint32_t left)
 {
 	struct sim_item *it = append(r);
@@ -117,6 +117,7 @@ void net_append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint32_t
 	it->from = SIM_HOSTS;
 	it->ghost = ghost;
 	it->left = left;
+	it->leave = left ? s->host[__builtin_ctz(left)].leaves : 0;
 	for (uint32_t h = 0; h < s->o.hosts; h++)
 		if ((r->members >> h & 1) && s->host[h].joined)
 			it->view |= 1u << h;
@@ -157,8 +158,10 @@ void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 		in.ghost = it->ghost;
 		in.left = it->left;
 		for (uint32_t j = 0; j < s->o.hosts; j++)
-			if ((it->left | it->view) >> j & 1)
-				s->host[h].saw_left[j] = it->left >> j & 1 ? s->host[h].gen : 0;
+			if ((it->left | it->view) >> j & 1) {
+				s->host[h].saw_left[j].gen = it->left >> j & 1 ? s->host[h].gen : 0;
+				s->host[h].saw_left[j].leave = it->leave;
+			}
 	}
 	spoiled = in.msg != it->msg;
 	host_give(s, h, &in); /* the ring may grow: @it is not to be looked at any more */
@@ -270,6 +273,7 @@ void net_leave(struct sim *s, uint32_t h)
 	if (!x->joined)
 		return;
 	x->joined = false;
+	x->leaves++;
 	sendq_clear(x);
 	if (x->ring && x->ring->live)
 		net_append_view(s, x->ring, 0, 1u << h);

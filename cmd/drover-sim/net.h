@@ -8,7 +8,7 @@
 bool net_lives(const struct sim *s, uint32_t h);         /* its corosync runs now */
 bool net_linked(const struct sim *s, uint32_t a, uint32_t b); /* each hears the other */
 void net_ring_put(struct sim_ring *r);
-/* @left: who left the group by its own will */
+/* @left: who left the group by its own will, one host at most */
 void net_append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint32_t left);
 void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it);
 void net_schedule_send(struct sim *s, uint32_t h);

@@ -96,7 +96,7 @@ static void started(struct sim *s, uint32_t h, const struct ha_effect *fx)
 			 STORM_MAX, (unsigned long long)(STORM_US / SEC));
 }
 
-/* It lives, and one of those who decide saw its corosync being stopped in order. */
+/* It lives, and one of those who decide saw its corosync being stopped in order, this time. */
 static bool left_in_order(const struct sim *s, const struct ha_record *r, uint32_t target)
 {
 	const struct sim_host *t = &s->host[target];
@@ -105,7 +105,8 @@ static bool left_in_order(const struct sim *s, const struct ha_record *r, uint32
 		const struct sim_host *m = &s->host[i];
 		int slot = ha_record_slot(r, m->id);
 
-		if (slot >= 0 && (r->members >> slot & 1) && m->daemon && m->saw_left[target] == m->gen)
+		if (slot >= 0 && (r->members >> slot & 1) && m->daemon && m->saw_left[target].gen == m->gen &&
+		    m->saw_left[target].leave == t->leaves)
 			return true;
 	}
 	return false;

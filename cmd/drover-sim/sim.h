@@ -69,6 +69,7 @@ struct sim_item {
 	struct sim_msg *msg;
 	uint32_t from;
 	uint32_t view, ghost, left; /* masks of hosts */
+	uint64_t leave;          /* of left, which is one: which of its leaves this was */
 	uint32_t got;            /* hosts that physically have it, decided when the ring breaks */
 };
 
@@ -171,7 +172,11 @@ struct sim_host {
 	uint32_t sendq_n, sendq_size, sendq_due;
 	bool reform_due;
 	bool left;                   /* its corosync was stopped in order, and it has not joined since */
-	uint64_t saw_left[SIM_HOSTS]; /* generation of our daemon that was given a view in which it left */
+	uint64_t leaves;             /* how often it left the group by its own will */
+	struct {
+		uint64_t gen;        /* of our daemon that was given a view in which that host left ... */
+		uint64_t leave;      /* ... for this time */
+	} saw_left[SIM_HOSTS];
 	/* daemon's queue while it is paused */
 	struct sim_in *in;
 	uint32_t in_n, in_size;
