@@ -5,6 +5,7 @@ host cannot have that fault now (it is off, no VMM runs there, ...)."""
 import os
 import signal
 import subprocess
+import time
 
 from chaos_bed import sh
 
@@ -103,7 +104,12 @@ def _read_only(bed, h, f):
     """For whoever opens it from now on: a mount over the one in which VMMs have files open for writing."""
     state = bed.state(h)
     h.run("mount", "--bind", state, state, check=True)
-    h.run("mount", "-o", "remount,bind,ro", state, check=True)
+    for _ in range(50):     # busy for as long as a file that was opened through it just now is being written
+        if not h.run("mount", "-o", "remount,bind,ro", state).returncode:
+            break
+        time.sleep(0.02)
+    else:
+        h.run("mount", "-o", "remount,bind,ro", state, check=True)
     return lambda: h.on() and h.run("mount", "-o", "remount,bind,rw", state)
 
 
