@@ -10,6 +10,7 @@ when all of it holds.  --plan prints what would be done.
 """
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -33,8 +34,8 @@ MINORITY = 2    # hosts hurt at once, at most
 
 
 class Chaos:
-    def __init__(self, bed, plan, seed):
-        self.bed, self.plan, self.seed = bed, plan, seed
+    def __init__(self, bed, plan, seed, faults):
+        self.bed, self.plan, self.seed, self.left = bed, plan, seed, faults
         self.domains, self.wrong = [], []
         self.hurt = {h.n: [] for h in bed.hosts}     # [(fault, from, to or None)]
         self.undo = []                               # [(when, host, fault, what)]
@@ -82,6 +83,7 @@ class Chaos:
         if undo is None:
             return
         self.done[f.what] = self.done.get(f.what, 0) + 1
+        self.left -= 1
         self.say(f"{f.what} on {h.name} for {f.lasts:.2f} s")
         self.hurt[h.n].append((f.what, when, None))
         self.undo.append((when + f.lasts, h, f.what, undo))
@@ -195,6 +197,8 @@ class Chaos:
                     next_look = clock() + 5
                 time.sleep(0.05)
             self.do(f)
+            if not self.left:
+                break
         while self.undo:
             self.mend()
             time.sleep(0.05)
@@ -209,23 +213,24 @@ class Chaos:
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
-    p.add_argument("--faults", type=int, default=80)
-    p.add_argument("--every", type=float, default=12.0, help="seconds between two faults, on average")
-    p.add_argument("--long", action="store_true", help="500 faults, about two hours")
+    p.add_argument("--faults", type=int, default=80, help="carried out")
+    p.add_argument("--every", type=float, default=5.0, help="seconds between two that are drawn, on average; about every second "
+                   "one finds a host that cannot have it")
+    p.add_argument("--long", action="store_true", help="500 faults, about an hour")
     p.add_argument("--plan", action="store_true", help="print what would be done, do nothing")
     o = p.parse_args()
     o.faults = 500 if o.long else o.faults
-    plan = chaos_plan.make(o.seed, o.faults, HOSTS, o.every)
+    plan = chaos_plan.faults(o.seed, HOSTS, o.every)
     print(f"seed {o.seed}, {o.faults} faults; again with: --seed {o.seed} --faults {o.faults} --every {o.every:g}")
     if o.plan:
-        print("\n".join(map(str, plan)))
+        print("\n".join(str(f) for f in itertools.islice(plan, o.faults)))
         return 0
     why = missing()
     if why:
         print(f"SKIP {why}")
         return 77
     with ChaosBed(luns=[f"d{i}" for i in range(0, DOMAINS, 2)], hosts=HOSTS, token=TOKEN) as bed:
-        c = Chaos(bed, plan, o.seed)
+        c = Chaos(bed, plan, o.seed, o.faults)
         try:
             c.begin()
             c.run()

@@ -2,7 +2,8 @@
 """chaos_plan - what shall go wrong, and when: a pure function of the seed, so that a run can be had again.
 
 Each fault is a line: after how many seconds, what, where, for how long.  Faults overlap; at most MINORITY hosts are meant to
-be without their part in the cluster at once, which chaos.py sees to when it carries them out.
+be without their part in the cluster at once, which chaos.py sees to when it carries them out: of what is drawn it leaves out
+what a host cannot have at that moment.
 """
 
 import random
@@ -31,17 +32,16 @@ class Fault(NamedTuple):
         return f"{self.at:8.2f} s  {self.what:17} n{self.host}  {self.lasts:.2f} s"
 
 
-def make(seed, faults, hosts, every):
-    """@faults of them, one every @every seconds on average."""
+def faults(seed, hosts, every):
+    """Without end, one every @every seconds on average."""
     rng = random.Random(seed)
     weights = [w for w, _, _ in FAULTS.values()]
-    plan, at = [], 0.0
-    for _ in range(faults):
+    at = 0.0
+    while True:
         at += rng.expovariate(1 / every)
         what = rng.choices(list(FAULTS), weights)[0]
         _, least, most = FAULTS[what]
-        plan.append(Fault(at, what, rng.randint(1, hosts), rng.uniform(least, most), rng.random()))
-    return plan
+        yield Fault(at, what, rng.randint(1, hosts), rng.uniform(least, most), rng.random())
 
 
 def moves(seed, domains, hosts):
