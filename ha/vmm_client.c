@@ -5,7 +5,9 @@
  * Replies carry the id of their command; events may stand between them.  What
  * the VMM sends is hostile (rule S): a line longer than VMM_LINE_MAX, or one that is
  * not an object, ends the connection.  What it does not read is kept up to
- * OUT_MAX bytes; a VMM that lets more pile up is as good as dead.
+ * OUT_MAX bytes; a VMM that lets more pile up is as good as dead.  The loop that reads
+ * renews the leases of all domains: one look takes IN_TURN bytes, the rest waits for the
+ * next, so that a VMM which never stops talking has its turn and no more.
  */
 #include "ha/vmm_client.h"
 
@@ -20,6 +22,7 @@
 #include <unistd.h>
 
 #define OUT_MAX (256u << 10)
+#define IN_TURN 4096u /* some hundred of the shortest lines that mean anything */
 
 struct pending {
 	struct pending *next;
@@ -122,20 +125,16 @@ static void split_lines(struct vmm_client *c)
 
 static void read_some(struct vmm_client *c)
 {
-	ssize_t n;
+	size_t room = sizeof(c->in) - c->in_len;
+	ssize_t n = recv(c->fd, c->in + c->in_len, room < IN_TURN ? room : IN_TURN, MSG_DONTWAIT);
 
-	while (!c->dead) {
-		n = recv(c->fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n <= 0) {
-			client_lost(c, n == 0 ? "closed" : strerror(errno));
-			return;
-		}
+	if (n > 0) {
 		c->in_len += (size_t)n;
 		split_lines(c);
+	} else if (n == 0) {
+		client_lost(c, "closed");
+	} else if (errno != EINTR && errno != EAGAIN) {
+		client_lost(c, strerror(errno));
 	}
 }
 

@@ -5,8 +5,12 @@
  */
 #include "ha/vmm_client.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -211,6 +215,52 @@ static void a_vmm_that_does_not_read_is_not_written_to_without_end(void **state)
 	free(big);
 }
 
+struct flood {
+	int fd;
+	uint64_t end_ms;
+	_Atomic uint64_t sent;
+};
+
+/* A VMM that its guest has taken over: it writes as fast as it can, and reads nothing. */
+static void *flood(void *arg)
+{
+	struct flood *f = arg;
+	char lines[64 << 10];
+	ssize_t n;
+
+	for (size_t i = 0; i < sizeof(lines); i += 4)
+		memcpy(lines + i, "{ }\n", 4);
+	while (clock_ms() < f->end_ms) {
+		n = send(f->fd, lines, sizeof(lines), MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n > 0)
+			f->sent += (uint64_t)n;
+	}
+	return NULL;
+}
+
+/* The loop renews leases: all domains of the host would stand. */
+static void a_vmm_that_never_stops_talking_does_not_hold_the_loop(void **state)
+{
+	uint64_t began = clock_ms(), worst = 0, at;
+	struct bed *b = *state;
+	struct flood f = { .fd = b->fd, .end_ms = began + 2500 };
+	pthread_t thread;
+	int turns;
+
+	assert_int_equal(pthread_create(&thread, NULL, flood, &f), 0);
+	for (turns = 0; clock_ms() < began + 1500; turns++) {
+		at = clock_ms();
+		turn(b);
+		if (clock_ms() - at > worst)
+			worst = clock_ms() - at;
+	}
+	pthread_join(thread, NULL);
+	if (worst >= 500 || turns < 3)
+		fail_msg("%d turns, one of %llu ms", turns, (unsigned long long)worst);
+	assert_int_equal(b->closes, 0);
+	assert_true(f.sent > 64 << 10); /* it was listened to */
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -222,6 +272,7 @@ int main(void)
 		T(nonsense_ends_the_connection),
 		T(a_line_without_an_end_ends_the_connection),
 		T(an_end_is_told_once),
+		T(a_vmm_that_never_stops_talking_does_not_hold_the_loop),
 		T(a_vmm_that_does_not_read_is_not_written_to_without_end),
 	};
 
