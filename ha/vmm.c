@@ -66,7 +66,7 @@ static void on_query(void *arg, int code, json_t *ret, const char *text)
 	json_t *migration;
 
 	if (code || vmm_state_parse(json_string_value(json_object_get(ret, "state")), &v->state) < 0) {
-		log_warn("%s: its VMM does not answer a query: %s", v->name, code ? text : "bad state");
+		log_limited(&v->limit, LOG_LEVEL_WARN, "%s: its VMM does not answer a query: %s", v->name, code ? text : "bad state");
 		return;
 	}
 	json_decref(v->query);
@@ -114,9 +114,11 @@ static void on_hello(void *arg, json_t *o)
 			  name ? name : "nobody", (unsigned long long)inc,
 			  (unsigned long long)v->incarnation);
 		v->client_lost = true;
+		v->greeted = false;
 		arm_timer(v, CONTROL_DEADLINE_MS);
 		return;
 	}
+	v->greeted = true;
 	v->control_deadline_ms = 0;
 	v->heard = true;
 	disarm_timer(v);
@@ -149,7 +151,20 @@ static void on_ask(struct vmm *v, json_t *data)
 	else if (outcome && strcmp(outcome, "abort") == 0)
 		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_ASK_ABORT, .incarnation = (uint64_t)inc });
 	else
-		log_warn("%s: its VMM asks for something unknown", v->name);
+		log_limited(&v->limit, LOG_LEVEL_WARN, "%s: its VMM asks for something unknown", v->name);
+}
+
+/* Of what it says only what is used is kept: keys of its invention would pile up here. */
+static void keep_state(struct vmm *v, const json_t *data)
+{
+	static const char *const keys[] = { "state", "why" };
+	json_t *value;
+
+	for (size_t i = 0; v->query && i < sizeof(keys) / sizeof(keys[0]); i++) {
+		value = json_object_get(data, keys[i]);
+		if (json_is_string(value))
+			json_object_set(v->query, keys[i], value);
+	}
 }
 
 static void on_event(void *arg, const char *name, json_t *data)
@@ -157,11 +172,12 @@ static void on_event(void *arg, const char *name, json_t *data)
 	const char *what = json_string_value(json_object_get(data, "what"));
 	struct vmm *v = arg;
 
+	if (!v->greeted) /* or by another than it should be: on_hello() */
+		return;
 	if (strcmp(name, "state") == 0) {
 		if (vmm_state_parse(json_string_value(json_object_get(data, "state")), &v->state) < 0)
 			return;
-		if (v->query)
-			json_object_update(v->query, data);
+		keep_state(v, data);
 		if (v->state == VMM_STATE_INCOMING)
 			send_query(v); /* the news carry its address */
 		else
@@ -171,7 +187,7 @@ static void on_event(void *arg, const char *name, json_t *data)
 	} else if (strcmp(name, "ask") == 0) {
 		on_ask(v, data);
 	} else if (strcmp(name, "guest") == 0) {
-		log_info("%s: guest %s", v->name, what ? what : "event");
+		log_limited(&v->limit, LOG_LEVEL_INFO, "%s: guest %s", v->name, what ? what : "event");
 	}
 }
 
@@ -221,6 +237,8 @@ static void on_timer(void *data)
 		vmm_process_kill(v->pidfd); /* not asked for: a failure */
 		return;
 	}
+	if (!v->client)
+		v->greeted = false;
 	if (v->client || vmm_client_connect(v->loop, v->control, &client_ops, v, &v->client,
 					    NULL) == 0) {
 		/* for its hello */
@@ -320,6 +338,7 @@ static struct vmm *vmm_make(qb_loop_t *loop, const char *name, const char *contr
 	v->pidfd = v->life_fd = -1;
 	v->status = -1;
 	v->state = VMM_STATE_STARTING;
+	v->limit = (struct log_limit)LOG_LIMIT_INIT;
 	snprintf(v->name, sizeof(v->name), "%s", name);
 	snprintf(v->control, sizeof(v->control), "%s", control);
 	return v;

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #define OUT_MAX (256u << 10)
+#define PENDING_MAX 64u /* a dozen at most where answers come */
 #define IN_TURN 4096u /* some hundred of the shortest lines that mean anything */
 
 struct pending {
@@ -39,6 +40,7 @@ struct vmm_client {
 	bool dead;
 	json_int_t next_id;
 	struct pending *pending;
+	unsigned int n_pending;
 	char *out;
 	size_t out_len;
 	size_t in_len;
@@ -61,6 +63,7 @@ static struct pending *take_pending(struct vmm_client *c, json_int_t id)
 		if ((*p)->id == id) {
 			found = *p;
 			*p = found->next;
+			c->n_pending--;
 			return found;
 		}
 	return NULL;
@@ -249,7 +252,9 @@ int vmm_client_execute(struct vmm_client *c, const char *command, json_t *argume
 
 	if (c->dead)
 		rc = -ENOTCONN;
-	if (c->dead || !o || (arguments && json_object_set(o, "arguments", arguments) < 0))
+	else if (reply && c->n_pending == PENDING_MAX)
+		rc = -ENOBUFS; /* it reads, but does not answer */
+	if (rc != -ENOMEM || !o || (arguments && json_object_set(o, "arguments", arguments) < 0))
 		goto out;
 	line = json_dumps(o, JSON_COMPACT);
 	if (!line)
@@ -268,6 +273,7 @@ int vmm_client_execute(struct vmm_client *c, const char *command, json_t *argume
 	if (p) {
 		p->next = c->pending;
 		c->pending = p;
+		c->n_pending++;
 		p = NULL;
 	}
 	write_some(c);

@@ -39,7 +39,7 @@ int vmm_client_connect(qb_loop_t *loop, const char *path, const struct vmm_clien
  * @arguments: stolen, may be NULL
  * @reply: called once with the answer, NULL: nobody cares; not called when the
  * connection ends first (closed() is)
- * Return: 0, -ENOMEM, -ENOBUFS when the other side does not read.
+ * Return: 0, -ENOMEM, -ENOBUFS when the other side does not read, or does not answer.
  */
 int vmm_client_execute(struct vmm_client *c, const char *command, json_t *arguments,
 		       vmm_reply reply, void *arg);

@@ -6,6 +6,7 @@
 #ifndef DROVER_HA_VMM_INT_H
 #define DROVER_HA_VMM_INT_H
 
+#include "base/log_limit.h"
 #include "ha/vmm.h"
 #include "ha/vmm_client.h"
 
@@ -32,6 +33,7 @@ struct vmm {
 	bool kill_armed;
 	struct vmm_client *client;
 	bool client_lost;               /* to be closed and made again by the timer */
+	bool greeted;           /* its hello on this connection was the right one */
 	uint64_t control_deadline_ms;
 	qb_loop_timer_handle timer;
 	bool timer_armed;
@@ -41,6 +43,7 @@ struct vmm {
 	bool beat_armed, beat_sent;     /* vmm_beat.c: asked, and not answered yet ... */
 	uint32_t beats_missed;          /* ... for so many beats */
 	json_t *query, *migration;
+	struct log_limit limit;         /* for what it, or its guest, makes us write */
 };
 
 /** vmm_say() - give news to whoever supervises it */

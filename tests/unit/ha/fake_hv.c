@@ -8,6 +8,9 @@
  *   "slow"    takes two seconds before it listens, as a host under load
  *   "mute"    never listens
  *   "other"   says hello with an incarnation that is not its own
+ *   "resets"  tells of a thousand resets by its guest, then that it is paused
+ *   "talks"   says after each answer that it is paused, and more that nobody asked for; with
+ *             "other" already behind its hello
  *   "deaf"    does not answer `stop`
  *   "asks"    as a source: after `migrate` it asks the cluster to abort
  */
@@ -124,8 +127,19 @@ static void serve(struct fake *f, int fd)
 	f->to = fdopen(fd, "w");
 	say(f, json_pack("{s:{s:s, s:I, s:i}}", "drover-hv", "name", f->name, "incarnation",
 			 (json_int_t)f->incarnation + !!strstr(f->text, "other"), "pid", (int)getpid()));
-	while (fgets(line, sizeof(line), from))
+	if (strstr(f->text, "other talks"))
+		say(f, json_pack("{s:s, s:{s:s, s:s}}", "event", "state", "data", "state", "paused", "why", "operator"));
+	if (strstr(f->text, "resets")) {
+		for (int i = 0; i < 1000; i++)
+			say(f, json_pack("{s:s, s:{s:s}}", "event", "guest", "data", "what", "reset"));
+		say(f, json_pack("{s:s, s:{s:s, s:s}}", "event", "state", "data", "state", "paused", "why", "operator"));
+	}
+	while (fgets(line, sizeof(line), from)) {
 		command(f, line);
+		if (strstr(f->text, "talks"))
+			say(f, json_pack("{s:s, s:{s:s, s:s, s:s}}", "event", "state", "data", "state", "paused",
+					 "why", "operator", "invented", "x"));
+	}
 	fclose(from);
 	fclose(f->to);
 }

@@ -613,6 +613,53 @@ static void a_hello_with_another_incarnation_is_not_believed(void **state)
 	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
 }
 
+/* ... in its hello or behind it. */
+static void what_follows_a_wrong_hello_is_not_believed(void **state)
+{
+	struct bed *b = *state;
+	qb_loop_timer_handle t;
+
+	start(b, "other talks", false);
+	qb_loop_timer_add(b->loop, QB_LOOP_LOW, 1000 * QB_TIME_NS_IN_MSEC, b, on_deadline, &t);
+	qb_loop_run(b->loop);
+	assert_int_equal(b->said[VMM_SAID_STATE], 0);
+}
+
+/* What a VMM invents would be kept for as long as it lives, one more with each event. */
+static void of_an_event_only_what_is_used_is_kept(void **state)
+{
+	struct bed *b = *state;
+	json_t *query;
+
+	start(b, "talks", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+	assert_true(b->last.held);
+	query = vmm_query_json(executor_find(b->x, "web"));
+	assert_string_equal(json_string_value(json_object_get(query, "why")), "operator");
+	assert_null(json_object_get(query, "invented"));
+}
+
+/* A guest may reset itself as often as it likes: the host's log is not its to fill. */
+static void a_guest_does_not_fill_the_log(void **state)
+{
+	int saved = dup(STDERR_FILENO), lines = 0;
+	struct bed *b = *state;
+	FILE *log = tmpfile();
+	char line[256];
+
+	fflush(stderr);
+	dup2(fileno(log), STDERR_FILENO);
+	start(b, "resets", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		lines += strstr(line, "guest reset") != NULL;
+	fclose(log);
+	assert_in_range(lines, 1, 40);
+}
+
 static void a_migration_that_fails_is_told_with_its_reason(void **state)
 {
 	struct bed *b = *state;
@@ -693,6 +740,9 @@ int main(void)
 		T(a_recycled_pid_is_never_taken_for_a_vmm),
 		T(a_scan_that_cannot_know_is_not_complete),
 		T(a_hello_with_another_incarnation_is_not_believed),
+		T(what_follows_a_wrong_hello_is_not_believed),
+		T(of_an_event_only_what_is_used_is_kept),
+		T(a_guest_does_not_fill_the_log),
 		T(a_migration_that_fails_is_told_with_its_reason),
 		T(a_migration_goes_on_when_its_daemon_is_restarted),
 		T(a_question_is_handed_on_and_its_answer_given),

@@ -215,6 +215,21 @@ static void a_vmm_that_does_not_read_is_not_written_to_without_end(void **state)
 	free(big);
 }
 
+/* ... nor remembered for without end: each hello, for one, asks a question. */
+static void a_vmm_that_does_not_answer_is_not_asked_without_end(void **state)
+{
+	struct bed *b = *state;
+	int i, rc = 0;
+
+	for (i = 0; i < 1000 && rc == 0; i++)
+		rc = vmm_client_execute(b->c, "query", NULL, on_reply, b);
+	assert_int_equal(rc, -ENOBUFS);
+	say(b, "{\"return\": {\"state\": \"running\"}, \"id\": 1}\n");
+	turn(b);
+	assert_int_equal(b->replies, 1);
+	assert_int_equal(vmm_client_execute(b->c, "query", NULL, on_reply, b), 0);
+}
+
 struct flood {
 	int fd;
 	uint64_t end_ms;
@@ -272,6 +287,7 @@ int main(void)
 		T(nonsense_ends_the_connection),
 		T(a_line_without_an_end_ends_the_connection),
 		T(an_end_is_told_once),
+		T(a_vmm_that_does_not_answer_is_not_asked_without_end),
 		T(a_vmm_that_never_stops_talking_does_not_hold_the_loop),
 		T(a_vmm_that_does_not_read_is_not_written_to_without_end),
 	};
