@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -319,6 +320,74 @@ static void whoever_asks_much_does_not_stop_the_loop(void **state)
 	assert_in_range(shared->gap_ms, 1, 200);
 }
 
+/* What an api_open() at @at says; in a process of its own, since one that waits would wait for ever. */
+static void open_at(const char *at, int expected, const char *text)
+{
+	struct err e = { 0 };
+	struct api *a;
+	int status, rc;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		alarm(5);
+		rc = api_open(qb_loop_create(), NULL, at, &a, &e);
+		if (rc == expected && (!*text || strstr(e.text, text)))
+			_exit(0);
+		fprintf(stderr, "%d: %s\n", rc, e.text);
+		_exit(1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void what_is_no_socket_is_not_removed(void **state)
+{
+	char file[128], link_to[128], text[8] = "";
+	struct stat st;
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s/file", dir);
+	snprintf(link_to, sizeof(link_to), "%s/link", dir);
+	f = fopen(file, "w");
+	fputs("kept", f);
+	fclose(f);
+	assert_int_equal(symlink("file", link_to), 0);
+	open_at(file, -EBUSY, "exists and is not a socket");
+	open_at(link_to, -EBUSY, "exists and is not a socket");
+	assert_int_equal(lstat(link_to, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	f = fopen(file, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	assert_string_equal(text, "kept");
+	fclose(f);
+	unlink(file);
+	unlink(link_to);
+}
+
+/* A droverd that is stopped (SIGSTOP, a debugger), and as many clients as its queue takes. */
+static void one_that_takes_nobody_in_is_not_waited_for(void **state)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), fds[8], i;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/full", dir);
+	assert_int_equal(bind(listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	for (i = 0; i < 8; i++) {
+		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		connect(fds[i], (struct sockaddr *)&sa, sizeof(sa));
+	}
+	open_at(sa.sun_path, -EBUSY, "another droverd listens there");
+	leave(fds, 8);
+	open_at(sa.sun_path, -EBUSY, "another droverd listens there");
+	close(listener);
+	open_at(sa.sun_path, 0, "");
+	unlink(sa.sun_path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -328,6 +397,8 @@ int main(void)
 		cmocka_unit_test(whoever_is_served_stays_while_the_idle_go),
 		cmocka_unit_test(a_target_is_decoded_once),
 		cmocka_unit_test(whoever_asks_much_does_not_stop_the_loop),
+		cmocka_unit_test(what_is_no_socket_is_not_removed),
+		cmocka_unit_test(one_that_takes_nobody_in_is_not_waited_for),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
