@@ -8,6 +8,7 @@
  */
 #include "ha/cmap.h"
 
+#include "base/number.h"
 #include "base/text.h"
 #include "ha/corosync_int.h"
 
@@ -100,56 +101,106 @@ void cmaplink_close(struct cmaplink *l)
 	free(l);
 }
 
-/* The three keys of host number @pos in corosync.conf. */
-static int read_node(struct cmaplink *l, unsigned int pos, struct cmap_node *n, struct err *e)
+static char *text_of(struct cmaplink *l, unsigned int pos, const char *field)
+{
+	char key[CMAP_KEYNAME_MAXLEN + 1], *text = NULL;
+
+	snprintf(key, sizeof(key), NODELIST "%u.%s", pos, field);
+	return cmap_get_string(l->handle, key, &text) == CS_OK ? text : NULL;
+}
+
+static bool number_of(struct cmaplink *l, unsigned int pos, const char *field, uint32_t *out)
 {
 	char key[CMAP_KEYNAME_MAXLEN + 1];
-	char *name = NULL;
 
-	snprintf(key, sizeof(key), NODELIST "%u.nodeid", pos);
-	if (cmap_get_uint32(l->handle, key, &n->id) != CS_OK || n->id == 0)
-		return err_set(e, -EINVAL, "corosync.conf: nodelist entry %u has no nodeid", pos);
-	snprintf(key, sizeof(key), NODELIST "%u.quorum_votes", pos);
-	if (cmap_get_uint32(l->handle, key, &n->votes) != CS_OK)
+	snprintf(key, sizeof(key), NODELIST "%u.%s", pos, field);
+	return cmap_get_uint32(l->handle, key, out) == CS_OK;
+}
+
+/* Host number @pos in corosync.conf. */
+static int read_node(struct cmaplink *l, unsigned int pos, struct cmap_node *n, struct err *e)
+{
+	char *name, *address;
+	int rc = 0;
+
+	if (!number_of(l, pos, "nodeid", &n->id) || n->id == 0)
+		return err_set(e, -EINVAL, "corosync.conf: nodelist entry %u has no nodeid, expected a number from 1",
+			       pos);
+	if (!number_of(l, pos, "quorum_votes", &n->votes))
 		n->votes = 1;
-	snprintf(key, sizeof(key), NODELIST "%u.name", pos);
-	if (cmap_get_string(l->handle, key, &name) != CS_OK)
-		name = NULL;
-	if (name && strlen(name) > CMAPLINK_NAME_MAX) {
-		free(name);
-		return err_set(e, -EINVAL, "corosync.conf: name of node %u is longer than %d bytes",
-			       n->id, CMAPLINK_NAME_MAX);
-	}
-	if (name)
+	name = text_of(l, pos, "name");
+	if (name && strlen(name) > CMAPLINK_NAME_MAX)
+		rc = err_set(e, -EINVAL, "corosync.conf: name of node %u is longer than %d bytes", n->id,
+			     CMAPLINK_NAME_MAX);
+	else if (name && *name)
 		text_copy(n->name, sizeof(n->name), name);
 	else
 		snprintf(n->name, sizeof(n->name), "node%u", n->id);
 	free(name);
-	name = NULL;
-	snprintf(key, sizeof(key), NODELIST "%u.ring0_addr", pos);
-	if (cmap_get_string(l->handle, key, &name) == CS_OK)
-		text_copy(n->address, sizeof(n->address), name);
-	free(name);
+	address = text_of(l, pos, "ring0_addr");
+	if (address)
+		text_copy(n->address, sizeof(n->address), address);
+	free(address);
+	return rc;
+}
+
+/* One id for two hosts: who is fenced by it is one of them, and it is the other that is believed dead. */
+static int check_id(const struct cmap_cluster *c, struct err *e)
+{
+	const struct cmap_node *last = &c->nodes[c->n_nodes - 1], *n;
+
+	for (n = c->nodes; n < last; n++)
+		if (n->id == last->id)
+			return err_set(e, -EINVAL, "corosync.conf: nodeid %u stands there twice, for %s and for %s", n->id,
+				       n->name, last->name);
 	return 0;
+}
+
+/*
+ * "nodelist.node.3.name": 3.  Any key of a host counts, not only its nodeid: one that is passed
+ * over would be missing in every majority.
+ */
+static bool position_of(const char *key, unsigned int *pos)
+{
+	size_t prefix = strlen(NODELIST), len = strcspn(key + prefix, ".");
+	char digits[12] = "";
+	uint64_t n;
+
+	if (len >= sizeof(digits) || key[prefix + len] != '.')
+		return false;
+	memcpy(digits, key + prefix, len);
+	if (!number_parse(digits, 0, UINT32_MAX, &n))
+		return false;
+	*pos = (unsigned int)n;
+	return true;
 }
 
 static int read_nodes(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
 {
-	char key[CMAP_KEYNAME_MAXLEN + 1], field[CMAP_KEYNAME_MAXLEN + 1];
+	unsigned int seen[CMAPLINK_NODES_MAX], pos;
+	char key[CMAP_KEYNAME_MAXLEN + 1];
 	cmap_iter_handle_t it;
-	unsigned int pos;
+	uint32_t i;
 	int rc = 0;
 
 	if (cmap_iter_init(l->handle, NODELIST, &it) != CS_OK)
 		return err_set(e, -ECONNREFUSED, "corosync does not list its hosts");
 	while (rc == 0 && cmap_iter_next(l->handle, it, key, NULL, NULL) == CS_OK) {
-		if (sscanf(key, NODELIST "%u.%255s", &pos, field) != 2 || strcmp(field, "nodeid") != 0)
+		if (!position_of(key, &pos))
 			continue;
-		if (out->n_nodes == CMAPLINK_NODES_MAX)
-			rc = err_set(e, -EINVAL, "corosync.conf: more than %d hosts",
-				     CMAPLINK_NODES_MAX);
-		else
-			rc = read_node(l, pos, &out->nodes[out->n_nodes++], e);
+		for (i = 0; i < out->n_nodes && seen[i] != pos; i++)
+			;
+		if (i < out->n_nodes)
+			continue;
+		if (i == CMAPLINK_NODES_MAX) {
+			rc = err_set(e, -EINVAL, "corosync.conf: more than %d hosts", CMAPLINK_NODES_MAX);
+			break;
+		}
+		seen[i] = pos;
+		rc = read_node(l, pos, &out->nodes[i], e);
+		out->n_nodes++;
+		if (rc == 0)
+			rc = check_id(out, e);
 	}
 	cmap_iter_finalize(l->handle, it);
 	return rc;
@@ -157,7 +208,6 @@ static int read_nodes(struct cmaplink *l, struct cmap_cluster *out, struct err *
 
 int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
 {
-	uint32_t i;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
@@ -168,8 +218,6 @@ int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
 		return rc;
 	if (out->n_nodes == 0)
 		return err_set(e, -EINVAL, "corosync.conf: nodelist is empty");
-	for (i = 0; i < out->n_nodes; i++)
-		out->expected_votes += out->nodes[i].votes;
 	if (cmap_get_uint32(l->handle, TOKEN, &out->token_ms) != CS_OK ||
 	    out->token_ms == 0)
 		return err_set(e, -EINVAL, "corosync does not tell its token");

@@ -19,12 +19,11 @@ struct cmap_node {
 	uint32_t id;
 	uint32_t votes;
 	char name[CMAPLINK_NAME_MAX + 1];  /* nodelist name, else "nodeID" */
-	char address[64];                  /* ring0_addr, empty when there is none */
+	char address[256];                 /* ring0_addr, also a name of DNS, empty when there is none */
 };
 
 struct cmap_cluster {
 	uint32_t token_ms;                 /* runtime value, coefficient included */
-	uint32_t expected_votes;           /* of all configured hosts together */
 	uint32_t n_nodes;
 	struct cmap_node nodes[CMAPLINK_NODES_MAX];
 };
