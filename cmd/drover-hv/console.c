@@ -7,7 +7,8 @@
  *            the guest raw; Ctrl-] ends drover-hv.
  *   socket   any number of clients (CLIENTS_MAX) see the same output and may type.
  *            A new one first gets the last SCROLLBACK bytes.  One that does not
- *            read misses output: a forgotten terminal must not stop a server.
+ *            read misses output: a forgotten terminal must not stop a server.  One that
+ *            hung up while its typing waits for the guest gives its place to who comes.
  */
 #include "cmd/drover-hv/vmm.h"
 
@@ -25,6 +26,8 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 8
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
 #define SCROLLBACK 65536
 #define CLIENT_ROOM (4 << 20) /* a guest that writes octet by octet fills it with some 5,000 of them */
 #define CHUNK 4096 /* a pipe that is ready takes that much without waiting (PIPE_BUF) */
@@ -226,10 +229,32 @@ static void show_scrollback(struct console *c, struct console_client *cl)
 		client_write(cl, c->scrollback, c->back_len - tail);
 }
 
+/* A guest that never reads would keep the places of all who typed and went. */
+static struct console_client *find_place(struct console *c)
+{
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (c->clients[i].fd < 0)
+			return &c->clients[i];
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (c->clients[i].waiting) {
+			client_close(&c->clients[i]);
+			return &c->clients[i];
+		}
+	return NULL;
+}
+
+static void turn_away(int fd)
+{
+	static const char full[] = TEXT(CLIENTS_MAX) " consoles of this domain are open already\r\n";
+
+	send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
 static void on_connect(void *arg, uint32_t events)
 {
 	struct console *c = arg;
-	struct console_client *cl = NULL;
+	struct console_client *cl;
 	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	const int room = CLIENT_ROOM;
 
@@ -239,10 +264,12 @@ static void on_connect(void *arg, uint32_t events)
 	/* As far as we may; what does not fit is lost to this client. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	for (size_t i = 0; i < CLIENTS_MAX && !cl; i++)
-		if (c->clients[i].fd < 0)
-			cl = &c->clients[i];
-	if (!cl || loop_add(c->vmm->loop, fd, c->typed_len ? 0 : EPOLLIN, on_client, cl, NULL)) {
+	cl = find_place(c);
+	if (!cl) {
+		turn_away(fd);
+		return;
+	}
+	if (loop_add(c->vmm->loop, fd, c->typed_len ? 0 : EPOLLIN, on_client, cl, NULL)) {
 		close(fd);
 		return;
 	}

@@ -4,7 +4,8 @@
  *
  * Each client has an input buffer of one line and an output buffer that grows up
  * to CTL_OUT_MAX: a client that does not read is dropped, it must not hold the
- * domain back.  What a client sends is not trusted further than its permission to
+ * domain back.  Of more than CTL_CLIENTS_MAX the one that asked longest ago, or never, is
+ * dropped: droverd must come in again, for it kills a VMM that it cannot steer.  What a client sends is not trusted further than its permission to
  * open the socket: lines too long, no JSON, unknown commands and arguments are
  * answered with an error (rule S).
  */
@@ -33,6 +34,7 @@ struct client {
 	struct ctl *ctl;
 	int fd;
 	bool dead;
+	uint64_t asked;          /* its last request, counted over all clients; 0: none yet */
 	char in[CTL_LINE_MAX];
 	size_t in_len;
 	char *out;
@@ -45,6 +47,7 @@ struct ctl {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct client *clients;
 	unsigned int n_clients;
+	uint64_t n_asked;
 	const struct ctl_command *tables[CTL_TABLES_MAX];
 	size_t n_tables;
 };
@@ -210,6 +213,7 @@ static void answer(struct client *c, const char *line, size_t len)
 	json_error_t bad;
 	int code;
 
+	c->asked = ++c->ctl->n_asked;
 	request = json_loadb(line, len, 0, &bad);
 	if (!request)
 		code = err_set(&e, -EINVAL, "not JSON: %s", bad.text);
@@ -297,6 +301,20 @@ static void greet(struct client *c)
 	json_decref(o);
 }
 
+/* The list begins with the newest. */
+static void make_room(struct ctl *ctl)
+{
+	struct client *victim = NULL;
+
+	for (struct client *x = ctl->clients; x; x = x->next)
+		if (!victim || x->asked <= victim->asked)
+			victim = x;
+	if (ctl->n_clients < CTL_CLIENTS_MAX || !victim)
+		return;
+	client_drop(victim, NULL);
+	client_free_dead(ctl);
+}
+
 static void client_new(void *arg, uint32_t events)
 {
 	struct ctl *ctl = arg;
@@ -307,9 +325,10 @@ static void client_new(void *arg, uint32_t events)
 	fd = accept4(ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
-	c = ctl->n_clients < CTL_CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	make_room(ctl);
+	c = calloc(1, sizeof(*c));
 	if (!c || loop_add(ctl->vmm->loop, fd, EPOLLIN, client_ready, c, NULL)) {
-		log_warn("control: client refused: %u are connected", ctl->n_clients);
+		log_warn("control: client refused: out of memory");
 		free(c);
 		close(fd);
 		return;

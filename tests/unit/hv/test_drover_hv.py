@@ -332,6 +332,26 @@ def test_client_that_does_not_read_is_dropped(domain):
 
 
 @needs_kvm
+def test_clients_that_stay_keep_nobody_out(domain):
+    """droverd must come in again after a restart: a VMM that it cannot steer is killed."""
+    d = domain().connect()
+    crowd = []
+    for _ in range(200):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(str(d.sock))
+        crowd.append(s)
+    late = Domain.__new__(Domain)
+    late.sock, late.process, late.events = d.sock, d.process, []
+    assert late.connect().state() == "running"
+    # ... and who asks now and then is not who makes room.
+    for _ in range(200):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(str(d.sock))
+        crowd.append(s)
+        assert late.state() == "running"
+
+
+@needs_kvm
 def test_half_a_request_waits_for_the_rest(domain):
     d = domain().connect()
     d.raw.sendall(b'{"execute": "que')
@@ -414,6 +434,34 @@ def test_what_was_typed_before_a_hang_up_arrives(domain, tmp_path):
         while len(got) < len(text) + 5:
             got += reader.recv(4096)
         assert got == text + b"~last"
+
+
+@needs_kvm
+def test_who_hung_up_keeps_nobody_out_of_the_console(domain, tmp_path):
+    """A guest that reads nothing, and operators who typed more than it has room for and went away."""
+    d = domain(SAY).connect()
+    time.sleep(0.2)
+
+    def connect():
+        c = socket.socket(socket.AF_UNIX)
+        c.settimeout(5)
+        c.connect(str(tmp_path / "web.console"))
+        return c
+
+    for _ in range(20):
+        c = connect()
+        assert c.recv(1) + c.recv(1) == b"HI"
+        c.sendall(b"is anybody there?" * 2000)
+        time.sleep(0.02)
+        c.close()
+    stay = [connect() for _ in range(8)]
+    for c in stay:
+        assert c.recv(1) + c.recv(1) == b"HI"
+    # All places are taken by somebody who is there: that is said.
+    c = connect()
+    assert b"8 consoles" in c.recv(200)
+    assert c.recv(1) == b""
+    assert d.state() == "running"
 
 
 @needs_kvm
