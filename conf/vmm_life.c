@@ -126,7 +126,7 @@ static int parse(char *text, struct vmm_life *out)
 
 int vmm_life_open(const char *path, struct err *e)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
 	return fd < 0 ? err_errno(e, "cannot open %s", path) : fd;
 }

@@ -18,7 +18,7 @@
 /* What is in @path, as text; false when it is no boot id. */
 static bool read_mark(const char *path, char mark[MARK_MAX])
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	ssize_t n;
 
 	if (fd < 0)

@@ -215,11 +215,14 @@ size_t executor_count(const struct executor *x)
 	return n;
 }
 
+/* Made anew: what lies there may be a link to something else, or a FIFO that nobody reads. */
 static int write_file(const char *path, const char *text, size_t len, struct err *e)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
 	ssize_t n;
+	int fd;
 
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (fd < 0)
 		return err_errno(e, "cannot write %s", path);
 	n = write(fd, text, len);

@@ -60,13 +60,17 @@ int vmm_process_spawn(const struct vmm_spawn *s, int life, pid_t *pid, struct er
 	posix_spawnattr_t at;
 	char incarnation[24];
 	sigset_t none, all;
-	int rc;
+	int rc, log;
 
+	/* Here, not in the child: a FIFO that nobody reads would hold it, and posix_spawn() with it. */
+	log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+	if (log < 0)
+		return err_errno(e, "cannot open the log %s", s->log);
 	fill_args(s, incarnation, args);
 	posix_spawn_file_actions_init(&fa);
 	posix_spawnattr_init(&at);
 	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&fa, 1, s->log, O_WRONLY | O_CREAT | O_APPEND, 0640);
+	posix_spawn_file_actions_adddup2(&fa, log, 1);
 	posix_spawn_file_actions_adddup2(&fa, 1, 2);
 	posix_spawn_file_actions_adddup2(&fa, life, LIFE_FD); /* also clears O_CLOEXEC, POSIX.1-2017 */
 	posix_spawn_file_actions_addclosefrom_np(&fa, LIFE_FD + 1);
@@ -79,6 +83,7 @@ int vmm_process_spawn(const struct vmm_spawn *s, int life, pid_t *pid, struct er
 	rc = posix_spawnp(pid, s->program, &fa, &at, (char *const *)args, environ);
 	posix_spawnattr_destroy(&at);
 	posix_spawn_file_actions_destroy(&fa);
+	close(log);
 	if (rc)
 		return err_set(e, -rc, "cannot start %s: %s", s->program, strerror(rc));
 	return 0;

@@ -249,14 +249,14 @@ int gate_create(struct gate **out, struct vmm *v, const char *path, struct err *
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&g->wake, &attr);
 	pthread_condattr_destroy(&attr);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		ret = err_errno(e, "lease: %s", path);
 		goto fail;
 	}
 	/* a shorter file would kill us with SIGBUS at the first look */
-	if (fstat(fd, &st) || st.st_size < LEASE_PAGE_SIZE) {
-		ret = err_set(e, -EINVAL, "lease: %s: not a lease page (shorter than %u bytes)", path,
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size < LEASE_PAGE_SIZE) {
+		ret = err_set(e, -EINVAL, "lease: %s: not a lease page, expected a file of at least %u bytes", path,
 			      LEASE_PAGE_SIZE);
 		close(fd);
 		goto fail;

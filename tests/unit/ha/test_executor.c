@@ -394,6 +394,51 @@ static void a_log_that_has_grown_is_cut(void **state)
 	assert_in_range(st.st_size, 7, 4096);
 }
 
+/* One that is opened in the way of a file waits, and leases are not renewed meanwhile. */
+static void a_fifo_in_place_of_a_file_is_not_waited_for(void **state)
+{
+	char yaml[128], log[128], older[136], target[128], text[16] = "";
+	struct bed *b = *state;
+	struct stat st;
+	FILE *f;
+
+	alarm(20);
+	snprintf(yaml, sizeof(yaml), "%s/hv/web.yaml", b->dir);
+	snprintf(target, sizeof(target), "%s/other", b->dir);
+	snprintf(log, sizeof(log), "%s/web.log", b->log_dir);
+	snprintf(older, sizeof(older), "%s.1", log);
+	assert_int_equal(mkfifo(log, 0600), 0);
+	assert_int_equal(executor_start(b->x, "web", 3, "", 0, false, &b->e), -ENXIO);
+	assert_non_null(strstr(b->e.text, "web.log"));
+	unlink(log);
+
+	assert_int_equal(mkfifo(older, 0600), 0);
+	f = fopen(log, "w");
+	assert_int_equal(ftruncate(fileno(f), 2 << 20), 0);
+	fclose(f);
+	unlink(yaml);
+	assert_int_equal(mkfifo(yaml, 0600), 0);
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	assert_int_equal(stat(yaml, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	vmm_kill(executor_find(b->x, "web"));
+	wait_for(b, VMM_SAID_EXITED, 0);
+
+	/* nor is anything written through a link */
+	f = fopen(target, "w");
+	fputs("kept", f);
+	fclose(f);
+	unlink(yaml);
+	assert_int_equal(symlink(target, yaml), 0);
+	start(b, "name: web\n", false);
+	f = fopen(target, "r");
+	assert_non_null(fgets(text, sizeof(text), f));
+	assert_string_equal(text, "kept");
+	fclose(f);
+	alarm(0);
+}
+
 /* The supervisor again, as after its death; its VMMs live on. */
 static void restart(struct bed *b)
 {
@@ -743,6 +788,7 @@ int main(void)
 		T(what_follows_a_wrong_hello_is_not_believed),
 		T(of_an_event_only_what_is_used_is_kept),
 		T(a_guest_does_not_fill_the_log),
+		T(a_fifo_in_place_of_a_file_is_not_waited_for),
 		T(a_migration_that_fails_is_told_with_its_reason),
 		T(a_migration_goes_on_when_its_daemon_is_restarted),
 		T(a_question_is_handed_on_and_its_answer_given),

@@ -191,6 +191,12 @@ static void without_another_kernels_mark_nothing_is_certain(void **state)
 	assert_int_equal(mkdir(mark, 0700), 0);
 	assert_true(boot_mark(dir, 3));
 	rmdir(mark);
+	/* Nor is one waited for that somebody would have to write first. */
+	assert_int_equal(mkfifo(mark, 0600), 0);
+	alarm(5);
+	assert_true(boot_mark(dir, 3));
+	alarm(0);
+	unlink(mark);
 	rmdir(dir);
 }
 

@@ -633,7 +633,10 @@ def test_full_log_pipe_does_not_keep_a_domain_running_past_its_lease(domain, tmp
 
 @needs_kvm
 def test_lease_file_that_is_too_short_is_refused(domain, tmp_path):
-    (tmp_path / "lease").write_bytes(b"short")
-    d = domain(args=["--lease", str(tmp_path / "lease")])
-    assert d.process.wait(10) == 2
-    assert "lease" in d.process.stderr.read()
+    (tmp_path / "short").write_bytes(b"short")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")  # opened in the way of a file it waits for a writer
+    for name in ("short", "directory", "fifo"):
+        d = domain(args=["--lease", str(tmp_path / name)])
+        assert d.process.wait(10) == 2
+        assert "not a lease page" in d.process.stderr.read()
