@@ -91,22 +91,23 @@ static int lock_file(struct taking *t, const struct stat *st, bool shared, uint6
 	return lock_named(t, file, shared, (struct flock){ .l_start = (off_t)start, .l_len = (off_t)len }, what);
 }
 
-/* The first line of a file of the device's directory in sysfs. */
+/* What a file of the device's directory in sysfs says, without its end: a name of others may hold a line's end itself. */
 static bool attribute(const struct taking *t, dev_t dev, const char *name, char *out, size_t size)
 {
 	char file[PATH_MAX];
+	size_t n;
 	FILE *f;
-	bool got;
 
 	snprintf(file, sizeof(file), "%s/dev/block/%u:%u/%s", t->sys, major(dev), minor(dev), name);
 	f = fopen(file, "re");
 	if (!f)
 		return false;
-	got = fgets(out, (int)size, f) != NULL;
+	n = fread(out, 1, size - 1, f);
 	fclose(f);
-	if (got)
-		out[strcspn(out, "\n")] = '\0';
-	return got;
+	out[n] = '\0';
+	if (n && out[n - 1] == '\n')
+		out[n - 1] = '\0';
+	return n > 0;
 }
 
 static bool number_of(const struct taking *t, dev_t dev, const char *name, dev_t *out)

@@ -30,8 +30,8 @@ static bool among(const dev_t *devs, size_t n, dev_t dev)
 
 /* --- sysfs --- */
 
-/* The first line of DIR/@name, without its end. */
-static bool read_line(int dir, const char *name, char *out, size_t size)
+/* What DIR/@name says, without its end: the name of a file may hold a line's end itself. */
+static bool read_value(int dir, const char *name, char *out, size_t size)
 {
 	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
@@ -43,7 +43,8 @@ static bool read_line(int dir, const char *name, char *out, size_t size)
 	if (n <= 0)
 		return false;
 	out[n] = '\0';
-	out[strcspn(out, "\n")] = '\0';
+	if (out[n - 1] == '\n')
+		out[n - 1] = '\0';
 	return true;
 }
 
@@ -52,7 +53,7 @@ static bool read_dev(int dir, const char *name, dev_t *out)
 	unsigned int major, minor;
 	char text[32];
 
-	if (!read_line(dir, name, text, sizeof(text)) || sscanf(text, "%u:%u", &major, &minor) != 2)
+	if (!read_value(dir, name, text, sizeof(text)) || sscanf(text, "%u:%u", &major, &minor) != 2)
 		return false;
 	*out = makedev(major, minor);
 	return true;
@@ -123,7 +124,7 @@ static void add_loops(struct devs *d, const struct stat *file)
 
 	while (dir && (de = readdir(dir)) != NULL) {
 		snprintf(name, sizeof(name), "%s/loop/backing_file", de->d_name);
-		if (strncmp(de->d_name, "loop", 4) || !read_line(at, name, backing, sizeof(backing)) ||
+		if (strncmp(de->d_name, "loop", 4) || !read_value(at, name, backing, sizeof(backing)) ||
 		    stat(backing, &st) || st.st_dev != file->st_dev || st.st_ino != file->st_ino)
 			continue;
 		snprintf(name, sizeof(name), "%s/dev", de->d_name);

@@ -361,6 +361,40 @@ static void test_who_stands_on_a_disk_shares_it_with_his_like_alone(void **state
 	assert_int_equal(system("rm -rf lock-test-sys"), 0);
 }
 
+/* The kernel gives the name of a loop device's file as it is: the lock is that of the whole name, not of its first line. */
+static void test_a_file_behind_a_loop_device_has_any_name(void **state)
+{
+	static const char *const names[] = {
+		"lock-test-odd", "lock-test-odd\nname", "lock-test-odd\n", "lock-test odd\\040 (deleted)",
+	};
+	struct disk_below a, b;
+	struct err e = { 0 };
+	int fds[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		fds[i] = open(names[i], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		assert_true(fds[i] >= 0);
+	}
+	for (size_t i = 0; i < 4; i++) {
+		sysfs(20, "loop/backing_file", names[i]);
+		assert_int_equal(below(20, false, &a, &e), 0);
+		for (size_t k = 0; k < 4; k++) {
+			assert_int_equal(disk_below_take(fds[k], names[k], false, "lock-test-run", &b, &e),
+					 k == i ? -EBUSY : 0);
+			disk_below_release(&b);
+		}
+		disk_below_release(&a);
+	}
+	for (size_t i = 0; i < 4; i++) {
+		close(fds[i]);
+		unlink(names[i]);
+	}
+	/* a file that is gone has no name */
+	assert_int_equal(below(20, false, &a, &e), 0);
+	disk_below_release(&a);
+	assert_int_equal(system("rm -rf lock-test-sys"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +409,7 @@ int main(void)
 		T(test_what_is_not_a_disk),
 		T(test_a_loop_device_and_its_file_are_one_disk),
 		T(test_who_stands_on_a_disk_shares_it_with_his_like_alone),
+		T(test_a_file_behind_a_loop_device_has_any_name),
 		T(test_two_nodes_of_one_device_are_one_disk),
 	};
 
