@@ -210,13 +210,29 @@ static char *record_text(const struct disk_holder *h)
 	return text;
 }
 
+/*
+ * Open @file to write it whole, as it is (what disk_record_reserve() has got) or made anew.  Never one
+ * that has another name as well: a copy by hard links, or somebody else's file that was put here.
+ */
+static int open_to_write(const char *file)
+{
+	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+	int fd = open(file, flags, 0644);
+	struct stat st;
+
+	if (fd < 0 || (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_nlink <= 1))
+		return fd;
+	close(fd);
+	return unlink(file) ? -1 : open(file, flags | O_EXCL, 0644);
+}
+
 /* Not O_TRUNC: what disk_record_reserve() has got is written over. */
 static int write_file(const char *file, const char *text, size_t len, struct err *e)
 {
 	int fd, saved = 0;
 	ssize_t n;
 
-	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+	fd = open_to_write(file);
 	if (fd < 0)
 		return err_errno(e, "%s", file);
 	n = pwrite(fd, text, len, 0);

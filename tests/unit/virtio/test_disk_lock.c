@@ -200,6 +200,32 @@ static void test_rule_s_a_record_that_makes_no_sense_is_kept(void **state)
 	disk_lock_release(l);
 }
 
+/* Who may write beside the disk may not write what he names there: a hard link to it, or a backup made of links. */
+static void test_rule_s_nothing_is_written_through_another_name(void **state)
+{
+	struct disk_holder a = holder("n1", 1), h;
+	char fresh[sizeof(record) + 8], text[16] = "";
+	struct disk_lock *l;
+	struct err e = { 0 };
+	FILE *f;
+
+	snprintf(fresh, sizeof(fresh), "%s.new", record);
+	f = fopen("lock-test-other", "w");
+	assert_non_null(f);
+	fputs("kept", f);
+	fclose(f);
+	assert_int_equal(link("lock-test-other", fresh), 0);
+	assert_int_equal(disk_lock_take(disk, false, &a, NULL, &l, &e), 0);
+	disk_lock_release(l);
+	f = fopen("lock-test-other", "r");
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	assert_string_equal(text, "kept");
+	unlink("lock-test-other");
+	assert_int_equal(disk_lock_record(disk, NULL, &h, &e), 0);
+	assert_string_equal(h.host, "n1");
+}
+
 static void test_what_is_not_a_disk(void **state)
 {
 	struct disk_holder a = holder("n1", 1);
@@ -406,6 +432,7 @@ int main(void)
 		T(test_readers_share_and_keep_writers_out),
 		T(test_another_domain_starts_anew),
 		T(test_rule_s_a_record_that_makes_no_sense_is_kept),
+		T(test_rule_s_nothing_is_written_through_another_name),
 		T(test_what_is_not_a_disk),
 		T(test_a_loop_device_and_its_file_are_one_disk),
 		T(test_who_stands_on_a_disk_shares_it_with_his_like_alone),
