@@ -22,7 +22,8 @@ static void keep_end(int from, off_t size, const char *path)
 
 	if (snprintf(older, sizeof(older), "%s.1", path) >= (int)sizeof(older))
 		return;
-	to = open(older, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0640);
+	unlink(older); /* whatever it is */
+	to = open(older, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 	if (to < 0)
 		return;
 	while (at < size) {

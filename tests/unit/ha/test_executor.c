@@ -422,6 +422,8 @@ static void a_fifo_in_place_of_a_file_is_not_waited_for(void **state)
 	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
 	assert_int_equal(stat(yaml, &st), 0);
 	assert_true(S_ISREG(st.st_mode));
+	assert_int_equal(stat(older, &st), 0);
+	assert_int_equal(st.st_size, 1 << 20);
 	vmm_kill(executor_find(b->x, "web"));
 	wait_for(b, VMM_SAID_EXITED, 0);
 
