@@ -291,9 +291,15 @@ void disk_record_unreserve(const struct disk_record *r)
 int disk_record_write(const struct disk_record *r, const struct disk_holder *h, struct err *e)
 {
 	char fresh[PATH_MAX + SUFFIX_ROOM];
-	char *text = record_text(h);
+	char *text;
 	int ret;
 
+	/* What could not be read back is not written: one more than the highest would lock everybody out. */
+	if (h->incarnation > INT64_MAX)
+		return err_set(e, -EINVAL, "%s: incarnation %llu is more than the %lld that a record can say; one that "
+			       "high was not counted: look at it, and write a lower one", r->file,
+			       (unsigned long long)h->incarnation, (long long)INT64_MAX);
+	text = record_text(h);
 	if (!text)
 		return err_set(e, -ENOMEM, "%s: no memory, or a name that is not UTF-8", r->file);
 	disk_record_make_dir(r->dir);

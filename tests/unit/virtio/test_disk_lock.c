@@ -226,6 +226,24 @@ static void test_rule_s_nothing_is_written_through_another_name(void **state)
 	assert_string_equal(h.host, "n1");
 }
 
+/* "One more than the record says" of the highest there is: a record below zero, which nobody reads any more. */
+static void test_rule_s_no_record_is_written_that_cannot_be_read(void **state)
+{
+	struct disk_holder a = holder("n1", INT64_MAX), h;
+	struct disk_lock *l;
+	struct err e = { 0 };
+
+	assert_int_equal(disk_lock_take(disk, false, &a, NULL, &l, &e), 0);
+	disk_lock_release(l);
+	a = holder("n2", (uint64_t)INT64_MAX + 1);
+	assert_int_equal(disk_lock_take(disk, false, &a, NULL, &l, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "incarnation 9223372036854775808"));
+	assert_int_equal(disk_lock_record(disk, NULL, &h, &e), 0);
+	assert_string_equal(h.host, "n1");
+	assert_int_equal(h.incarnation, INT64_MAX);
+	unlink(record);
+}
+
 static void test_what_is_not_a_disk(void **state)
 {
 	struct disk_holder a = holder("n1", 1);
@@ -433,6 +451,7 @@ int main(void)
 		T(test_another_domain_starts_anew),
 		T(test_rule_s_a_record_that_makes_no_sense_is_kept),
 		T(test_rule_s_nothing_is_written_through_another_name),
+		T(test_rule_s_no_record_is_written_that_cannot_be_read),
 		T(test_what_is_not_a_disk),
 		T(test_a_loop_device_and_its_file_are_one_disk),
 		T(test_who_stands_on_a_disk_shares_it_with_his_like_alone),
