@@ -45,9 +45,91 @@ static void cut(struct sim *s)
 	net_cut(s, side, one_way);
 }
 
+/*
+ * Of a host whose disk is away or old nothing is known: one at a time, as the others hold what was
+ * committed, and only where they can agree without it.
+ */
+static bool expendable(struct sim *s, uint32_t h)
+{
+	return host_majority(s, ~(1u << h), sim_all(s)) && (s->filled | 1u << h) == sim_all(s);
+}
+
+/* Whatever a majority had: what was committed is lost, and with it all that may be expected. */
+static void disks_lost(struct sim *s)
+{
+	uint32_t lost = (uint32_t)sim_range(s, 1, sim_all(s));
+
+	sim_trace(s, "disks of hosts %x are restored at once", lost);
+	for (uint32_t h = 0; h < s->o.hosts; h++) {
+		struct sim_host *x = &s->host[h];
+
+		if (sim_chance(s, 25))
+			host_power_off(s, h, "disks lost");
+		else
+			host_daemon_crash(s, h);
+		/* Where a majority has nothing at all a new cluster begins (docs/ha.md). */
+		if ((lost >> h & 1) && x->backup.n && !x->foreign)
+			disk_restore(x);
+	}
+	memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
+	memset(s->once, 0, sizeof(s->once));
+	s->filled = 0;
+	for (uint32_t d = 0; d < SIM_DOMAINS; d++) {
+		s->added[d] = false;
+		s->removed[d] = s->stop_asked[d] = true;
+		for (uint32_t k = 0; k < WISH_KINDS; k++)
+			s->wishes[k][d].unknown = true;
+	}
+}
+
+/* What stands in /var/lib is not what droverd left there; its host was off, or only droverd was. */
+static void disk_fault(struct sim *s, uint32_t h)
+{
+	static const char *const what[] = {"restored from a backup", "emptied", "that of another cluster"};
+	static const uint32_t tokens[] = {1, 2, 3};
+	uint64_t kind = sim_range(s, 0, 9);
+	struct sim_host *x = &s->host[h];
+
+	if (kind < 3) {
+		if (!x->copied && !x->foreign)
+			disk_backup(x);
+		return;
+	}
+	if (kind == 3) {
+		host_token(s, h, s->o.token * tokens[sim_range(s, 0, 2)]);
+		return;
+	}
+	if (kind == 4 && sim_chance(s, 20)) {
+		disks_lost(s);
+		return;
+	}
+	if (!x->up || !x->daemon || !expendable(s, h))
+		return;
+	if (sim_chance(s, 50))
+		host_power_off(s, h, "disk exchanged");
+	else
+		host_daemon_crash(s, h);
+	kind = kind < 7 ? 0 : kind == 7 ? 1 : 2;
+	sim_trace(s, "n%u: its disk is %s", x->id, what[kind]);
+	s->filled &= ~(1u << h);
+	if (kind == 0) {
+		disk_restore(x);
+	} else if (kind == 1) {
+		disk_empty(&x->disk);
+		x->copied = x->foreign = false;
+	} else {
+		disk_foreign(s, h);
+	}
+}
+
 static void fault(struct sim *s)
 {
 	uint32_t h = any_host(s), d;
+
+	if (s->o.disks && sim_chance(s, 25)) {
+		disk_fault(s, h);
+		return;
+	}
 
 	switch (sim_range(s, 0, 16)) {
 	case 0:
@@ -91,7 +173,7 @@ static void fault(struct sim *s)
 		 * One at a time: two empty disks of three know nothing of what was committed. And
 		 * only where the others can agree without it.
 		 */
-		if (host_majority(s, ~(1u << h), sim_all(s)) && (s->filled | 1u << h) == sim_all(s) && sim_chance(s, 30))
+		if (expendable(s, h) && sim_chance(s, 30))
 			host_wipe(s, h);
 		break;
 	case 15:
@@ -142,6 +224,11 @@ void chaos_end(struct sim *s)
 		struct sim_host *x = &s->host[h];
 
 		x->unkillable = x->unlisted = x->hides = false;
+		if (x->foreign) { /* an operator moves it away */
+			host_power_off(s, h, "disk of another cluster");
+			disk_empty(&x->disk);
+			x->foreign = false;
+		}
 		host_power_on(s, h);
 		if (x->paused)
 			sim_at(s, 1, EV_HOST_RESUME, h, x->boot_at, 0, 0);

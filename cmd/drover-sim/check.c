@@ -48,9 +48,9 @@ void check_step(struct sim *s, uint32_t h)
 
 	ha_core_status(x->core, &st);
 	/* A lost disk holds again what this host is counted for. */
-	if (st.committed && x->disk.durable == x->disk.n)
+	if (st.committed && x->disk.durable == x->disk.n && !x->copied && !x->foreign)
 		s->filled |= 1u << h;
-	if (!st.committed || st.committed == x->checked)
+	if (!st.committed || st.committed == x->checked || x->foreign)
 		return;
 	rules_placed(s, h, st.committed == x->checked + 1);
 	x->checked = st.committed;

@@ -109,6 +109,9 @@ void disk_restore(struct sim_host *x)
 {
 	copy(&x->disk, &x->backup);
 	x->copied = true;
+	x->foreign = false;
+	/* So is the mark of the last boot, and tells of another kernel (ha/boot_mark.h). */
+	x->had_daemon = false;
 }
 
 uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n)

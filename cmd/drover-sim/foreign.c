@@ -99,4 +99,6 @@ void disk_foreign(struct sim *s, uint32_t h)
 		give(&l, &ev);
 		hear(&l);
 	}
+	s->host[h].copied = false;
+	s->host[h].foreign = true;
 }

@@ -299,7 +299,7 @@ void host_wipe(struct sim *s, uint32_t h)
 		return;
 	host_power_off(s, h, "disk lost");
 	disk_empty(&x->disk);
-	x->copied = false;
+	x->copied = x->foreign = false;
 	s->filled &= ~(1u << h);
 }
 

@@ -26,6 +26,7 @@ static void usage(FILE *to)
 	      "  --token MS         corosync's token (1000)\n"
 	      "  --chaos SECONDS    length of the disturbed part (20)\n"
 	      "  --no-faults, --no-operators\n"
+	      "  --disks            disks are also restored from backups, lost or exchanged; tokens change\n"
 	      "  --expect-failure   exit 0 only if an invariant was broken (for mutants)\n"
 	      "  --verbose          print every event and effect\n", to);
 }
@@ -50,9 +51,9 @@ static void show_failure(uint64_t seed, const struct sim_opts *o)
 	for (uint32_t i = 0; i < n; i++)
 		printf("  %s\n", sim.lines[(sim.n_lines - n + i) % 40]);
 	printf("replay: drover-sim --seed %" PRIu64
-	       " --hosts %u --domains %u --token %u --chaos %" PRIu64 "%s%s --verbose\n",
+	       " --hosts %u --domains %u --token %u --chaos %" PRIu64 "%s%s%s --verbose\n",
 	       seed, o->hosts, o->domains, o->token, (uint64_t)(o->chaos_us / SEC),
-	       o->faults ? "" : " --no-faults", o->operators ? "" : " --no-operators");
+	       o->faults ? "" : " --no-faults", o->operators ? "" : " --no-operators", o->disks ? " --disks" : "");
 }
 
 static double seconds(void)
@@ -124,6 +125,7 @@ int main(int argc, char **argv)
 		{"chaos", required_argument, NULL, 'c'},
 		{"no-faults", no_argument, NULL, 'F'},
 		{"no-operators", no_argument, NULL, 'O'},
+		{"disks", no_argument, NULL, 'D'},
 		{"expect-failure", no_argument, NULL, 'x'},
 		{"verbose", no_argument, NULL, 'v'},
 #ifdef HA_MUTANTS
@@ -197,6 +199,9 @@ int main(int argc, char **argv)
 			break;
 		case 'O':
 			o.operators = false;
+			break;
+		case 'D':
+			o.disks = true;
 			break;
 #ifdef HA_MUTANTS
 		case 'm':

@@ -170,6 +170,11 @@ static bool fault(struct sim *s, const struct line *l)
 		s->unfit[d] = 0;
 		return !l->word[2] || hosts_of(s, l->word[2], &s->unfit[d]);
 	}
+	if (!strcmp(w, "loss")) {
+		memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
+		memset(s->once, 0, sizeof(s->once));
+		return true;
+	}
 	if (!strcmp(w, "forget")) {
 		if (!hosts_of(s, l->word[1], &mask))
 			return false;
@@ -215,8 +220,7 @@ static bool fault(struct sim *s, const struct line *l)
 		return true;
 	}
 	if (!strcmp(w, "restore")) {
-		if (s->host[h].up)
-			return false;
+		host_daemon_crash(s, h);
 		disk_restore(&s->host[h]);
 		return true;
 	}

@@ -138,6 +138,7 @@ struct sim_vmm {
 	uint64_t incarnation, gen;
 	bool admitted;               /* by the daemon that runs now: the lease goes to its page */
 	uint64_t lease_ms;           /* its page: host clock */
+	uint64_t gate_ms;            /* W that belongs to what its page says; a gate that closed does not open again */
 	uint32_t gate_part;          /* this one closes its gate after so many thousandths of W */
 	bool incoming;               /* started to receive: may not run before a decision */
 	bool paused;                 /* by an operator */
@@ -158,6 +159,7 @@ struct sim_host {
 	struct ha_core *core;
 	struct sim_disk disk, backup;
 	bool copied;                 /* its disk holds the backup, and nothing newer */
+	bool foreign;                /* its disk holds the record of another cluster */
 	uint64_t lease_ms;           /* what its daemon may publish: host clock */
 	uint32_t token;              /* what corosync.conf says here, ms */
 	uint64_t gate_ms;            /* W that belongs to it */
@@ -294,6 +296,7 @@ struct sim_opts {
 	uint32_t fence_percent;     /* of attempts that work; the rest fail, hang, lie or are late */
 	uint32_t start_fail_percent;
 	bool faults, operators;
+	bool disks;                 /* faults are also disks restored from backups, lost or exchanged, and other tokens */
 	bool verbose;
 };
 

@@ -38,7 +38,7 @@ static uint64_t host_clock_us(const struct sim *s, uint32_t h)
 
 uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d)
 {
-	return s->host[h].gate_ms * s->host[h].vmm[d].gate_part;
+	return s->host[h].vmm[d].gate_ms * s->host[h].vmm[d].gate_part;
 }
 
 /* Could this VMM write now or later without any new lease or decision? */
@@ -47,7 +47,7 @@ static bool may_write(const struct sim *s, uint32_t h, const struct sim_vmm *v)
 	const struct sim_host *x = &s->host[h];
 
 	return v->state == VM_RUN && x->up &&
-	       host_clock_us(s, h) <= v->lease_ms * 1000 + x->gate_ms * v->gate_part;
+	       host_clock_us(s, h) <= v->lease_ms * 1000 + v->gate_ms * v->gate_part;
 }
 
 bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d)
@@ -92,7 +92,7 @@ static void vmm_new(struct sim *s, uint32_t h, uint32_t d, uint64_t incarnation,
 	struct sim_vmm *v = &s->host[h].vmm[d];
 
 	*v = (struct sim_vmm){ .state = state, .incarnation = incarnation, .gen = v->gen + 1,
-			       .admitted = true, .lease_ms = s->host[h].lease_ms,
+			       .admitted = true, .lease_ms = s->host[h].lease_ms, .gate_ms = s->host[h].gate_ms,
 			       .gate_part = (uint32_t)sim_range(s, 0, 1000) };
 }
 
@@ -101,9 +101,12 @@ void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms)
 	struct sim_host *x = &s->host[h];
 
 	x->lease_ms = until_ms;
-	for (uint32_t d = 0; d < SIM_DOMAINS; d++)
-		if (x->vmm[d].admitted)
-			x->vmm[d].lease_ms = until_ms;
+	for (uint32_t d = 0; d < SIM_DOMAINS; d++) {
+		if (!x->vmm[d].admitted)
+			continue;
+		x->vmm[d].lease_ms = until_ms;
+		x->vmm[d].gate_ms = x->gate_ms;
+	}
 }
 
 void vmm_daemon_died(struct sim *s, uint32_t h)
@@ -121,10 +124,12 @@ static void admit(struct sim *s, uint32_t h, struct sim_vmm *v, const struct ha_
 	if (v->state == VM_NONE || v->incarnation != fx->vmm.incarnation)
 		return;
 	v->admitted = fx->vmm.admit;
-	if (v->admitted && v->lease_ms < x->lease_ms)
+	if (v->admitted && v->lease_ms < x->lease_ms) {
 		v->lease_ms = x->lease_ms;
-	else if (!v->admitted && v->lease_ms > now)
+		v->gate_ms = x->gate_ms;
+	} else if (!v->admitted && v->lease_ms > now) {
 		v->lease_ms = now;
+	}
 }
 
 static void tell_end(struct sim *s, uint32_t h, uint32_t d, uint64_t incarnation, enum ha_end end)
