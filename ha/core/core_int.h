@@ -92,6 +92,7 @@ enum ha_mutant {
 	M_SUDDEN_CRASH,        /* 49: who vanished without having been silent is fenced at once */
 	M_OLD_SIGHT,           /* 50: what was seen of a host counts for whatever loss there is now */
 	M_COPY_VOTES,          /* 51: a host whose record was restored from a copy votes like any other (L) */
+	M_COPIED_MARK,         /* 52: its restored boot mark proves that no daemon ran there before (G, H) */
 };
 
 #define TAIL_MAX 1024

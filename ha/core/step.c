@@ -46,8 +46,9 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 	c->token = ev->boot.token_ms;
 	c->draw = ev->boot.draw;
 	c->fresh = true;
-	c->unseen = ev->boot.unseen;
 	c->copied = ev->boot.copied;
+	/* Where the record is a copy, so is what tells that no daemon ran here before. */
+	c->unseen = ev->boot.unseen || (c->copied && !MUTANT(M_COPIED_MARK));
 	c->form.stage = ST_ALONE;
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);
