@@ -93,6 +93,7 @@ enum ha_mutant {
 	M_OLD_SIGHT,           /* 50: what was seen of a host counts for whatever loss there is now */
 	M_COPY_VOTES,          /* 51: a host whose record was restored from a copy votes like any other (L) */
 	M_COPIED_MARK,         /* 52: its restored boot mark proves that no daemon ran there before (G, H) */
+	M_HAUNTED,             /* 53: all that are left agree at once, whatever still runs by a record that is lost (G, H) */
 };
 
 #define TAIL_MAX 1024
@@ -112,6 +113,7 @@ struct ha_state {
 	uint64_t epoch, seq, hash;     /* last entry of its log */
 	bool fresh;
 	bool copied;                   /* its log may be older than what it acknowledged */
+	bool haunted;                  /* VMMs of a daemon before it may write, and it does not know of which domains */
 	uint32_t token;                /* its totem.token, ms */
 	uint8_t level;                 /* its feature level (entry.h) */
 	uint64_t cluster;              /* whose record it has; 0 = nobody's yet */
@@ -162,6 +164,7 @@ struct ha_form {
 	/* sending or receiving the snapshot */
 	size_t snap_len, snap_sent, snap_got;
 	bool said_state;               /* our STATE for the current promise is out */
+	bool said_haunted;             /* ... and says that we are */
 	struct ha_entry first;         /* NEW_EPOCH as agreed */
 };
 
@@ -358,6 +361,7 @@ void ha_membership_lost(struct ha_core *c);
 void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r);
 void ha_membership_chunk(struct ha_core *c, uint32_t from, struct ha_reader *r);
 void ha_membership_persisted(struct ha_core *c);
+void ha_membership_tick(struct ha_core *c);
 void ha_membership_check(struct ha_core *c);                 /* commit index moved: does the epoch stand? */
 void ha_membership_rejoin(struct ha_core *c, const char *why);
 void ha_membership_evicted(struct ha_core *c);

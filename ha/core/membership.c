@@ -112,6 +112,27 @@ static void set_stage(struct ha_core *c, enum ha_stage s)
 	c->form.since_ms = c->now;
 }
 
+/*
+ * This host's record is gone, or older than it was, and an earlier daemon had a lease: what that
+ * one ran may write until the lease is over (rule G), whatever the record says that is left.
+ */
+static bool haunted(struct ha_core *c)
+{
+	struct ha_timing t;
+	uint64_t due;
+
+	if (!c->unseen || (c->log.seq && !c->copied) || (!c->copied && c->listed && !c->n_vmms) || MUTANT(M_HAUNTED))
+		return false;
+	ha_agreed_of(c, c->me, &t);
+	if (c->token > t.token)
+		ha_timing_derive(c->token, &t);
+	due = c->boot_ms + t.lease + t.gate;
+	if (c->now >= due)
+		return false;
+	ha_wake_at(c, due);
+	return true;
+}
+
 static void send_state(struct ha_core *c)
 {
 	struct ha_log *l = &c->log;
@@ -124,6 +145,8 @@ static void send_state(struct ha_core *c)
 	ha_put_u64(&w, c->resync ? 0 : l->hash);
 	ha_put_u8(&w, c->fresh);
 	ha_put_u8(&w, c->copied);
+	c->form.said_haunted = haunted(c);
+	ha_put_u8(&w, c->form.said_haunted);
 	ha_put_u32(&w, c->token);
 	ha_put_u8(&w, HA_LEVEL);
 	ha_put_u64(&w, c->resync ? 0 : c->rec.cluster);
@@ -216,6 +239,14 @@ void ha_membership_persisted(struct ha_core *c)
 	if (c->form.stage != ST_ALONE && !c->form.said_state &&
 	    c->log.promise_durable == c->log.promised)
 		send_state(c);
+}
+
+/* What we said kept the others from agreeing, and is over: promise more and say so. */
+void ha_membership_tick(struct ha_core *c)
+{
+	if (c->form.stage != ST_GATHER || !c->form.said_state || !c->form.said_haunted || haunted(c))
+		return;
+	promise(c, c->log.promised + 1);
 }
 
 /* Back to GATHER within this view: what stood is frozen, everybody speaks again. */
@@ -405,22 +436,30 @@ static void agree(struct ha_core *c)
  * host could outvote what a majority had committed. Unless everybody's log is
  * empty (the first start of a cluster), or nobody is absent.  Nor does the vote of one whose
  * disk holds a copy: it has forgotten what it acknowledged since that was made.
+ *
+ * Where all are there but those who have forgotten are a majority, what is agreed on may be
+ * older than what runs: a domain may be given to one host while another has it under a lease of
+ * that time.  So not before none of those who have forgotten can have such a lease.
  */
 static uint64_t votes_to_agree(const struct ha_core *c, uint64_t set)
 {
 	uint64_t knowing = 0;
-	bool logs = false;
+	bool logs = false, ghosts = false;
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		const struct ha_state *s = &c->peers[i].state;
 
-		if (!(set >> i & 1) || !s->seq)
+		if (!(set >> i & 1))
+			continue;
+		ghosts |= s->haunted;
+		if (!s->seq)
 			continue;
 		logs = true;
 		if (!s->copied || MUTANT(M_COPY_VOTES))
 			knowing |= 1ull << i;
 	}
-	if (!logs || ha_votes(c, set) == ha_votes(c, ~0ull) || MUTANT(M_EMPTY_VOTES))
+	ghosts &= ha_votes(c, set & ~knowing) >= ha_majority(c);
+	if (!logs || (ha_votes(c, set) == ha_votes(c, ~0ull) && !ghosts) || MUTANT(M_EMPTY_VOTES))
 		knowing = set;
 	return ha_votes(c, knowing);
 }
@@ -456,6 +495,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.hash = ha_get_u64(r);
 	s.fresh = ha_get_bool(r);
 	s.copied = ha_get_bool(r);
+	s.haunted = ha_get_bool(r);
 	s.token = ha_get_u32(r);
 	s.level = ha_get_u8(r);
 	s.cluster = ha_get_u64(r);

@@ -138,6 +138,7 @@ void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effect
 	if (c->booted) {
 		notice_gap(c);
 		dispatch(c, ev);
+		ha_membership_tick(c);
 		ha_evict_tick(c);
 		ha_lease_tick(c);
 		ha_reconcile(c);
