@@ -9,28 +9,33 @@
  *
  * So a cluster has an id: random, drawn by one of those who agree on its first epoch, put
  * into the record by that NEW_EPOCH, and told in STATE as far as it is applied, which means
- * committed.  Two ids in one view are two clusters.  The one with more hosts there goes on,
- * if it has a majority of the votes; hosts of another are left out of the view as if voted
- * out, and stay out.  Who has no id (an empty log, or one in which nothing is committed) goes
+ * committed.  Two ids in one view are two clusters.  The one whose hosts there have a majority
+ * of the votes goes on; if none has, the one with more hosts, as those without an id may help it
+ * to one.  Hosts of another are left out of the view as if voted out, and stay out.  Who has no id (an empty log, or one in which nothing is committed) goes
  * with whoever is there.
  *
- * Hosts are counted, not votes: votes are each host's own configuration, and all must leave
- * out the same ones, at the same message.
+ * All must leave out the same ones, at the same message.  Hosts are the same for all; votes are
+ * each host's own configuration, which is changed one vote at a time (docs/ha.md), so that two
+ * clusters never both have a majority of them.
  */
 #include "ha/core/core_int.h"
 
 #include <inttypes.h>
 
-static uint32_t hosts_of(const struct ha_core *c, uint64_t set, uint64_t cluster)
+static uint64_t hosts_of(const struct ha_core *c, uint64_t set, uint64_t cluster)
 {
-	uint32_t n = 0;
+	uint64_t hosts = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
-		n += (set >> i & 1) && c->peers[i].state.cluster == cluster;
-	return n;
+		if ((set >> i & 1) && c->peers[i].state.cluster == cluster)
+			hosts |= 1ull << i;
+	return hosts;
 }
 
-/* The id that most hosts of @set have, 0 = none has one; *@tie: another has as many. */
+/*
+ * The id that hosts of @set with a majority of the votes have, else the one that most of them have,
+ * 0 = none has one; *@tie: another has as many.
+ */
 static uint64_t home_of(const struct ha_core *c, uint64_t set, bool *tie)
 {
 	uint64_t home = 0;
@@ -38,12 +43,17 @@ static uint64_t home_of(const struct ha_core *c, uint64_t set, bool *tie)
 
 	*tie = false;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
-		uint64_t cluster = c->peers[i].state.cluster;
+		uint64_t cluster = c->peers[i].state.cluster, hosts;
 		uint32_t n;
 
 		if (!(set >> i & 1) || !cluster || cluster == home)
 			continue;
-		n = hosts_of(c, set, cluster);
+		hosts = hosts_of(c, set, cluster);
+		n = (uint32_t)__builtin_popcountll(hosts);
+		if (ha_votes(c, hosts) >= ha_majority(c) && !MUTANT(M_FOREIGN_HOSTS)) {
+			*tie = false;
+			return cluster;
+		}
 		if (n == most)
 			*tie = true;
 		if (n <= most)
