@@ -95,6 +95,7 @@ enum ha_mutant {
 	M_COPIED_MARK,         /* 52: its restored boot mark proves that no daemon ran there before (G, H) */
 	M_HAUNTED,             /* 53: all that are left agree at once, whatever still runs by a record that is lost (G, H) */
 	M_FOREIGN_HOSTS,       /* 54: of two clusters the one with more hosts goes on, whatever votes they have */
+	M_OWN_SILENCE,         /* 55: who was silent for less than our own token was not silent */
 };
 
 #define TAIL_MAX 1024

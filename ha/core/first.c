@@ -7,6 +7,23 @@
 
 #include <string.h>
 
+/* Hosts may have different tokens (agreed.c); silence is noticed by whoever has the shortest. */
+static uint32_t shortest_token(const struct ha_core *c, uint64_t hosts)
+{
+	uint32_t token = c->token;
+
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		int slot = ha_record_slot(&c->rec, c->peers[i].conf.id);
+		uint32_t said = c->peers[i].state.token, now = slot < 0 ? 0 : c->rec.nodes[slot].token;
+
+		if (!(hosts >> i & 1) || MUTANT(M_OWN_SILENCE))
+			continue;
+		token = said && said < token ? said : token;
+		token = now && now < token ? now : token;
+	}
+	return token;
+}
+
 /*
  * How a host went is seen by those who are in the group with it at that moment.  Who decides
  * later whether to fence it may not be one of them: its own corosync was away.  So all say
@@ -24,10 +41,12 @@
  */
 void ha_first_lost(struct ha_core *c, uint64_t were)
 {
+	uint32_t token = shortest_token(c, were);
+
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
-		if ((were >> i & 1) && !p->in_group && p->heard_ms && c->now - p->heard_ms < c->token &&
+		if ((were >> i & 1) && !p->in_group && p->heard_ms && c->now - p->heard_ms < token &&
 		    !MUTANT(M_SUDDEN_CRASH))
 			p->sudden = true;
 		if ((were >> i & 1) && !p->in_group)
