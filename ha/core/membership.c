@@ -382,7 +382,7 @@ static void send_chunks(struct ha_core *c)
 /*
  * Everybody agrees on what was delivered as our STATE, so it had better be ours: a word of
  * a former daemon, kept somewhere on the way, would make the others build on a log that
- * this host does not have.
+ * this host does not have, or leave it out for a record that was moved away.
  */
 static bool said_by_me(const struct ha_core *c)
 {
@@ -391,7 +391,9 @@ static bool said_by_me(const struct ha_core *c)
 
 	if (c->resync)
 		mine = (struct ha_state){0};
-	return same_log(s, &mine) && s->promised <= c->log.promised;
+	else
+		mine.cluster = c->rec.cluster;
+	return same_log(s, &mine) && s->cluster == mine.cluster && s->promised <= c->log.promised;
 }
 
 static void agree(struct ha_core *c)
@@ -399,10 +401,6 @@ static void agree(struct ha_core *c)
 	struct ha_form *f = &c->form;
 	const struct ha_state *best;
 
-	if (!said_by_me(c)) {
-		ha_membership_rejoin(c, "what was delivered as its own STATE is not what its log holds");
-		return;
-	}
 	f->parts = present(c);
 	f->donor = choose_donor(c);
 	best = &c->peers[f->donor].state;
@@ -475,6 +473,10 @@ static void try_agree(struct ha_core *c)
 
 		if ((set >> i & 1) && (!s->have || s->promised != c->form.target))
 			return;
+	}
+	if (!said_by_me(c)) {
+		ha_membership_rejoin(c, "what was delivered as its own STATE is not what its log holds");
+		return;
 	}
 	if (ha_foreign_leave_out(c, set))
 		return;
