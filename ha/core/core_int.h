@@ -254,6 +254,7 @@ struct ha_vmm {
 /* Our own part in one node's debt. */
 struct ha_fencing {
 	uint64_t debt;            /* debt this is about */
+	uint32_t id;              /* ... and whose: the record's slot may be another's by now */
 	uint64_t seen_ms;         /* when it came into our record */
 	uint32_t attempts;        /* failed ones, as the record counts them */
 	uint64_t asked_ms;        /* FENCING was proposed; 0 = not for this attempt */

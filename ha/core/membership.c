@@ -39,8 +39,17 @@ struct ha_peer *ha_peer_find(struct ha_core *c, uint32_t id)
 }
 
 /*
+ * When it was heard last is what its proof of death counts from (rule F).  Our record may not know
+ * yet what a host was given that we heard a moment ago; until its lease is over that is kept.
+ */
+static bool may_hold_a_lease(const struct ha_core *c, const struct ha_peer *p)
+{
+	return p->heard_ms && c->now < ha_proof_passed_at(c, p->conf.id);
+}
+
+/*
  * One that is in no list of corosync's any more and was in no agreement that counts, NULL = none.
- * When it was heard last is what its proof of death counts from (rule F): not while one may be sought.
+ * Nor one whose proof of death may be sought.
  */
 static struct ha_peer *forgettable(struct ha_core *c)
 {
@@ -48,7 +57,8 @@ static struct ha_peer *forgettable(struct ha_core *c)
 		struct ha_peer *p = &c->peers[i];
 		int slot = ha_record_slot(&c->rec, p->conf.id);
 
-		if (p->configured || p->in_group || p->alive || p->conf.id == c->me || (c->form.parts >> i & 1))
+		if (p->configured || p->in_group || p->alive || p->conf.id == c->me || (c->form.parts >> i & 1) ||
+		    may_hold_a_lease(c, p))
 			continue;
 		if ((slot < 0 || !c->rec.nodes[slot].debt) && !ha_node_may_run(&c->rec, p->conf.id))
 			return p;
@@ -196,6 +206,13 @@ void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		c->peers[i].configured = false;
+	/* First those we know: a new one takes no place that another one of the list still has. */
+	for (size_t i = 0; i < ev->config.n; i++) {
+		struct ha_peer *p = ha_peer_find(c, ev->config.nodes[i].id);
+
+		if (p)
+			p->configured = true;
+	}
 	for (size_t i = 0; i < ev->config.n; i++) {
 		struct ha_peer *p = ha_peer_get(c, ev->config.nodes[i].id);
 

@@ -281,11 +281,12 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 /* What we remember of one debt is for that debt, and for that attempt. */
 static void follow(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
 {
-	if (f->debt != n->debt) {
+	if (f->debt != n->debt || f->id != n->id) {
 		if (f->running)
-			ha_out_simple(c, HA_FX_FENCE_CANCEL, n->id, f->debt);
+			ha_out_simple(c, HA_FX_FENCE_CANCEL, f->id, f->debt);
 		memset(f, 0, sizeof(*f));
 		f->debt = n->debt;
+		f->id = n->id;
 		f->seen_ms = c->now;
 		remember_name(c, f, n->id);
 	}

@@ -561,6 +561,42 @@ static void a_host_taken_out_of_the_configuration_is_still_found_and_confirmed(v
 	bed_free(b);
 }
 
+static uint64_t heard(struct bed *b, uint32_t node, uint32_t id)
+{
+	struct ha_node_status n;
+
+	for (size_t i = 0; ha_core_node(b->core[node - 1], i, &n); i++)
+		if (n.conf.id == id)
+			return n.heard_ms;
+	return 0;
+}
+
+/* As many hosts as there is room for, and another one: who is known and stays is not forgotten for it. */
+static void a_new_host_takes_nobodys_place(void **state)
+{
+	struct ha_node_conf nodes[HA_NODES_MAX] = { 0 };
+	struct bed *b = bed_new(3);
+
+	(void)state;
+	b->cut = 1 << 2;
+	bed_view(b);
+	for (uint32_t i = 0; i < HA_NODES_MAX; i++)
+		nodes[i] = (struct ha_node_conf){ .id = i + 1, .votes = i < 3 };
+	config(b, 1, nodes, HA_NODES_MAX);
+	assert_int_not_equal(heard(b, 1, 3), 0);
+	/* It was taken out, but it may still have the lease that we acknowledged. */
+	nodes[2].id = 100;
+	config(b, 1, nodes, HA_NODES_MAX);
+	assert_int_not_equal(heard(b, 1, 3), 0);
+	nodes[2].id = 3;
+	nodes[63].id = 2;
+	nodes[1].id = 101;
+	bed_pass(b, 10000);
+	config(b, 1, nodes, HA_NODES_MAX);
+	assert_int_not_equal(heard(b, 1, 3), 0);
+	bed_free(b);
+}
+
 static uint32_t fencings_of(const struct bed *b, uint32_t id)
 {
 	uint32_t n = 0;
@@ -796,6 +832,7 @@ int main(void)
 		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_name),
 		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_number),
 		cmocka_unit_test(any_number_of_hosts_one_after_the_other),
+		cmocka_unit_test(a_new_host_takes_nobodys_place),
 		cmocka_unit_test(of_two_clusters_alike_neither_is_taken),
 		cmocka_unit_test(nobody_is_left_out_for_a_record_that_is_gone),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),

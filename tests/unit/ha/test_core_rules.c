@@ -405,6 +405,22 @@ static void say(enum ha_entry_kind kind, uint32_t origin, uint32_t node, uint64_
 	ha_apply(c, e);
 }
 
+/* A snapshot may bring it all at once: the host is back, is gone again, and another one has its slot. */
+static void a_fencing_ends_under_the_number_it_began_with(void **state)
+{
+	(void)state;
+	c->rec.nodes[2].debt = 5;
+	ha_proof_tick(c);
+	c->fencing[2].running = true;
+	c->rec.nodes[2].id = 500;
+	c->rec.nodes[2].debt = 0;
+	fx->n = 0;
+	ha_proof_tick(c);
+	assert_int_equal(fx->n, 1);
+	assert_int_equal(fx->fx[0].kind, HA_FX_FENCE_CANCEL);
+	assert_int_equal(fx->fx[0].fence.node, 3);
+}
+
 static void a_domain_on_a_lost_host_is_not_said_to_run(void **state)
 {
 	struct ha_domain *d = running_on(1);
@@ -797,6 +813,7 @@ int main(void)
 		RULE(a_dry_run_moves_nothing_and_counts_against_nobody),
 		RULE(an_incarnation_is_never_used_twice),
 		RULE(a_host_that_is_gone_and_owed_nothing_makes_room),
+		RULE(a_fencing_ends_under_the_number_it_began_with),
 		RULE(a_start_while_it_is_being_stopped_is_carried_out),
 		RULE(a_domain_on_a_lost_host_is_not_said_to_run),
 		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
