@@ -116,7 +116,7 @@ static void disk_fault(struct sim *s, uint32_t h)
 		disk_restore(x);
 	} else if (kind == 1) {
 		disk_empty(&x->disk);
-		x->copied = x->foreign = false;
+		x->copied = x->foreign = x->had_daemon = false; /* the mark is an old one */
 	} else {
 		disk_foreign(s, h);
 	}

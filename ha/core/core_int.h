@@ -92,7 +92,7 @@ enum ha_mutant {
 	M_SUDDEN_CRASH,        /* 49: who vanished without having been silent is fenced at once */
 	M_OLD_SIGHT,           /* 50: what was seen of a host counts for whatever loss there is now */
 	M_COPY_VOTES,          /* 51: a host whose record was restored from a copy votes like any other (L) */
-	M_COPIED_MARK,         /* 52: its restored boot mark proves that no daemon ran there before (G, H) */
+	M_COPIED_MARK,         /* 52: a boot mark beside a copied record, or none, proves that no daemon ran there before (G, H) */
 	M_HAUNTED,             /* 53: all that are left agree at once, whatever still runs by a record that is lost (G, H) */
 	M_FOREIGN_HOSTS,       /* 54: of two clusters the one with more hosts goes on, whatever votes they have */
 	M_OWN_SILENCE,         /* 55: who was silent for less than our own token was not silent */

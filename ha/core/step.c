@@ -47,11 +47,14 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 	c->draw = ev->boot.draw;
 	c->fresh = true;
 	c->copied = ev->boot.copied;
-	/* Where the record is a copy, so is what tells that no daemon ran here before. */
-	c->unseen = ev->boot.unseen || (c->copied && !MUTANT(M_COPIED_MARK));
 	c->form.stage = ST_ALONE;
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);
+	/*
+	 * What tells that no daemon ran here before lies beside the record: where that is a copy, so
+	 * is this, and where that was lost or taken away, this may be what was left there.
+	 */
+	c->unseen = ev->boot.unseen || ((c->copied || !c->log.seq) && !MUTANT(M_COPIED_MARK));
 	ha_agreed_follow(c);
 	c->booted = true;
 }

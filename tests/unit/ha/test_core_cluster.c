@@ -561,6 +561,30 @@ static void a_host_taken_out_of_the_configuration_is_still_found_and_confirmed(v
 	bed_free(b);
 }
 
+/*
+ * n3's record is gone, was set aside or removed, and what lies beside it tells of an earlier kernel. A
+ * VMM that the new daemon does not find may run on under the lease that the old one had.
+ */
+static void without_a_record_no_mark_proves_that_nothing_runs(void **state)
+{
+	struct ha_command there = add;
+	struct bed *b = bed_new(3);
+
+	(void)state;
+	there.node = 3;
+	assert_int_equal(bed_command(b, 1, there)->code, HA_OK);
+	bed_vmm(b, 3, "web", 1, HA_VMM_RUNNING, 0);
+	bed_boot(b, 2);
+	bed_view(b);
+	bed_pass(b, 5000);
+	assert_int_equal(status(b, 3).standing, HA_STANDS);
+	assert_int_equal(bed_domain(b, 1, "web")->owner, 3);
+	assert_int_equal(bed_domain(b, 1, "web")->incarnation, 1);
+	bed_pass(b, 2000);
+	assert_int_equal(bed_domain(b, 1, "web")->incarnation, 2);
+	bed_free(b);
+}
+
 static uint64_t heard(struct bed *b, uint32_t node, uint32_t id)
 {
 	struct ha_node_status n;
@@ -833,6 +857,7 @@ int main(void)
 		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_number),
 		cmocka_unit_test(any_number_of_hosts_one_after_the_other),
 		cmocka_unit_test(a_new_host_takes_nobodys_place),
+		cmocka_unit_test(without_a_record_no_mark_proves_that_nothing_runs),
 		cmocka_unit_test(of_two_clusters_alike_neither_is_taken),
 		cmocka_unit_test(nobody_is_left_out_for_a_record_that_is_gone),
 		cmocka_unit_test(noise_from_the_group_changes_nothing),
