@@ -120,7 +120,10 @@ static int wipe(int fd, uint64_t from)
 	return rc;
 }
 
-/* No tool that copies or restores a file can give it the birth of the old one. 0: cannot be told here. */
+/*
+ * No tool that copies or restores a file can give it the birth of the old one; but one that writes into
+ * the file that is there leaves it its own (docs/ha.md). 0: cannot be told here.
+ */
 static uint32_t origin_of(int fd)
 {
 	struct statx st;
