@@ -75,16 +75,25 @@ static void a_host_cut_off_loses_its_lease_and_takes_no_commands(void **state)
 	bed_free(b);
 }
 
+/* The domain web runs on n1, one of @n hosts. */
+static struct bed *web_runs(uint32_t n)
+{
+	struct bed *b = bed_new(n);
+
+	assert_int_equal(bed_command(b, 2, add)->code, HA_OK);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	return b;
+}
+
 static void fencing_makes_the_restart_fast_and_waiting_makes_it_sure(void **state)
 {
-	struct bed *b = bed_new(3);
+	struct bed *b = web_runs(3);
 	struct ha_event done = { .kind = HA_EV_FENCE_DONE };
 	struct bed_fx *fence, *start;
 	uint64_t lost;
 
 	(void)state;
-	bed_command(b, 2, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	lost = b->now;
 	bed_crash(b, 1);
 	fence = bed_find(b, HA_FX_FENCE, NULL);
@@ -152,13 +161,11 @@ static void many_starts_wait_their_turn(void **state)
 /* A daemon that says it leaves is not fenced for it, however long it stays away; what it ran starts elsewhere by waiting. */
 static void a_daemon_that_leaves_in_order_is_not_fenced(void **state)
 {
-	struct bed *b = bed_new(3);
+	struct bed *b = web_runs(3);
 	struct ha_event leave = {.kind = HA_EV_LEAVE};
 	uint64_t left;
 
 	(void)state;
-	bed_command(b, 2, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	bed_step(b, 0, &leave);
 	bed_settle(b);
 	assert_true(ha_core_parted(b->core[0]));
@@ -185,11 +192,9 @@ static void a_daemon_that_leaves_in_order_is_not_fenced(void **state)
  */
 static void who_vanishes_without_having_been_silent_did_not_crash(void **state)
 {
-	struct bed *b = bed_new(3);
+	struct bed *b = web_runs(3);
 
 	(void)state;
-	bed_command(b, 3, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	bed_pass(b, 1000);
 	b->cut = 1;
 	bed_view(b);
@@ -206,11 +211,9 @@ static void who_vanishes_without_having_been_silent_did_not_crash(void **state)
  */
 static void what_was_seen_of_a_host_is_about_that_loss(void **state)
 {
-	struct bed *b = bed_new(5);
+	struct bed *b = web_runs(5);
 
 	(void)state;
-	bed_command(b, 3, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	b->cut = b->left = 1;
 	bed_view(b);
 	b->left = 0;
@@ -228,12 +231,9 @@ static void what_was_seen_of_a_host_is_about_that_loss(void **state)
 /* A crash is answered at once; several at once are a ring that broke, and each has its lease's time. */
 static void hosts_that_vanish_together_get_their_leases_time(void **state)
 {
-	struct bed *b = bed_new(5);
+	struct bed *b = web_runs(5);
 
 	(void)state;
-	bed_command(b, 3, add);
-	assert_int_equal(bed_domain(b, 3, "web")->owner, 1);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	bed_crash(b, 1);
 	assert_non_null(bed_find(b, HA_FX_FENCE, NULL));
 	bed_free(b);
@@ -335,13 +335,11 @@ static void what_was_declined_is_never_started(void **state)
 
 static void a_migration_goes_its_way(void **state)
 {
-	struct bed *b = bed_new(3);
+	struct bed *b = web_runs(3);
 	struct ha_command move = { .op = HA_OP_MIGRATE, .domain = "web", .node = 3 };
 	struct bed_fx *f;
 
 	(void)state;
-	bed_command(b, 2, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	assert_int_equal(bed_command(b, 2, move)->code, HA_OK);
 	f = bed_find(b, HA_FX_RECEIVE, "web");
 	assert_int_equal(f->node, 3);
@@ -366,12 +364,10 @@ static void a_migration_goes_its_way(void **state)
 
 static void what_a_domain_waits_for_is_said(void **state)
 {
-	struct bed *b = bed_new(3);
+	struct bed *b = web_runs(3);
 	char why[256];
 
 	(void)state;
-	bed_command(b, 2, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	assert_int_equal(ha_core_why(b->core[1], "web", b->now, why, sizeof(why)), 0);
 	assert_string_equal(why, "");
 	b->cut = 1;
@@ -386,13 +382,11 @@ static void what_a_domain_waits_for_is_said(void **state)
 /* What is waited for after `stop --force` is not the guest, which nobody asks. */
 static void a_stop_by_force_waits_for_its_process_and_says_so(void **state)
 {
-	struct bed *b = bed_new(3);
+	struct bed *b = web_runs(3);
 	struct ha_command stop = {.op = HA_OP_STOP, .domain = "web"};
 	char why[256];
 
 	(void)state;
-	bed_command(b, 2, add);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
 	bed_command(b, 2, stop);
 	ha_core_why(b->core[1], "web", b->now, why, sizeof(why));
 	assert_string_equal(why, "its guest to power off on n1");
