@@ -101,9 +101,10 @@ static void on_config_changed(void *arg)
 	struct err e = { 0 };
 
 	if (cmaplink_read(s->cmap, &nodes, &e) < 0) {
-		log_warn("node list not taken over: %s", e.text);
+		shell_problems_nodes(s, e.text);
 		return;
 	}
+	shell_problems_nodes(s, "");
 	if (nodes.token_ms != s->nodes.token_ms)
 		log_info("corosync's token changed from %u to %u ms", s->nodes.token_ms, nodes.token_ms);
 	s->nodes = nodes;
@@ -217,6 +218,7 @@ static void on_retry(void *data)
 		return;
 	}
 	s->retry_told[0] = 0;
+	shell_problems_nodes(s, "");
 	log_info("connected to corosync again");
 }
 

@@ -58,6 +58,7 @@ struct shell {
 	bool booted, connected, rejoin_queued;
 	qb_loop_timer_handle retry;
 	bool retry_armed;
+	char nodes_problem[200];        /* why corosync's node list was not taken over, "" = it was */
 	char retry_told[160];           /* why corosync cannot be used, as last told; "" = it is away, or well */
 
 	bool stepping;
@@ -120,6 +121,8 @@ void shell_rejoin(struct shell *s);
 void shell_problems_start(struct shell *s);
 void shell_problems_stop(struct shell *s);
 
+/** shell_problems_nodes() - why corosync's changed list of hosts cannot be taken over, "": it was */
+void shell_problems_nodes(struct shell *s, const char *why);
 /** shell_problems_config() - corosync's list of hosts was read: compare it with cluster.yaml */
 void shell_problems_config(struct shell *s);
 

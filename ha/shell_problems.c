@@ -3,6 +3,7 @@
  * shell_problems - what would fail when it is needed, told while nothing depends on it.
  *
  *   - a host of cluster.yaml that corosync does not have (its fence devices are for nobody)
+ *   - a changed node list of corosync's that cannot be taken over
  *   - a name that two hosts of corosync have
  *   - a host of corosync that no device could fence
  *   - an address where no migration can arrive
@@ -15,6 +16,7 @@
 #include "ha/shell_int.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +90,26 @@ static void unknown_host(const struct shell *s, const char *name, char *text, si
 			meant = s->nodes.nodes[i].name;
 	snprintf(text, size, "cluster.yaml: host '%s' is not in corosync's node list, so what stands there is for nobody%s%s%s",
 		 name, meant ? "; did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
+}
+
+static void refused_nodes(const char *why, char *text, size_t size)
+{
+	snprintf(text, size, "the changed node list is not taken over, the one before counts: %s", why);
+}
+
+void shell_problems_nodes(struct shell *s, const char *why)
+{
+	char line[HISTORY_TEXT_MAX + 1];
+
+	if (!strncmp(s->nodes_problem, why, sizeof(s->nodes_problem) - 1))
+		return;
+	text_copy(s->nodes_problem, sizeof(s->nodes_problem), why);
+	if (!*why) {
+		log_info("corosync's node list can be used again");
+		return;
+	}
+	refused_nodes(why, line, sizeof(line));
+	alarm_say(s, line);
 }
 
 /* ------------------------------------------------------------------ address */
@@ -187,6 +209,10 @@ bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
 
 	if (store_failing(s->store) && n++ == i) {
 		snprintf(text, size, "%s: this host has no vote until that works", store_failing(s->store));
+		return true;
+	}
+	if (*s->nodes_problem && n++ == i) {
+		refused_nodes(s->nodes_problem, text, size);
 		return true;
 	}
 	for (k = 0; s->executor && (v = executor_hanging(s->executor, k)); k++) {

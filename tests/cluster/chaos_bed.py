@@ -7,7 +7,6 @@ Loop devices do not: close() gives them back, also after a failure.
 """
 
 import os
-import re
 import subprocess
 
 import yaml
@@ -62,14 +61,8 @@ class ChaosBed(Bed):
         return path
 
     def set_token(self, token):
-        """Into every host's corosync.conf; corosync takes it over when it is told to, or starts."""
         self.token = token
-        for h in self.hosts:
-            path = os.path.join(h.dir, "etc/corosync/corosync.conf")
-            with open(path, encoding="utf-8") as f:
-                text = re.sub(r"\btoken: \d+", f"token: {token}", f.read())
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text)
+        self.change_corosync_conf(r"\btoken: \d+", f"token: {token}")
 
     def attach(self, h):
         """The host's own devices for the LUNs; after each power-on, as its /run is new."""

@@ -15,6 +15,7 @@ test that made it (see host.py), so beds never meet each other, and a dead test 
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -178,6 +179,15 @@ class Bed:
             shutil.copy(key, etc)
             with open(os.path.join(etc, "corosync.conf"), "w", encoding="utf-8") as f:
                 f.write(COROSYNC.format(token=self.token, ping=round(200 * SLOW), lost=round(800 * SLOW), nodes=nodes))
+
+    def change_corosync_conf(self, pattern, by):
+        """In every host's corosync.conf; corosync takes it over when it is told to, or starts."""
+        for h in self.hosts:
+            path = os.path.join(h.dir, "etc/corosync/corosync.conf")
+            with open(path, encoding="utf-8") as f:
+                text = re.sub(pattern, by, f.read())
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
 
     def enter_hub(self):
         return ["nsenter", "-t", str(self.hub_pid), "-n", "--"]

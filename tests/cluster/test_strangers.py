@@ -48,23 +48,13 @@ def test_a_record_of_another_cluster_is_left_out(make_bed, make_domain):
     work.clean()
 
 
-def renumber(bed, h, number):
-    """h has another node id in everybody's corosync.conf."""
-    for other in bed.hosts:
-        path = os.path.join(other.dir, "etc/corosync/corosync.conf")
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text.replace(f"nodeid: {h.n}\n", f"nodeid: {number}\n"))
-
-
 def test_a_host_that_was_renumbered_starts_anew(make_bed):
     """Its droverd would try for ever, silently, to be who it no longer is."""
     bed = make_bed(hosts=3, token=1000, fence=False)
     bed.start()
     h1, _, h3 = bed.hosts
     h3.kill_daemon("corosync")
-    renumber(bed, h3, 5)
+    bed.change_corosync_conf(r"nodeid: 3\n", "nodeid: 5\n")
     h1.run("corosync-cfgtool", "-R", check=True)
     h3.start("corosync", "corosync", "-f")
     wait_for("its droverd to end", lambda: not h3.daemon_alive("droverd"), 20)

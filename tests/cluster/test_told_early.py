@@ -65,3 +65,21 @@ def test_what_would_fail_when_it_is_needed_is_told_at_start(make_bed, make_domai
     assert work.owner() is not h2
     work.disk.wait_written()
     assert work.disk.newest().boot == boot, "and the domain runs on"
+
+
+def rename(bed, old, new):
+    bed.change_corosync_conf(rf"name: {old}\n", f"name: {new}\n")
+    bed.host(1).run("corosync-cfgtool", "-R", check=True)
+
+
+def test_a_node_list_that_cannot_be_taken_over_is_told_as_long_as_that_lasts(make_bed):
+    bed = make_bed(hosts=2, token=1000, fence=False)
+    bed.start()
+    n1 = bed.host(1)
+    refused = "the changed node list is not taken over, the one before counts: corosync.conf: name of node 2 is longer"
+    rename(bed, "n2", "n" * 64)
+    wait_for("n1 to tell it", lambda: any(refused in p for p in problems(n1)), 20)
+    assert refused in n1.run("drover", "ha", "history", check=True).stdout
+    assert [n["name"] for n in api.nodes(n1)] == ["n1", "n2"]
+    rename(bed, "n" * 64, "n2")
+    wait_for("that to be over", lambda: not any(refused in p for p in problems(n1)), 20)
