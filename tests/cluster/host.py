@@ -57,6 +57,7 @@ class Host:
         self.management = f"10.77.1.{n}"  # the network BMCs are on
         self.unshare = None               # Popen that holds PID 1
         self.pid = 0                      # PID 1 as seen from outside
+        self.pid_ns = None                # its PID namespace, while it is on
         self.daemons = {}                 # name -> pid as seen from outside
         os.makedirs(os.path.join(self.dir, "log"), exist_ok=True)
         os.makedirs(os.path.join(self.dir, "state"), exist_ok=True)
@@ -74,6 +75,7 @@ class Host:
             raise RuntimeError(f"{self.name} did not come up: {self.read_log('init')}")
         with open(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children", encoding="utf-8") as f:
             self.pid = int(f.read().split()[0])
+        self.pid_ns = self._namespace(self.pid)
         self.bed.plug_in(self)
         with open(os.path.join(self.dir, "power.pid"), "w", encoding="utf-8") as f:
             f.write(f"{self.pid} {start_time(self.pid)}\n")
@@ -128,9 +130,23 @@ class Host:
         return when
 
     def thaw(self):
-        for p in self.processes():
+        """Also the nsenter(1) in front of each program that run() started: it stops itself when its child does, and a host
+        whose power is cut is not off before all of them have seen their children end."""
+        for p in self.processes() + self._entering():
             self._signal(p, signal.SIGCONT)
         return clock()
+
+    def _entering(self):
+        """Processes outside whose children are in the host."""
+        found = []
+        for p in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                inside = os.readlink(f"/proc/{p}/ns/pid_for_children") == self.pid_ns
+            except OSError:
+                continue
+            if inside and self._namespace(p) != self.pid_ns:
+                found.append(int(p))
+        return found
 
     @staticmethod
     def _signal(pid, sig):
