@@ -139,6 +139,32 @@ static struct sim_msg *spoil(const struct sim_msg *m)
 	return n;
 }
 
+/* STATE (msg.c) begins with what its host promised. */
+static void note_promise(struct sim_host *x, const struct sim_item *it)
+{
+	const struct sim_msg *m = it->msg;
+	uint64_t epoch = 0;
+
+	if (m->len < 2 + 8 || m->bytes[1] != 1 /* STATE */)
+		return;
+	for (int i = 7; i >= 0; i--)
+		epoch = epoch << 8 | m->bytes[2 + i];
+	x->promise[it->from].gen = x->gen;
+	x->promise[it->from].epoch = epoch;
+}
+
+static void note_left(struct sim_host *x, const struct sim_item *it, uint32_t j)
+{
+	bool left = it->left >> j & 1;
+	uint64_t known = ha_core_record(x->core)->epoch;
+
+	if (x->promise[j].gen == x->gen && x->promise[j].epoch > known)
+		known = x->promise[j].epoch;
+	x->saw_left[j].gen = left ? x->gen : 0;
+	x->saw_left[j].leave = it->leave;
+	x->saw_left[j].epoch = known;
+}
+
 void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 {
 	struct sim_in in = { 0 };
@@ -147,6 +173,7 @@ void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 	if (!s->host[h].daemon || !s->host[h].joined)
 		return;
 	if (it->msg) {
+		note_promise(&s->host[h], it);
 		in.kind = HA_EV_DELIVER;
 		in.msg = s->host[it->from].spoiled != s->host[h].spoiled ? spoil(it->msg) : it->msg;
 		in.node = it->from;
@@ -158,10 +185,8 @@ void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 		in.ghost = it->ghost;
 		in.left = it->left;
 		for (uint32_t j = 0; j < s->o.hosts; j++)
-			if ((it->left | it->view) >> j & 1) {
-				s->host[h].saw_left[j].gen = it->left >> j & 1 ? s->host[h].gen : 0;
-				s->host[h].saw_left[j].leave = it->leave;
-			}
+			if ((it->left | it->view) >> j & 1)
+				note_left(&s->host[h], it, j);
 	}
 	spoiled = in.msg != it->msg;
 	host_give(s, h, &in); /* the ring may grow: @it is not to be looked at any more */

@@ -96,17 +96,21 @@ static void started(struct sim *s, uint32_t h, const struct ha_effect *fx)
 			 STORM_MAX, (unsigned long long)(STORM_US / SEC));
 }
 
-/* It lives, and one of those who decide saw its corosync being stopped in order, this time. */
+/*
+ * It lives, and one of those who decide saw its corosync being stopped in order, this time.  Who had not
+ * heard from it since the last epoch in which it was cannot know that: it may have been an earlier loss.
+ */
 static bool left_in_order(const struct sim *s, const struct ha_record *r, uint32_t target)
 {
 	const struct sim_host *t = &s->host[target];
+	int its = ha_record_slot(r, t->id);
 
-	for (uint32_t i = 0; t->left && t->up && !t->paused && i < s->o.hosts; i++) {
+	for (uint32_t i = 0; its >= 0 && t->left && t->up && !t->paused && i < s->o.hosts; i++) {
 		const struct sim_host *m = &s->host[i];
 		int slot = ha_record_slot(r, m->id);
 
 		if (slot >= 0 && (r->members >> slot & 1) && m->daemon && m->saw_left[target].gen == m->gen &&
-		    m->saw_left[target].leave == t->leaves)
+		    m->saw_left[target].leave == t->leaves && m->saw_left[target].epoch >= r->nodes[its].last_in)
 			return true;
 	}
 	return false;

@@ -178,7 +178,12 @@ struct sim_host {
 	struct {
 		uint64_t gen;        /* of our daemon that was given a view in which that host left ... */
 		uint64_t leave;      /* ... for this time */
+		uint64_t epoch;      /* the newest that we knew it might have been in */
 	} saw_left[SIM_HOSTS];
+	struct {
+		uint64_t gen;        /* of our daemon that heard that host promise ... */
+		uint64_t epoch;      /* ... this */
+	} promise[SIM_HOSTS];
 	/* daemon's queue while it is paused */
 	struct sim_in *in;
 	uint32_t in_n, in_size;
