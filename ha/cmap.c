@@ -3,8 +3,9 @@
  * cmap - see cmap.h.
  *
  * Keys (cmap_keys(7)): nodelist.node.N.{nodeid,name,quorum_votes},
- * quorum.expected_votes, runtime.config.totem.token.  The runtime token is
- * the one in force: corosync adds token_coefficient per host above two.
+ * quorum.expected_votes, runtime.config.totem.token; and of the statistics
+ * stats.srp.operational_token_lost.  The runtime token is the one in force:
+ * corosync adds token_coefficient per host above two.
  */
 #include "ha/cmap.h"
 
@@ -22,15 +23,16 @@
 
 #define NODELIST "nodelist.node."
 #define TOKEN "runtime.config.totem.token"
+#define MISSED "stats.srp.operational_token_lost"
 
 struct cmaplink {
 	qb_loop_t *loop;
-	cmap_handle_t handle;
+	cmap_handle_t handle, stats;
 	cmap_track_handle_t track, token_track;
 	cmaplink_changed changed;
 	void *arg;
 	int fd;
-	bool open, dirty;
+	bool open, dirty, counts;
 };
 
 static void on_track(cmap_handle_t handle, cmap_track_handle_t track, int32_t event,
@@ -86,6 +88,7 @@ int cmaplink_open(qb_loop_t *loop, cmaplink_changed changed, void *arg, struct c
 		return err_set(e, rc, "cannot watch cmap: %s", strerror(-rc));
 	}
 	l->open = true;
+	l->counts = cmap_initialize_map(&l->stats, CMAP_MAP_STATS) == CS_OK;
 	*out = l;
 	return 0;
 }
@@ -98,6 +101,8 @@ void cmaplink_close(struct cmaplink *l)
 		qb_loop_poll_del(l->loop, l->fd);
 		cmap_finalize(l->handle);
 	}
+	if (l->counts)
+		cmap_finalize(l->stats);
 	free(l);
 }
 
@@ -222,6 +227,11 @@ int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e)
 	    out->token_ms == 0)
 		return err_set(e, -EINVAL, "corosync does not tell its token");
 	return 0;
+}
+
+bool cmaplink_missed(struct cmaplink *l, uint64_t *n)
+{
+	return l->counts && cmap_get_uint64(l->stats, MISSED, n) == CS_OK;
 }
 
 int cmap_find(const struct cmap_cluster *c, const char *name)

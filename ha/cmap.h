@@ -10,6 +10,7 @@
 
 #include <qb/qbdefs.h>
 #include <qb/qbloop.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define CMAPLINK_NODES_MAX 64
@@ -37,6 +38,13 @@ typedef void (*cmaplink_changed)(void *arg);
 int cmaplink_open(qb_loop_t *loop, cmaplink_changed changed, void *arg, struct cmaplink **out,
 		  struct err *e);
 void cmaplink_close(struct cmaplink *l);
+
+/**
+ * cmaplink_missed() - how often this host's corosync missed the token of a working ring, since it started
+ * It is how corosync notices that a host has crashed; the ring of one that leaves in order is formed anew
+ * without.  Return: false when corosync does not tell.
+ */
+bool cmaplink_missed(struct cmaplink *l, uint64_t *n);
 
 /** cmaplink_read() - read the whole of it; -EINVAL when corosync.conf lacks what Drover needs */
 int cmaplink_read(struct cmaplink *l, struct cmap_cluster *out, struct err *e);

@@ -25,6 +25,7 @@
 #define TEXT(number) TEXT_OF(number)
 #define GROUP "drover." TEXT(HA_MSG_VERSION)
 #define RECONNECT_MS 50
+#define SAME_RING_MS 3000       /* CPG may be so far behind votequorum about one ring (2.7 s were measured) */
 #define LEAVING_MS 2000         /* ... and a droverd that ends on this host, to be out of the group */
 #define FORMING_MS 10000        /* at start: how long a running corosync may take to form its ring */
 
@@ -47,12 +48,34 @@ static void on_deliver(void *arg, uint32_t from, const void *buf, size_t len)
 		progress_take(s->progress, buf, len, knows_domain, s);
 }
 
+/* Did the ring fall silent since the last look?  Quorum and CPG tell of a new one each in its own time. */
+static void look_for_silence(struct shell *s)
+{
+	uint64_t n;
+
+	if (!s->cmap || !cmaplink_missed(s->cmap, &n) || n == s->missed)
+		return;
+	s->missed = n;
+	s->silent_ms = clock_ms();
+}
+
+static bool take_silence(struct shell *s)
+{
+	bool silent;
+
+	look_for_silence(s);
+	silent = s->silent_ms && clock_ms() - s->silent_ms < SAME_RING_MS;
+	s->silent_ms = 0;
+	return silent;
+}
+
 static void on_view(void *arg, const uint32_t *members, size_t n, const uint32_t *left, size_t n_left)
 {
 	struct ha_event ev = { .kind = HA_EV_VIEW, .view = {
 		.nodes = members, .n = n, .left = left, .n_left = n_left } };
 	struct shell *s = arg;
 
+	ev.view.silence = take_silence(s);
 	/* The epoch in which we were still of use is over, and into the next we cannot follow. */
 	if (store_failing(s->store))
 		shell_step_out(s);
@@ -65,6 +88,7 @@ static void on_quorum(void *arg, bool quorate, uint64_t ring_seq, const uint32_t
 	struct ha_event ev = { .kind = HA_EV_QUORUM, .quorum = {
 		.quorate = quorate, .nodes = alive, .n = n, .ring_seq = ring_seq } };
 
+	look_for_silence(arg);
 	shell_event(arg, &ev);
 }
 
@@ -154,8 +178,11 @@ static int try_connect(struct shell *s, struct err *e)
 	rc = cmaplink_open(s->loop, on_config_changed, s, &s->cmap, e);
 	if (rc == 0)
 		rc = cmaplink_read(s->cmap, &s->nodes, e);
-	if (rc == 0)
+	if (rc == 0) {
+		look_for_silence(s);
+		s->silent_ms = 0; /* before our time */
 		rc = join_group(s, e);
+	}
 	if (rc == 0)
 		rc = quorumlink_open(s->loop, &quorum_ops, s, &s->quorum, e);
 	if (rc == 0 && !first && cpglink_me(s->cpg) != s->me)

@@ -58,6 +58,8 @@ struct shell {
 	bool booted, connected, rejoin_queued;
 	qb_loop_timer_handle retry;
 	bool retry_armed;
+	uint64_t missed;                /* cmaplink_missed(), as last read */
+	uint64_t silent_ms;             /* when that was found to have grown, until a view has told it; 0 = not */
 	char nodes_problem[200];        /* why corosync's node list was not taken over, "" = it was */
 	char retry_told[160];           /* why corosync cannot be used, as last told; "" = it is away, or well */
 

@@ -123,6 +123,7 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.view.nodes = ids;
 		ev.view.n_left = list_nodes(s, in->left, left);
 		ev.view.left = left;
+		ev.view.silence = in->silence;
 		break;
 	case HA_EV_CONFIG:
 		ev.config.n = host_nodes(s, nodes);
@@ -242,6 +243,7 @@ static void daemon_start(struct sim *s, uint32_t h)
 	ev.boot.token_ms = x->token;
 	ev.boot.draw = (uint64_t)x->id << 32 | x->gen;
 	ev.boot.copied = x->copied;
+	x->missed = false;
 	ev.boot.unseen = x->had_daemon;
 	x->had_daemon = true;
 	ev.boot.disk = disk;

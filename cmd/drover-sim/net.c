@@ -184,6 +184,8 @@ void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 		in.mask = it->view;
 		in.ghost = it->ghost;
 		in.left = it->left;
+		in.silence = s->host[h].missed;
+		s->host[h].missed = false;
 		for (uint32_t j = 0; j < s->o.hosts; j++)
 			if ((it->left | it->view) >> j & 1)
 				note_left(&s->host[h], it, j);
@@ -334,7 +336,8 @@ void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us)
 /*
  * SIGTERM: the group hears that the process ended, the ring hears a leave, and the others
  * form a new one at once, without waiting for a token (measured: 3 to 40 ms).  While a ring is
- * forming (another host has just come or gone) the first of the two is lost: @heard is false.
+ * forming (another host has just come or gone) the first of the two is lost, and what forms may
+ * take its time (2 s were measured with a token of 1 s): @heard is false.
  */
 void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us, bool heard)
 {
@@ -354,7 +357,7 @@ void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us, bool heard)
 			if (j == h || s->host[j].ring != r || !net_lives(s, j))
 				continue;
 			s->host[j].reform_due = true;
-			sim_at(s, sim_range(s, 3 * MS, 40 * MS), EV_REFORM, j, 0, 0, 0);
+			sim_at(s, sim_range(s, 3 * MS, heard ? 40 * MS : sim_token(s) * 25 / 10), EV_REFORM, j, 0, 0, 0);
 		}
 	}
 	net_corosync_crash(s, h, away_us);
@@ -388,6 +391,7 @@ void net_event(struct sim *s, const struct sim_ev *ev)
 		if (!x->reform_due)
 			break;
 		x->reform_due = false;
+		x->missed |= ev->a && x->ring;
 		if (net_lives(s, ev->h) && (!x->ring || !x->ring->live))
 			ring_form(s, ev->h);
 		break;

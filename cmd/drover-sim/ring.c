@@ -231,7 +231,7 @@ void net_changed(struct sim *s)
 		if (!net_lives(s, h) || x->reform_due || (x->ring && x->ring->live))
 			continue;
 		x->reform_due = true;
-		sim_at(s, gives_up(s, h), EV_REFORM, h, 0, 0, 0);
+		sim_at(s, gives_up(s, h), EV_REFORM, h, 1 /* it missed its token */, 0, 0);
 	}
 	if (can_merge(s))
 		sim_at(s, sim_range(s, 20 * MS, sim_token(s) * 14 / 10), EV_MERGE, 0,

@@ -242,6 +242,7 @@ static void give_item(struct search *s, uint32_t h, const struct item *it)
 	ev = (struct ha_event){.kind = HA_EV_VIEW};
 	ev.view.nodes = ids;
 	ev.view.n = n;
+	ev.view.silence = true;
 	give(s, h, &ev, it->view);
 	ev = (struct ha_event){.kind = HA_EV_QUORUM};
 	ev.quorum.quorate = n > w->n / 2;

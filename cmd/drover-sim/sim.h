@@ -105,6 +105,7 @@ struct sim_in {
 	enum ha_event_kind kind;
 	struct sim_msg *msg;
 	uint32_t mask, ghost, left;
+	bool silence;
 	bool quorate;
 	uint64_t ring, token, incarnation, debt, request;
 	uint32_t dom, node;
@@ -173,6 +174,7 @@ struct sim_host {
 	struct sim_msg **sendq;
 	uint32_t sendq_n, sendq_size, sendq_due;
 	bool reform_due;
+	bool missed;                 /* its corosync gave a ring up for its silence since the last view */
 	bool left;                   /* its corosync was stopped in order, and it has not joined since */
 	uint64_t leaves;             /* how often it left the group by its own will */
 	struct {

@@ -147,6 +147,8 @@ struct ha_event {
 			const uint32_t *left;       /* gone since the last view, but well: its process ended, or its
 						     * corosync was stopped in order; the ring did not lose it */
 			size_t n_left;
+			bool silence;               /* the ring broke because it had fallen silent, as this host's corosync
+						     * saw it: its token did not come any more */
 		} view;
 		struct {
 			bool quorate;

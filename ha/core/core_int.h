@@ -95,7 +95,7 @@ enum ha_mutant {
 	M_COPIED_MARK,         /* 52: a boot mark beside a copied record, or none, proves that no daemon ran there before (G, H) */
 	M_HAUNTED,             /* 53: all that are left agree at once, whatever still runs by a record that is lost (G, H) */
 	M_FOREIGN_HOSTS,       /* 54: of two clusters the one with more hosts goes on, whatever votes they have */
-	M_OWN_SILENCE,         /* 55: who was silent for less than our own token was not silent */
+	M_OWN_SILENCE,         /* 55: only who saw it himself knows that the ring was silent */
 };
 
 #define TAIL_MAX 1024
@@ -121,7 +121,8 @@ struct ha_state {
 	uint64_t cluster;              /* whose record it has; 0 = nobody's yet */
 	uint64_t draw;                 /* what it would call a cluster that has no id */
 	struct ha_ids left;            /* who left in order while it looked, and is not back */
-	struct ha_ids sudden;          /* who vanished without having been silent, and is not back */
+	struct ha_ids sudden;          /* who vanished while the ring was not silent, and is not back */
+	struct ha_ids silent;          /* who was gone when it had been, and is not back */
 };
 
 struct ha_peer {
@@ -132,7 +133,7 @@ struct ha_peer {
 	bool evicted;                  /* voted out of this view */
 	bool foreign;                  /* ... for having another cluster's record */
 	bool left;                     /* went by its own will while we looked, and has not come back */
-	bool sudden;                   /* vanished sooner than silence is noticed, and has not come back */
+	bool sudden, silent;           /* vanished without a word: was the ring silent?  And has not come back */
 	uint64_t gone_epoch;           /* when it went, either way: no later epoch had it as a member until then */
 	uint64_t evict_votes;          /* set of peers that want it out */
 	uint64_t evict_sent_ms;        /* when we last said so */
@@ -370,7 +371,7 @@ void ha_membership_rejoin(struct ha_core *c, const char *why);
 void ha_membership_evicted(struct ha_core *c);
 
 /* --- first.c */
-void ha_first_lost(struct ha_core *c, uint64_t were);                  /* a view: who of @were is no more in the group? */
+void ha_first_lost(struct ha_core *c, uint64_t were, bool silence);    /* a view: who of @were is no more in the group? */
 void ha_first_put(const struct ha_core *c, struct ha_writer *w);       /* a part of STATE */
 void ha_first_get(struct ha_reader *r, struct ha_state *s);
 void ha_first_make(struct ha_core *c);                                 /* form.first */

@@ -73,7 +73,7 @@ struct ha_entry {
 	uint32_t tokens[HA_NODES_MAX]; /* its totem.token, ms */
 	uint8_t levels[HA_NODES_MAX]; /* its feature level */
 	struct ha_ids left;           /* absent, and some member saw them leave in order */
-	struct ha_ids sudden;         /* absent, and some member saw them vanish without having been silent */
+	struct ha_ids sudden;         /* absent without a word, and no member saw the ring silent when they went */
 	/* REPORT */
 	uint32_t n_items;
 	struct ha_report_item items[HA_DOMAINS_MAX];

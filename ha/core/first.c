@@ -7,59 +7,60 @@
 
 #include <string.h>
 
-/* Hosts may have different tokens (agreed.c); silence is noticed by whoever has the shortest. */
-static uint32_t shortest_token(const struct ha_core *c, uint64_t hosts)
-{
-	uint32_t token = c->token;
-
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		int slot = ha_record_slot(&c->rec, c->peers[i].conf.id);
-		uint32_t said = c->peers[i].state.token, now = slot < 0 ? 0 : c->rec.nodes[slot].token;
-
-		if (!(hosts >> i & 1) || MUTANT(M_OWN_SILENCE))
-			continue;
-		token = said && said < token ? said : token;
-		token = now && now < token ? now : token;
-	}
-	return token;
-}
-
 /*
  * How a host went is seen by those who are in the group with it at that moment.  Who decides
  * later whether to fence it may not be one of them: its own corosync was away.  So all say
  * what they saw, and NEW_EPOCH puts it into the record.
  *
  *   left     it said so, or its process ended: CPG tells
- *   sudden   it said nothing, but it cannot have crashed either: the ring notices silence after
- *            a token, and this one was heard less than a token ago.  Most likely it left in
- *            order while the ring was forming anew, when nobody can say good-bye
+ *   silent   it said nothing, and the ring had fallen silent: a token did not come, which is how
+ *            corosync notices a crash
+ *   sudden   it said nothing, and nobody missed a token: the ring was formed anew because somebody
+ *            wanted it to be.  Most likely it left in order while that was going on, when nobody
+ *            can say good-bye
+ *
+ * One member misses the token first and calls the others together, who then do not miss it: so a
+ * host is sudden if no member says silent of that loss.
  *
  * What was seen is about one loss: whoever tells it may have been away since, while the host
  * came back to the others and was lost again.  So it goes with the epoch of that time: the
  * newest of our log, or what the host itself had promised then.  In each later view it promises
  * more, so an epoch that has it as a member again is above both.
  */
-void ha_first_lost(struct ha_core *c, uint64_t were)
+void ha_first_lost(struct ha_core *c, uint64_t were, bool silence)
 {
-	uint32_t token = shortest_token(c, were);
-
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
-		if ((were >> i & 1) && !p->in_group && p->heard_ms && c->now - p->heard_ms < token &&
-		    !MUTANT(M_SUDDEN_CRASH))
-			p->sudden = true;
-		if ((were >> i & 1) && !p->in_group)
-			p->gone_epoch = p->state.promised > c->log.epoch ? p->state.promised : c->log.epoch;
+		if (!(were >> i & 1) || p->in_group)
+			continue;
+		p->silent = silence;
+		p->sudden = !silence && !MUTANT(M_SUDDEN_CRASH);
+		p->gone_epoch = p->state.promised > c->log.epoch ? p->state.promised : c->log.epoch;
 	}
 }
 
-static void put_ids(const struct ha_core *c, struct ha_writer *w, bool sudden)
+enum sight { SIGHT_LEFT, SIGHT_SUDDEN, SIGHT_SILENT };
+
+static bool seen(const struct ha_peer *p, enum sight sight)
+{
+	switch (sight) {
+	case SIGHT_LEFT:
+		return p->left && !MUTANT(M_LEFT_UNTOLD);
+	case SIGHT_SUDDEN:
+		return p->sudden;
+	case SIGHT_SILENT:
+		return p->silent;
+	}
+	return false;
+}
+
+static void put_ids(const struct ha_core *c, struct ha_writer *w, enum sight sight)
 {
 	uint64_t set = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (sudden ? c->peers[i].sudden : c->peers[i].left && !MUTANT(M_LEFT_UNTOLD))
+		if (seen(&c->peers[i], sight))
 			set |= 1ull << i;
 	ha_put_u32(w, (uint32_t)__builtin_popcountll(set));
 	for (uint32_t i = 0; i < c->n_peers; i++) {
@@ -72,8 +73,9 @@ static void put_ids(const struct ha_core *c, struct ha_writer *w, bool sudden)
 
 void ha_first_put(const struct ha_core *c, struct ha_writer *w)
 {
-	put_ids(c, w, false);
-	put_ids(c, w, true);
+	put_ids(c, w, SIGHT_LEFT);
+	put_ids(c, w, SIGHT_SUDDEN);
+	put_ids(c, w, SIGHT_SILENT);
 }
 
 static void get_ids(struct ha_reader *r, struct ha_ids *ids)
@@ -91,11 +93,12 @@ void ha_first_get(struct ha_reader *r, struct ha_state *s)
 {
 	get_ids(r, &s->left);
 	get_ids(r, &s->sudden);
+	get_ids(r, &s->silent);
 }
 
-static const struct ha_ids *told(const struct ha_state *s, bool sudden)
+static const struct ha_ids *told(const struct ha_state *s, enum sight sight)
 {
-	return sudden ? &s->sudden : &s->left;
+	return sight == SIGHT_LEFT ? &s->left : sight == SIGHT_SUDDEN ? &s->sudden : &s->silent;
 }
 
 static bool among(const uint32_t *ids, uint32_t n, uint32_t id)
@@ -107,12 +110,12 @@ static bool among(const uint32_t *ids, uint32_t n, uint32_t id)
 }
 
 /* The lowest id above @last that one of those who agree told, 0 = none. */
-static uint32_t next_told(const struct ha_core *c, bool sudden, uint32_t last)
+static uint32_t next_told(const struct ha_core *c, enum sight sight, uint32_t last)
 {
 	uint32_t next = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
-		const struct ha_ids *ids = told(&c->peers[i].state, sudden);
+		const struct ha_ids *ids = told(&c->peers[i].state, sight);
 
 		for (uint32_t k = 0; (c->form.parts >> i & 1) && k < ids->n; k++)
 			if (ids->id[k] > last && (!next || ids->id[k] < next))
@@ -122,12 +125,12 @@ static uint32_t next_told(const struct ha_core *c, bool sudden, uint32_t last)
 }
 
 /* The newest epoch in which one of those who agree saw @id go. */
-static uint64_t newest_told(const struct ha_core *c, bool sudden, uint32_t id)
+static uint64_t newest_told(const struct ha_core *c, enum sight sight, uint32_t id)
 {
 	uint64_t newest = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
-		const struct ha_ids *ids = told(&c->peers[i].state, sudden);
+		const struct ha_ids *ids = told(&c->peers[i].state, sight);
 
 		for (uint32_t k = 0; (c->form.parts >> i & 1) && k < ids->n; k++)
 			if (ids->id[k] == id && ids->epoch[k] > newest)
@@ -137,15 +140,19 @@ static uint64_t newest_told(const struct ha_core *c, bool sudden, uint32_t id)
 }
 
 /* Who is absent and was seen to go; by rising id, for all must write the same. */
-static void gather_told(const struct ha_core *c, const struct ha_entry *e, bool sudden, struct ha_ids *out)
+static void gather_told(const struct ha_core *c, const struct ha_entry *e, enum sight sight, struct ha_ids *out)
 {
 	uint32_t id = 0;
 
 	out->n = 0;
-	while ((id = next_told(c, sudden, id)) && out->n < HA_NODES_MAX) {
+	while ((id = next_told(c, sight, id)) && out->n < HA_NODES_MAX) {
+		uint64_t newest = newest_told(c, sight, id);
+
 		if (among(e->members, e->n_members, id))
 			continue;
-		out->epoch[out->n] = newest_told(c, sudden, id);
+		if (sight == SIGHT_SUDDEN && newest_told(c, SIGHT_SILENT, id) >= newest && !MUTANT(M_OWN_SILENCE))
+			continue;
+		out->epoch[out->n] = newest;
 		out->id[out->n++] = id;
 	}
 }
@@ -179,6 +186,6 @@ void ha_first_make(struct ha_core *c)
 		e->levels[e->n_members] = next->state.level;
 		e->fresh[e->n_members++] = next->state.fresh;
 	}
-	gather_told(c, e, false, &e->left);
-	gather_told(c, e, true, &e->sudden);
+	gather_told(c, e, SIGHT_LEFT, &e->left);
+	gather_told(c, e, SIGHT_SUDDEN, &e->sudden);
 }

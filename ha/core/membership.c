@@ -306,7 +306,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		p->spoke_ms = p->progress_ms = c->now;
 		inside |= p->conf.id == c->me;
 	}
-	ha_first_lost(c, were);
+	ha_first_lost(c, were, ev->view.silence);
 	if (!inside) {
 		ha_membership_lost(c);
 		return;
@@ -532,7 +532,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	if (p->evicted || (p->state.have && s.promised <= p->state.promised))
 		return;
 	p->state = s;
-	p->left = p->sudden = false; /* it is back; that CPG lists it means less (corosync #828) */
+	p->left = p->sudden = p->silent = false; /* it is back; that CPG lists it means less (corosync #828) */
 	p->progress_ms = c->now;
 	if (s.promised > c->form.target)
 		gather(c, s.promised);

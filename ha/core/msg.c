@@ -4,7 +4,7 @@
  *
  *   u8 version, u8 kind, then
  *   STATE   u64 promised, epoch, seq, hash; u8 fresh, copied, haunted; u32 token; u8 level; u64 cluster, draw;
- *           twice (who left; who vanished suddenly): u32 n; n x { u32 node; u64 epoch }
+ *           thrice (who left; who vanished suddenly; who in a silence): u32 n; n x { u32 node; u64 epoch }
  *   EVICT   u64 target; u32 node
  *   CHUNK   u64 target; u32 total, offset; bytes
  *   ENTRY   u64 epoch; bytes (entry.c)

@@ -165,6 +165,8 @@ size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size)
 		break;
 	case HA_EV_VIEW:
 		add_nodes(&l, ev->view.nodes, ev->view.n);
+		if (ev->view.silence)
+			add(&l, " after a silence");
 		break;
 	case HA_EV_QUORUM:
 		add(&l, " %s, alive", ev->quorum.quorate ? "quorate" : "not quorate");

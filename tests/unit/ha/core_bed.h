@@ -35,6 +35,7 @@ struct bed_msg {
 
 struct bed {
 	uint32_t n, cut;                 /* cut: set of nodes nobody reaches (0-based) */
+	bool silence;                    /* the ring breaks for it */
 	uint32_t left;                   /* of the cut ones, who left in order: the others are told in the next view */
 	uint64_t now, delivered;         /* ms; messages, each counted for each that it reached */
 	struct ha_core *core[BED_MAX];
@@ -156,6 +157,7 @@ static inline void bed_view(struct bed *b)
 				went[ev.view.n_left++] = j + 1;
 		}
 		ev.view.left = went;
+		ev.view.silence = b->silence;
 		ev.view.nodes = ids;
 		ev.view.n = n;
 		bed_step(b, i, &ev);
@@ -177,7 +179,9 @@ static inline void bed_crash(struct bed *b, uint32_t cut)
 	b->cut |= cut;
 	bed_pass(b, 1100);
 	b->cut = cut;
+	b->silence = true;
 	bed_view(b);
+	b->silence = false;
 }
 
 static inline void bed_boot(struct bed *b, uint32_t i)
