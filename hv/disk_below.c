@@ -8,6 +8,7 @@
 #include "hv/disk_below.h"
 
 #include "hv/disk_record.h"
+#include "hv/sysfs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -91,41 +92,33 @@ static int lock_file(struct taking *t, const struct stat *st, bool shared, uint6
 	return lock_named(t, file, shared, (struct flock){ .l_start = (off_t)start, .l_len = (off_t)len }, what);
 }
 
-/* What a file of the device's directory in sysfs says, without its end: a name of others may hold a line's end itself. */
-static bool attribute(const struct taking *t, dev_t dev, const char *name, char *out, size_t size)
+/* The file @name of the device's directory in sysfs. */
+static void attribute(const struct taking *t, dev_t dev, const char *name, char file[PATH_MAX])
+{
+	snprintf(file, PATH_MAX, "%s/dev/block/%u:%u/%s", t->sys, major(dev), minor(dev), name);
+}
+
+static bool text_of(const struct taking *t, dev_t dev, const char *name, char *out, size_t size)
 {
 	char file[PATH_MAX];
-	size_t n;
-	FILE *f;
 
-	snprintf(file, sizeof(file), "%s/dev/block/%u:%u/%s", t->sys, major(dev), minor(dev), name);
-	f = fopen(file, "re");
-	if (!f)
-		return false;
-	n = fread(out, 1, size - 1, f);
-	fclose(f);
-	out[n] = '\0';
-	if (n && out[n - 1] == '\n')
-		out[n - 1] = '\0';
-	return n > 0;
+	attribute(t, dev, name, file);
+	return sysfs_text(AT_FDCWD, file, out, size);
 }
 
-static bool number_of(const struct taking *t, dev_t dev, const char *name, dev_t *out)
+static bool device_of(const struct taking *t, dev_t dev, const char *name, dev_t *out)
 {
-	unsigned int ma, mi;
-	char text[32];
+	char file[PATH_MAX];
 
-	if (!attribute(t, dev, name, text, sizeof(text)) || sscanf(text, "%u:%u", &ma, &mi) != 2)
-		return false;
-	*out = makedev(ma, mi);
-	return true;
+	attribute(t, dev, name, file);
+	return sysfs_dev(AT_FDCWD, file, out);
 }
 
-static uint64_t number(const struct taking *t, dev_t dev, const char *name)
+static uint64_t number_of(const struct taking *t, dev_t dev, const char *name)
 {
 	char text[32];
 
-	return attribute(t, dev, name, text, sizeof(text)) ? strtoull(text, NULL, 10) : 0;
+	return text_of(t, dev, name, text, sizeof(text)) ? strtoull(text, NULL, 10) : 0;
 }
 
 /* Of a loop device: its part of the file. What is removed, or in a place that is not ours, nobody here can take. */
@@ -134,9 +127,9 @@ static int lock_backing(struct taking *t, dev_t dev, bool shared)
 	char file[PATH_MAX];
 	struct stat st;
 
-	if (!attribute(t, dev, "loop/backing_file", file, sizeof(file)) || stat(file, &st))
+	if (!text_of(t, dev, "loop/backing_file", file, sizeof(file)) || stat(file, &st))
 		return 0;
-	return lock_file(t, &st, shared, number(t, dev, "loop/offset"), number(t, dev, "loop/sizelimit"), file);
+	return lock_file(t, &st, shared, number_of(t, dev, "loop/offset"), number_of(t, dev, "loop/sizelimit"), file);
 }
 
 static int lock_below(struct taking *t, dev_t dev, int depth);
@@ -146,7 +139,7 @@ static int lock_one(struct taking *t, dev_t dev, const char *name, int depth)
 	dev_t below;
 	int ret;
 
-	if (!number_of(t, dev, name, &below))
+	if (!device_of(t, dev, name, &below))
 		return 0;
 	ret = lock_device(t, below, true);
 	return ret ? ret : lock_below(t, below, depth + 1);
@@ -179,7 +172,7 @@ static int lock_below(struct taking *t, dev_t dev, int depth)
 
 	if (depth > DEPTH_MAX)
 		return 0;
-	if (attribute(t, dev, "partition", text, sizeof(text)))
+	if (text_of(t, dev, "partition", text, sizeof(text)))
 		ret = lock_one(t, dev, "../dev", depth);
 	if (!ret)
 		ret = lock_slaves(t, dev, depth);

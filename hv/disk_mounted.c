@@ -2,6 +2,8 @@
 /* disk_mounted - see disk_mounted.h. */
 #include "hv/disk_mounted.h"
 
+#include "hv/sysfs.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,35 +32,6 @@ static bool among(const dev_t *devs, size_t n, dev_t dev)
 
 /* --- sysfs --- */
 
-/* What DIR/@name says, without its end: the name of a file may hold a line's end itself. */
-static bool read_value(int dir, const char *name, char *out, size_t size)
-{
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return false;
-	n = read(fd, out, size - 1);
-	close(fd);
-	if (n <= 0)
-		return false;
-	out[n] = '\0';
-	if (out[n - 1] == '\n')
-		out[n - 1] = '\0';
-	return true;
-}
-
-static bool read_dev(int dir, const char *name, dev_t *out)
-{
-	unsigned int major, minor;
-	char text[32];
-
-	if (!read_value(dir, name, text, sizeof(text)) || sscanf(text, "%u:%u", &major, &minor) != 2)
-		return false;
-	*out = makedev(major, minor);
-	return true;
-}
-
 static void add(struct devs *d, dev_t dev)
 {
 	if (d->n < DEVS_MAX && !among(d->list, d->n, dev))
@@ -86,7 +59,7 @@ static void add_all(struct devs *d, int at, const char *mark)
 		if (faccessat(at, name, F_OK, 0))
 			continue;
 		snprintf(name, sizeof(name), "%s/dev", de->d_name);
-		if (read_dev(at, name, &dev))
+		if (sysfs_dev(at, name, &dev))
 			add(d, dev);
 	}
 	closedir(dir);
@@ -124,11 +97,11 @@ static void add_loops(struct devs *d, const struct stat *file)
 
 	while (dir && (de = readdir(dir)) != NULL) {
 		snprintf(name, sizeof(name), "%s/loop/backing_file", de->d_name);
-		if (strncmp(de->d_name, "loop", 4) || !read_value(at, name, backing, sizeof(backing)) ||
+		if (strncmp(de->d_name, "loop", 4) || !sysfs_text(at, name, backing, sizeof(backing)) ||
 		    stat(backing, &st) || st.st_dev != file->st_dev || st.st_ino != file->st_ino)
 			continue;
 		snprintf(name, sizeof(name), "%s/dev", de->d_name);
-		if (read_dev(at, name, &dev))
+		if (sysfs_dev(at, name, &dev))
 			add(d, dev);
 	}
 	if (dir)
