@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/unix_path.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -447,31 +448,6 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **guest,
 
 /* ------------------------------------------------------------------ socket */
 
-/*
- * Free is a path with nothing there, or with a socket that nobody answers at: another thing is
- * somebody's, and not ours to remove.  Not waiting: one whose queue is full listens as well.
- */
-static int free_path(const struct sockaddr_un *sa, struct err *e)
-{
-	struct stat st;
-	int fd, why;
-
-	if (lstat(sa->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : err_errno(e, "%s", sa->sun_path);
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(e, -EBUSY, "%s: exists and is not a socket", sa->sun_path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_errno(e, "cannot make a socket");
-	why = connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) < 0 ? errno : 0;
-	close(fd);
-	if (why != ECONNREFUSED)
-		return err_set(e, -EBUSY, "%s: another droverd listens there", sa->sun_path);
-	if (unlink(sa->sun_path) < 0)
-		return err_errno(e, "%s", sa->sun_path);
-	return 0;
-}
-
 static int make_socket(const char *path, int *out, struct err *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -482,7 +458,7 @@ static int make_socket(const char *path, int *out, struct err *e)
 		return err_set(e, -EINVAL, "%s: socket path longer than %zu bytes", path,
 			       sizeof(sa.sun_path) - 1);
 	strcpy(sa.sun_path, path);
-	rc = free_path(&sa, e);
+	rc = unix_path_free(&sa, "droverd", e);
 	if (rc < 0)
 		return rc;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -2,10 +2,11 @@
 /* unix - "unix:/path": streams between processes of one host. */
 #include "net/socket.h"
 
+#include "base/unix_path.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -55,22 +56,6 @@ int unix_connect(const char *path, int timeout_ms, struct stream **out, struct e
 	return stream_from_fd(fd, peer, out, e);
 }
 
-/* A path that nobody listens at any more is left over from a process that died. */
-static void remove_stale(const struct sockaddr_un *sa)
-{
-	struct stat st;
-	int fd;
-
-	if (lstat(sa->sun_path, &st) || !S_ISSOCK(st.st_mode))
-		return;
-	fd = unix_socket(NULL);
-	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) && errno == ECONNREFUSED)
-		unlink(sa->sun_path);
-	close(fd);
-}
-
 int unix_listen(const char *path, struct stream_listener *l, struct err *e)
 {
 	struct sockaddr_un sa;
@@ -79,7 +64,7 @@ int unix_listen(const char *path, struct stream_listener *l, struct err *e)
 	fd = address_and_socket(path, &sa, e);
 	if (fd < 0)
 		return fd;
-	remove_stale(&sa);
+	unix_path_free(&sa, "", NULL); /* if it is not, bind() says so */
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) || listen(fd, 64)) {
 		rc = err_errno(e, "unix:%s: listening", path);
 		close(fd);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/unix_path.h"
 #include "cmd/drover-hv/loop.h"
 #include "cmd/drover-hv/vmm.h"
 
@@ -344,27 +345,6 @@ static void client_new(void *arg, uint32_t events)
 
 /* --- the socket --- */
 
-/* A path is free when nothing is there, or a socket that nobody answers at. */
-static int path_free(const struct sockaddr_un *a, struct err *e)
-{
-	struct stat st;
-	int fd, ret;
-
-	if (lstat(a->sun_path, &st))
-		return errno == ENOENT ? 0 : err_errno(e, "%s", a->sun_path);
-	if (!S_ISSOCK(st.st_mode))
-		return err_set(e, -EBUSY, "%s: exists and is not a socket", a->sun_path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_errno(e, "socket");
-	ret = connect(fd, (const struct sockaddr *)a, sizeof(*a)) ? errno : 0;
-	close(fd);
-	if (ret != ECONNREFUSED)
-		return err_set(e, -EBUSY, "%s: another drover-hv listens there", a->sun_path);
-	unlink(a->sun_path);
-	return 0;
-}
-
 int ctl_listen(const char *path, struct err *e)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -375,7 +355,7 @@ int ctl_listen(const char *path, struct err *e)
 		return err_set(e, -EINVAL, "%s: longer than the %zu bytes a socket's path may have", path,
 			       sizeof(a.sun_path) - 1);
 	strcpy(a.sun_path, path);
-	ret = path_free(&a, e);
+	ret = unix_path_free(&a, "drover-hv", e);
 	if (ret)
 		return ret;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
