@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/number.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -21,9 +22,7 @@
 #include <unistd.h>
 
 /* Versions that do not understand each other must not share a group: each would vote the other out for being mute. */
-#define TEXT_OF(number) #number
-#define TEXT(number) TEXT_OF(number)
-#define GROUP "drover." TEXT(HA_MSG_VERSION)
+#define GROUP "drover." NUMBER_TEXT(HA_MSG_VERSION)
 #define RECONNECT_MS 50
 #define SAME_RING_MS 3000       /* CPG may be so far behind votequorum about one ring (2.7 s were measured) */
 #define LEAVING_MS 2000         /* ... and a droverd that ends on this host, to be out of the group */

@@ -13,6 +13,7 @@
 #include "cmd/drover-hv/vmm.h"
 
 #include "base/log.h"
+#include "base/number.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +27,6 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 8
-#define TEXT_OF(number) #number
-#define TEXT(number) TEXT_OF(number)
 #define SCROLLBACK 65536
 #define CLIENT_ROOM (4 << 20) /* a guest that writes octet by octet fills it with some 5,000 of them */
 #define CHUNK 4096 /* a pipe that is ready takes that much without waiting (PIPE_BUF) */
@@ -245,7 +244,7 @@ static struct console_client *find_place(struct console *c)
 
 static void turn_away(int fd)
 {
-	static const char full[] = TEXT(CLIENTS_MAX) " consoles of this domain are open already\r\n";
+	static const char full[] = NUMBER_TEXT(CLIENTS_MAX) " consoles of this domain are open already\r\n";
 
 	send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
