@@ -99,18 +99,10 @@ void ha_apply_free(struct ha_core *c, uint32_t slot, const char *why)
 	}
 }
 
-static bool member_of(const struct ha_entry *e, uint32_t id)
-{
-	for (uint32_t i = 0; i < e->n_members; i++)
-		if (e->members[i] == id)
-			return true;
-	return false;
-}
-
 /* Nothing in the record is about this host any more: it is away, and nobody waits for it or names it. */
 static bool forgettable(const struct ha_record *r, const struct ha_entry *e, const struct ha_node_rec *n)
 {
-	if (member_of(e, n->id) || n->debt || n->maintenance || ha_node_may_run(r, n->id))
+	if (ha_entry_has_member(e, n->id) || n->debt || n->maintenance || ha_node_may_run(r, n->id))
 		return false;
 	for (uint32_t i = 0; i < r->n_domains; i++)
 		if (r->domains[i].used && r->domains[i].phase == HA_MIGRATING && r->domains[i].target == n->id)

@@ -381,3 +381,11 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 	}
 	return n < 0 ? 0 : (size_t)n;
 }
+
+bool ha_entry_has_member(const struct ha_entry *e, uint32_t id)
+{
+	for (uint32_t i = 0; i < e->n_members; i++)
+		if (e->members[i] == id)
+			return true;
+	return false;
+}

@@ -116,4 +116,7 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size);
 /** ha_name_valid() - letters, digits, '-', '_', '.'; starts with a letter or digit; 1..HA_NAME_MAX */
 bool ha_name_valid(const char *name);
 
+/** ha_entry_has_member() - of a NEW_EPOCH: does host @id take part? */
+bool ha_entry_has_member(const struct ha_entry *e, uint32_t id);
+
 #endif

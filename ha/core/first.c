@@ -101,14 +101,6 @@ static const struct ha_ids *told(const struct ha_state *s, enum sight sight)
 	return sight == SIGHT_LEFT ? &s->left : sight == SIGHT_SUDDEN ? &s->sudden : &s->silent;
 }
 
-static bool among(const uint32_t *ids, uint32_t n, uint32_t id)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (ids[i] == id)
-			return true;
-	return false;
-}
-
 /* The lowest id above @last that one of those who agree told, 0 = none. */
 static uint32_t next_told(const struct ha_core *c, enum sight sight, uint32_t last)
 {
@@ -148,7 +140,7 @@ static void gather_told(const struct ha_core *c, const struct ha_entry *e, enum 
 	while ((id = next_told(c, sight, id)) && out->n < HA_NODES_MAX) {
 		uint64_t newest = newest_told(c, sight, id);
 
-		if (among(e->members, e->n_members, id))
+		if (ha_entry_has_member(e, id))
 			continue;
 		if (sight == SIGHT_SUDDEN && newest_told(c, SIGHT_SILENT, id) >= newest && !MUTANT(M_OWN_SILENCE))
 			continue;

@@ -42,7 +42,7 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
  * The same for its lease alone: until then it may come back unharmed. A host that vanished
  * (a crash, a power cut) is not waited for. One whose corosync still answers, with a daemon
  * that does not, was well a moment ago. Where several vanish at once the ring broke, rather
- * than that many hosts; and who vanishes sooner than silence is noticed (first.c) did not crash:
+ * than that many hosts; and who vanishes while the ring is not silent (first.c) did not crash:
  * corosync cannot tell who left in order while it forms a new ring.
  */
 static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
