@@ -11,6 +11,7 @@
 #ifndef DROVER_BASE_BYTES_H
 #define DROVER_BASE_BYTES_H
 
+#include <assert.h>
 #include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,12 +20,12 @@
 
 struct reader {
 	const uint8_t *p, *end;
-	bool bad;        /* something did not fit; every later field is zero */
+	bool bad; /* something did not fit; every later field is zero */
 };
 
 struct writer {
 	uint8_t *p, *start, *end;
-	bool bad;        /* something did not fit; nothing was written past end */
+	bool bad; /* something did not fit; nothing was written past end */
 };
 
 static inline struct reader reader_make(const void *buf, size_t len)
@@ -36,6 +37,7 @@ static inline struct reader reader_make(const void *buf, size_t len)
 
 static inline size_t reader_left(const struct reader *r)
 {
+	assert(r->p <= r->end);
 	return (size_t)(r->end - r->p);
 }
 
@@ -111,6 +113,7 @@ static inline uint8_t *writer_room(struct writer *w, size_t len)
 {
 	uint8_t *p = w->p;
 
+	assert(w->start <= w->p && w->p <= w->end);
 	if (w->bad || (size_t)(w->end - w->p) < len) {
 		w->bad = true;
 		return NULL;
@@ -123,7 +126,7 @@ static inline void writer_bytes(struct writer *w, const void *src, size_t len)
 {
 	uint8_t *p = writer_room(w, len);
 
-	if (p)
+	if (p && len) /* of no bytes @src may be NULL */
 		memcpy(p, src, len);
 }
 

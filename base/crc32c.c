@@ -60,8 +60,7 @@ static inline uint64_t word(const uint8_t *p)
 	return v;
 }
 
-__attribute__((target("sse4.2")))
-static uint32_t crc_sse42(uint32_t crc, const uint8_t *p, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc_sse42(uint32_t crc, const uint8_t *p, size_t len)
 {
 	uint64_t a = crc, b, c;
 	size_t i;

@@ -17,7 +17,7 @@
 #include <stdarg.h>
 
 struct err {
-	int code;        /* the negative errno that was returned, 0 = no error */
+	int code; /* the negative errno that was returned, 0 = no error */
 	char text[480];
 };
 
@@ -25,10 +25,10 @@ struct err {
 enum exit_code {
 	EXIT_OK = 0,
 	EXIT_ERROR = 1,
-	EXIT_USAGE = 2,      /* bad arguments or a bad file */
-	EXIT_NOTFOUND = 3,   /* no such domain, host, kernel, file */
+	EXIT_USAGE = 2,    /* bad arguments or a bad file */
+	EXIT_NOTFOUND = 3, /* no such domain, host, kernel, file */
 	EXIT_TIMEOUT = 4,
-	EXIT_REFUSED = 5,    /* no quorum, no lease, held by somebody else */
+	EXIT_REFUSED = 5, /* no quorum, no lease, held by somebody else */
 };
 
 /**

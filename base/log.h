@@ -8,7 +8,12 @@
 #ifndef DROVER_BASE_LOG_H
 #define DROVER_BASE_LOG_H
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
 
 typedef void (*log_sink)(enum log_level level, const char *line);
 

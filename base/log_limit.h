@@ -21,11 +21,14 @@
 
 struct log_limit {
 	pthread_mutex_t lock;
-	uint64_t full_ms;     /* clock_ms() at which the whole burst is there again */
-	uint64_t left_out;    /* since the last line that passed */
+	uint64_t full_ms;  /* clock_ms() at which the whole burst is there again */
+	uint64_t left_out; /* since the last line that passed */
 };
 
-#define LOG_LIMIT_INIT { .lock = PTHREAD_MUTEX_INITIALIZER }
+#define LOG_LIMIT_INIT                            \
+	{                                         \
+		.lock = PTHREAD_MUTEX_INITIALIZER \
+	}
 
 /**
  * log_limit_pass() - may another line pass?

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/number.h"
 
+#include <assert.h>
 #include <errno.h>
 
 int number_digits(const char **text, uint64_t *out)
@@ -23,16 +24,9 @@ bool number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
 	uint64_t n;
 
+	assert(min <= max);
 	if (number_digits(&text, &n) || *text || n < min || n > max)
 		return false;
 	*out = n;
 	return true;
-}
-
-int number_hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }

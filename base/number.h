@@ -24,9 +24,6 @@ int number_digits(const char **text, uint64_t *out);
  */
 bool number_parse(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/** number_hex_digit() - value of a hexadecimal digit, -1 when it is none */
-int number_hex_digit(char c);
-
 /** NUMBER_TEXT() - the number that the macro @name stands for, as a string literal */
 #define NUMBER_TEXT(name) NUMBER_TEXT_(name)
 #define NUMBER_TEXT_(number) #number

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define UNLIMITED (1ull << 60)   /* cgroup v1 says "no limit" by a number near 2^63 */
+#define UNLIMITED (1ull << 60) /* cgroup v1 says "no limit" by a number near 2^63 */
 #define MIB(x) ((unsigned long long)((x) >> 20))
 
 /* The names of one version of the memory controller's files; mounts where Debian and others have them. */
@@ -63,7 +63,8 @@ static int check_group(const char *dir, const struct version *v, uint64_t need, 
 	if (need <= left)
 		return 0;
 	return err_set(e, -ENOSPC, "memory: the domain needs %llu MiB, the control group %s may take %llu MiB more "
-		       "(limit %llu MiB)", MIB(need), dir, MIB(left), MIB(limit));
+				   "(limit %llu MiB)",
+		       MIB(need), dir, MIB(left), MIB(limit));
 }
 
 /* @group and all above it. */

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#define ROOM_KEEP (64ull << 20)  /* bytes of the host's that a domain never gets */
+#define ROOM_KEEP (64ull << 20) /* bytes of the host's that a domain never gets */
 
 /**
  * room_check() - may @need bytes be taken?

@@ -2,6 +2,7 @@
 /* text - see text.h.  UTF-8 as RFC 3629 has it: nothing overlong, no surrogates, up to U+10FFFF. */
 #include "base/text.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,17 +10,20 @@
 #define CUT_OFF 0u
 
 /*
- * Octets of the character at @s, and the character; 1 and 0xfffd (which is shown as '?') for an
- * octet that belongs to none, CUT_OFF when the text ends inside of it.
+ * Bytes of the character at @s, and the character; 1 and 0xfffd (which is shown as '?') for a
+ * byte that belongs to none, CUT_OFF when the text ends inside of it.
  */
 static unsigned int next_char(const unsigned char *s, uint32_t *c)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	unsigned int n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 :
-			 *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
+	unsigned int n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 :
+				 *s >= 0xe0 && *s < 0xf0         ? 3 :
+				 *s >= 0xf0 && *s < 0xf5         ? 4 :
+								   0;
 	unsigned int i;
 
-	*c = n == 1 ? *s : n ? *s & (0x7fu >> n) : 0xfffd;
+	*c = n == 1 ? *s : n ? *s & (0x7fu >> n) :
+			       0xfffd;
 	if (!n)
 		return 1;
 	for (i = 1; i < n && (s[i] & 0xc0) == 0x80; i++)
@@ -58,6 +62,7 @@ size_t text_clean(char *s)
 		while (n--)
 			*to++ = (char)*from++;
 	}
+	assert((const char *)from >= to); /* it never grows */
 	*to = '\0';
 	return (size_t)(to - s);
 }

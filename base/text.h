@@ -4,7 +4,7 @@
  *
  * A path, a peer's reason, a host's name, a guest's word: on a terminal ESC and its C1 sisters are
  * obeyed, a newline forges a line of a log, and whoever writes JSON refuses what is not UTF-8, so
- * that a whole answer is missing because of one octet.  Also a text of our own stops being UTF-8
+ * that a whole answer is missing because of one byte.  Also a text of our own stops being UTF-8
  * when it is cut inside a character.  One function makes all of them one harmless line.
  */
 #ifndef DROVER_BASE_TEXT_H
@@ -15,14 +15,14 @@
 /**
  * text_clean() - make @s one line of UTF-8 that no terminal obeys, in place
  *
- * '?' stands for each octet that is no UTF-8, and for each character that moves, hides or reorders
+ * '?' stands for each byte that is no UTF-8, and for each character that moves, hides or reorders
  * what is shown: C0, DEL, C1, line and paragraph separators, the marks of writing direction.  A
  * character that was cut off at the end goes.  The text never becomes longer; a clean one is left
  * as it is.  Return: its length.
  */
 size_t text_clean(char *s);
 
-/** text_copy() - at most @size - 1 octets of @src, clean; @size at least 1 */
+/** text_copy() - at most @size - 1 bytes of @src, clean; @size at least 1 */
 void text_copy(char *dst, size_t size, const char *src);
 
 #endif

@@ -2,9 +2,10 @@
 /* check - see check.h. */
 #include "conf/check.h"
 
-#include "base/number.h"
+#include "base/hex.h"
 #include "conf/units.h"
 
+#include <assert.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
@@ -32,7 +33,8 @@ int check_name(const struct tree *t, const struct tree_node *n, struct err *e)
 	if (is_name(n->value, CHECK_NAME_MAX))
 		return 0;
 	return tree_fail(t, n, e, "got '%.80s', expected up to %d letters, digits, '-', '_', '.', "
-			 "starting with a letter or digit", n->value, CHECK_NAME_MAX);
+				  "starting with a letter or digit",
+			 n->value, CHECK_NAME_MAX);
 }
 
 /*
@@ -75,7 +77,8 @@ int check_ifname(const struct tree *t, const struct tree_node *n, struct err *e)
 	    strcmp(n->value, ".") && strcmp(n->value, ".."))
 		return 0;
 	return tree_fail(t, n, e, "got '%.40s', expected the name of a network device, "
-			 "up to %d characters", n->value, IFNAMSIZ - 1);
+				  "up to %d characters",
+			 n->value, IFNAMSIZ - 1);
 }
 
 int check_host(const struct tree *t, const struct tree_node *n, struct err *e)
@@ -96,6 +99,7 @@ int check_size(const struct tree *t, const struct tree_node *n, uint64_t min, ui
 	char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX];
 	int rc = units_parse_size(n->value, out);
 
+	assert(align && min <= max && n->kind == TREE_SCALAR);
 	if (rc == -EINVAL)
 		return tree_fail(t, n, e, "got '%.40s', expected a size such as 512M or 4G",
 				 n->value);
@@ -114,6 +118,7 @@ int check_ms(const struct tree *t, const struct tree_node *n, uint64_t min, uint
 	char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX];
 	int rc = units_parse_ms(n->value, out);
 
+	assert(min <= max && n->kind == TREE_SCALAR);
 	if (rc == -EINVAL)
 		return tree_fail(t, n, e, "got '%.40s', expected a time such as 250ms or 20s",
 				 n->value);
@@ -127,15 +132,14 @@ int check_ms(const struct tree *t, const struct tree_node *n, uint64_t min, uint
 static bool parse_hex(const char *s, uint8_t *out, size_t n, uint32_t breaks, char mark)
 {
 	for (size_t i = 0; i < n; i++) {
-		int hi, lo;
+		int byte;
 
 		if ((breaks >> i & 1) && *s++ != mark)
 			return false;
-		hi = number_hex_digit(s[0]);
-		lo = hi < 0 ? -1 : number_hex_digit(s[1]);
-		if (lo < 0)
+		byte = hex_byte(s);
+		if (byte < 0)
 			return false;
-		out[i] = (uint8_t)(hi << 4 | lo);
+		out[i] = (uint8_t)byte;
 		s += 2;
 	}
 	return *s == '\0';
@@ -153,10 +157,12 @@ int check_mac(const struct tree *t, const struct tree_node *n, uint8_t mac[6], s
 {
 	if (!parse_hex(n->value, mac, 6, 0x3e, ':'))
 		return tree_fail(t, n, e, "got '%.40s', expected a MAC address such as "
-				 "52:54:00:12:34:56", n->value);
+					  "52:54:00:12:34:56",
+				 n->value);
 	if ((mac[0] & 1) || all_zero(mac, 6))
 		return tree_fail(t, n, e, "got '%.40s', expected a unicast MAC address "
-				 "(first byte even, not all zero)", n->value);
+					  "(first byte even, not all zero)",
+				 n->value);
 	return 0;
 }
 
@@ -166,7 +172,8 @@ int check_uuid(const struct tree *t, const struct tree_node *n, uint8_t uuid[16]
 	    !all_zero(uuid, 16))
 		return 0;
 	return tree_fail(t, n, e, "got '%.60s', expected a UUID such as "
-			 "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b", n->value);
+				  "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b",
+			 n->value);
 }
 
 void path_plain(const char *path, char out[CHECK_PATH_MAX + 1])
@@ -197,4 +204,13 @@ void print_quoted(FILE *f, const char *s)
 			fputc(*s, f);
 	}
 	fputc('"', f);
+}
+
+void print_text(FILE *f, const char *key, const char *value)
+{
+	if (!value)
+		return;
+	fputs(key, f);
+	print_quoted(f, value);
+	fputc('\n', f);
 }

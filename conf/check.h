@@ -46,5 +46,7 @@ void path_plain(const char *path, char out[CHECK_PATH_MAX + 1]);
 
 /** print_quoted() - write @s as a double-quoted YAML scalar */
 void print_quoted(FILE *f, const char *s);
+/** print_text() - a line of @key and the quoted @value; nothing when there is none */
+void print_text(FILE *f, const char *key, const char *value);
 
 #endif

@@ -74,7 +74,7 @@ static const cyaml_schema_value_t host_schema = {
 static const cyaml_schema_field_t cluster_fields[] = {
 	CYAML_FIELD_SEQUENCE("hosts", CYAML_FLAG_POINTER | OPTIONAL, struct raw, hosts,
 			     &host_schema, 0, CLUSTER_HOSTS_MAX),
-	TEXT("run_dir", OPTIONAL, struct raw, run_dir, 90),    /* sun_path has 108 bytes */
+	TEXT("run_dir", OPTIONAL, struct raw, run_dir, 90), /* sun_path has 108 bytes */
 	TEXT("state_dir", OPTIONAL, struct raw, state_dir, PATH_LEN_MAX),
 	TEXT("drover_hv", OPTIONAL, struct raw, drover_hv, PATH_LEN_MAX),
 	TEXT("agents_dir", OPTIONAL, struct raw, agents_dir, PATH_LEN_MAX),
@@ -107,10 +107,10 @@ static int check_option(const struct build *b, const struct tree_node *options,
 	if (!*k || k[strspn(k, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			       "0123456789_-")])
 		return tree_fail(b->t, n, b->e, "expected letters, digits, '_' or '-' in an "
-				 "option's name");
+						"option's name");
 	if (!strcmp(k, "action") || !strcmp(k, "option"))
 		return tree_fail(b->t, n, b->e, "is set by Drover for each call, expected it "
-				 "left out");
+						"left out");
 	if (strlen(n->value) > CLUSTER_OPTION_LEN_MAX || strlen(k) > CLUSTER_OPTION_LEN_MAX)
 		return tree_fail(b->t, n, b->e, "more than %d characters", CLUSTER_OPTION_LEN_MAX);
 	return check_line(b->t, n, b->e);
@@ -122,7 +122,7 @@ static int build_options(struct build *b, struct cluster_fence *f, const struct 
 		return 0;
 	if (n->kind != TREE_MAP)
 		return tree_fail(b->t, n, b->e, "expected the agent's options, one 'key: value' "
-				 "for each");
+						"for each");
 	f->options = calloc(CLUSTER_OPTIONS_MAX, sizeof(*f->options));
 	if (!f->options)
 		return tree_nomem(b->t->file, b->e);
@@ -214,9 +214,11 @@ static int check_device(struct build *b, const struct cluster_host *h, size_t k,
 		for (size_t i = 0; i < (o == h ? k : o->n_fence); i++) {
 			if (!same_device(&o->fence[i], f) || (o == h && o->fence[i].level != f->level))
 				continue;
-			return tree_fail(b->t, n, b->e, o == h ? "host '%s' has this device at this level already" :
-					 "is the device of host '%s', with the same options: fencing one would "
-					 "switch the other off", o->name);
+			if (o == h)
+				return tree_fail(b->t, n, b->e, "host '%s' has this device at this level already", o->name);
+			return tree_fail(b->t, n, b->e, "is the device of host '%s', with the same options: fencing one would "
+							"switch the other off",
+					 o->name);
 		}
 	return 0;
 }
@@ -331,7 +333,7 @@ static int cluster_conf_build(const struct tree *t, const void *raw, void **out,
 static const struct load_kind kind = { &cluster_schema, cluster_conf_build };
 
 int cluster_conf_parse(const char *name, const char *text, size_t len,
-		      struct cluster_conf **out, struct err *e)
+		       struct cluster_conf **out, struct err *e)
 {
 	void *c;
 	int rc = load_text(&kind, name, text, len, &c, e);
@@ -384,15 +386,6 @@ void cluster_conf_free(struct cluster_conf *c)
 	free(c->drover_hv);
 	free(c->agents_dir);
 	free(c);
-}
-
-static void print_text(FILE *f, const char *key, const char *value)
-{
-	if (!value)
-		return;
-	fputs(key, f);
-	print_quoted(f, value);
-	fputc('\n', f);
 }
 
 static void print_fence(FILE *f, const struct cluster_fence *d)

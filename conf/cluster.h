@@ -15,16 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLUSTER_HOSTS_MAX 64
-#define CLUSTER_FENCE_MAX 8       /* devices of one host, all levels together */
-#define CLUSTER_OPTIONS_MAX 32    /* options of one device */
+#define CLUSTER_HOSTS_MAX 128
+#define CLUSTER_FENCE_MAX 8    /* devices of one host, all levels together */
+#define CLUSTER_OPTIONS_MAX 32 /* options of one device */
 #define CLUSTER_OPTION_LEN_MAX 255
 #define CLUSTER_LEVEL_MAX 9
 
 /* One line of a fence agent's input: "key=value". */
 struct cluster_option {
-	char *key;                /* letters, digits, '_' and '-' */
-	char *value;              /* no newline, may be empty */
+	char *key;   /* letters, digits, '_' and '-' */
+	char *value; /* no newline, may be empty */
 };
 
 /*
@@ -32,27 +32,27 @@ struct cluster_option {
  * next level is tried when one of them fails.
  */
 struct cluster_fence {
-	uint32_t level;           /* 1..CLUSTER_LEVEL_MAX, default 1 */
-	char *agent;              /* "fence_ipmilan" (found in the agents' directory) or a path */
-	uint64_t timeout_ms;      /* 100 ms .. 10 min, default 20 s: our deadline, then SIGKILL */
+	uint32_t level;      /* 1..CLUSTER_LEVEL_MAX, default 1 */
+	char *agent;         /* "fence_ipmilan" (found in the agents' directory) or a path */
+	uint64_t timeout_ms; /* 100 ms .. 10 min, default 20 s: our deadline, then SIGKILL */
 	struct cluster_option *options;
 	size_t n_options;
 };
 
 struct cluster_host {
-	char *name;               /* as in corosync.conf nodelist, or uname -n there */
-	char *address;            /* where migrations arrive; NULL: corosync's ring0_addr */
-	struct cluster_fence *fence;   /* ascending by level, then as written */
+	char *name;                  /* as in corosync.conf nodelist, or uname -n there */
+	char *address;               /* where migrations arrive; NULL: corosync's ring0_addr */
+	struct cluster_fence *fence; /* ascending by level, then as written */
 	size_t n_fence;
 };
 
 struct cluster_conf {
 	struct cluster_host *hosts;
 	size_t n_hosts;
-	char *run_dir;            /* default /run/drover */
-	char *state_dir;          /* default /var/lib/drover */
-	char *drover_hv;          /* absolute path; NULL: beside droverd, then PATH */
-	char *agents_dir;         /* default /usr/sbin */
+	char *run_dir;    /* default /run/drover */
+	char *state_dir;  /* default /var/lib/drover */
+	char *drover_hv;  /* absolute path; NULL: beside droverd, then PATH */
+	char *agents_dir; /* default /usr/sbin */
 };
 
 /**

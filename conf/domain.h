@@ -30,53 +30,53 @@ enum domain_backing {
 };
 
 enum domain_direct {
-	DIRECT_AUTO,     /* past the page cache where other hosts may have the disk too */
-	DIRECT_ON,       /* always (O_DIRECT) */
-	DIRECT_OFF,      /* never */
+	DIRECT_AUTO, /* past the page cache where other hosts may have the disk too */
+	DIRECT_ON,   /* always (O_DIRECT) */
+	DIRECT_OFF,  /* never */
 };
 
 struct domain_disk {
-	char *path;      /* absolute path of a raw file or a block device */
+	char *path; /* absolute path of a raw file or a block device */
 	bool readonly;
 	enum domain_direct direct;
 	bool report_errors; /* `on_error: report`: a failed write is the guest's; else the domain is held */
-	bool format_raw; /* `format: raw` was said: do not look for other formats */
+	bool format_raw;    /* `format: raw` was said: do not look for other formats */
 };
 
 struct domain_nic {
-	uint8_t mac[6];  /* unicast; made from the uuid and the index when the file has none */
-	char *bridge;    /* NULL: the tap is left unattached */
-	char *tap;       /* NULL: named by the host */
+	uint8_t mac[6]; /* unicast; made from the uuid and the index when the file has none */
+	char *bridge;   /* NULL: the tap is left unattached */
+	char *tap;      /* NULL: named by the host */
 };
 
 struct domain_ha {
-	bool present;       /* the file has an `ha:` section */
-	char *group;        /* NULL: any host */
-	int max_restart;    /* 0..100, default 3 */
+	bool present;    /* the file has an `ha:` section */
+	char *group;     /* NULL: any host */
+	int max_restart; /* 0..100, default 3 */
 };
 
 /* What moving the domain may cost, unless a command says otherwise. */
 struct domain_migration {
-	uint64_t downtime_ms;   /* that it may stand still for, 1 ms to 1 h; default 300 */
-	uint64_t timeout_ms;    /* of the whole; 0: none (one that makes no progress ends all the same) */
-	uint64_t bandwidth;     /* bytes per second; 0: no limit */
-	unsigned int throttle;  /* percent of its time, 0..80, that its vCPUs may be held back for; default 0 */
+	uint64_t downtime_ms;  /* that it may stand still for, 1 ms to 1 h; default 300 */
+	uint64_t timeout_ms;   /* of the whole; 0: none (one that makes no progress ends all the same) */
+	uint64_t bandwidth;    /* bytes per second; 0: no limit */
+	unsigned int throttle; /* percent of its time, 0..80, that its vCPUs may be held back for; default 0 */
 };
 
 struct domain_conf {
 	char *name;
-	uint8_t uuid[16];       /* made from the name when the file has none */
-	uint64_t memory;        /* bytes, multiple of 2 MiB */
+	uint8_t uuid[16]; /* made from the name when the file has none */
+	uint64_t memory;  /* bytes, multiple of 2 MiB */
 	enum domain_backing backing;
-	uint32_t vcpus;         /* 1..DOMAIN_VCPUS_MAX */
-	char *kernel;           /* absolute path; bzImage or PVH ELF */
-	char *initrd;           /* or NULL */
-	char *cmdline;          /* never NULL */
+	uint32_t vcpus; /* 1..DOMAIN_VCPUS_MAX */
+	char *kernel;   /* absolute path; bzImage or PVH ELF */
+	char *initrd;   /* or NULL */
+	char *cmdline;  /* never NULL */
 	struct domain_disk disks[DOMAIN_DISKS_MAX];
 	size_t n_disks;
 	struct domain_nic nics[DOMAIN_NICS_MAX];
 	size_t n_nics;
-	bool rng;               /* virtio entropy device, default true */
+	bool rng; /* virtio entropy device, default true */
 	struct domain_ha ha;
 	struct domain_migration migration;
 };
@@ -101,9 +101,7 @@ void domain_conf_free(struct domain_conf *c);
  */
 char *domain_conf_print(const struct domain_conf *c);
 
-const char *domain_backing_name(enum domain_backing b);
-
-#define DOMAIN_UUID_TEXT 37  /* with the NUL */
+#define DOMAIN_UUID_TEXT 37 /* with the NUL */
 void domain_uuid_print(const uint8_t uuid[16], char buf[DOMAIN_UUID_TEXT]);
 
 #endif

@@ -24,7 +24,7 @@ static size_t word_distance(const char *a, const char *b)
 
 	for (size_t j = 0; j <= lb; j++)
 		row[j] = j;
-	for (size_t i = 0; a[i] && i < KEY_MAX; i++) {
+	for (size_t i = 0; i < KEY_MAX && a[i]; i++) {
 		size_t diagonal = row[0];
 
 		row[0] = i + 1;
@@ -44,7 +44,7 @@ static size_t word_distance(const char *a, const char *b)
 
 static const char *nearest_key(const char *key, const cyaml_schema_field_t *f)
 {
-	size_t best = 3;    /* farther away it is a different word */
+	size_t best = 3; /* farther away it is a different word */
 	const char *name = NULL;
 
 	for (; f->key; f++) {
@@ -221,13 +221,16 @@ static void note_log(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
 static cyaml_config_t make_config(struct cyaml_note *note)
 {
 	return (cyaml_config_t){
-		.log_fn = note ? note_log : NULL, .log_ctx = note, .mem_fn = cyaml_mem,
-		.log_level = CYAML_LOG_ERROR, .flags = CYAML_CFG_NO_ALIAS,
+		.log_fn = note ? note_log : NULL,
+		.log_ctx = note,
+		.mem_fn = cyaml_mem,
+		.log_level = CYAML_LOG_ERROR,
+		.flags = CYAML_CFG_NO_ALIAS,
 	};
 }
 
 static int load_fill(const struct tree *t, const char *text, size_t len,
-	      const cyaml_schema_value_t *schema, void **raw, struct err *e)
+		     const cyaml_schema_value_t *schema, void **raw, struct err *e)
 {
 	struct cyaml_note note = { 0 };
 	cyaml_config_t config = make_config(&note);

@@ -5,6 +5,7 @@
  */
 #include "conf/tree.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,11 +18,11 @@
 struct builder {
 	struct tree *t;
 	const char *text;
-	struct tree_node *at;      /* the list or map being filled; NULL at the top */
-	char *key;                 /* a map's key whose value has not come yet */
+	struct tree_node *at; /* the list or map being filled; NULL at the top */
+	char *key;            /* a map's key whose value has not come yet */
 	unsigned int key_line;
 	unsigned int depth;
-	bool done;                 /* one document has ended */
+	bool done; /* one document has ended */
 };
 
 static int tree_fail_line(const struct tree *t, unsigned int line, struct err *e, const char *what)
@@ -59,6 +60,8 @@ static struct tree_node *builder_add(struct builder *b, enum tree_kind kind, uns
 
 	if (!n)
 		return NULL;
+	assert(!b->at || b->at->kind != TREE_SCALAR);
+	assert(b->at || !b->t->root);
 	n->kind = kind;
 	n->line = line;
 	n->key = b->key;
@@ -136,6 +139,7 @@ static int builder_event(struct builder *b, const yaml_event_t *ev, struct err *
 		return builder_open(b, TREE_MAP, line, e);
 	case YAML_SEQUENCE_END_EVENT:
 	case YAML_MAPPING_END_EVENT:
+		assert(b->at && b->depth && !b->key); /* libyaml ends what it began */
 		b->at = b->at->parent;
 		b->depth--;
 		return 0;

@@ -16,25 +16,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define TREE_DEPTH_MAX 8          /* our files need 5 */
+#define TREE_DEPTH_MAX 8 /* our files need 5 */
 #define TREE_NODES_MAX 16384
 #define TREE_TEXT_MAX (256 * 1024)
 
-enum tree_kind { TREE_SCALAR, TREE_LIST, TREE_MAP };
+enum tree_kind {
+	TREE_SCALAR,
+	TREE_LIST,
+	TREE_MAP
+};
 
 struct tree_node {
 	enum tree_kind kind;
-	unsigned int line;         /* 1.. */
-	char *key;                 /* in a map: this value's key */
+	unsigned int line; /* 1.. */
+	char *key;         /* in a map: this value's key */
 	unsigned int key_line;
-	size_t index;              /* in a list: 0.. */
-	char *value;               /* scalar: its text, without NUL inside */
-	bool quoted;               /* scalar: written in quotes or as a block */
+	size_t index; /* in a list: 0.. */
+	char *value;  /* scalar: its text, without NUL inside */
+	bool quoted;  /* scalar: written in quotes or as a block */
 	struct tree_node *parent, *child, *last, *next;
 };
 
 struct tree {
-	char *file;                /* for error texts */
+	char *file; /* for error texts */
 	struct tree_node *root;
 	size_t n_nodes;
 };

@@ -19,12 +19,18 @@ struct unit {
 };
 
 static const struct unit sizes[] = {
-	{ "T", "TiB", 1ull << 40 }, { "G", "GiB", 1ull << 30 }, { "M", "MiB", 1ull << 20 },
-	{ "K", "KiB", 1ull << 10 }, { "B", "B", 1 },
+	{ "T", "TiB", 1ull << 40 },
+	{ "G", "GiB", 1ull << 30 },
+	{ "M", "MiB", 1ull << 20 },
+	{ "K", "KiB", 1ull << 10 },
+	{ "B", "B", 1 },
 };
 
 static const struct unit times[] = {
-	{ "h", "h", 3600000 }, { "m", "min", 60000 }, { "s", "s", 1000 }, { "ms", "ms", 1 },
+	{ "h", "h", 3600000 },
+	{ "m", "min", 60000 },
+	{ "s", "s", 1000 },
+	{ "ms", "ms", 1 },
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "base/text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,11 +19,15 @@
 #define FILE_MAX 1024
 
 static const char *const end_names[VMM_ENDS] = {
-	[VMM_END_SILENT] = "silent",   [VMM_END_POWEROFF] = "poweroff", [VMM_END_STOPPED] = "stopped",
-	[VMM_END_SIGNAL] = "signal",   [VMM_END_MOVED] = "moved",	[VMM_END_FAILED] = "failed",
+	[VMM_END_SILENT] = "silent",
+	[VMM_END_POWEROFF] = "poweroff",
+	[VMM_END_STOPPED] = "stopped",
+	[VMM_END_SIGNAL] = "signal",
+	[VMM_END_MOVED] = "moved",
+	[VMM_END_FAILED] = "failed",
 };
 
-const char *vmm_end_str(enum vmm_end e)
+static const char *end_str(enum vmm_end e)
 {
 	return (unsigned int)e < VMM_ENDS ? end_names[e] : "?";
 }
@@ -33,7 +38,8 @@ static int append(int fd, const char *line)
 	size_t len = strlen(line);
 	ssize_t n = write(fd, line, len);
 
-	return n == (ssize_t)len ? 0 : n < 0 ? -errno : -EIO;
+	return n == (ssize_t)len ? 0 : n < 0 ? -errno :
+					       -EIO;
 }
 
 int vmm_life_begin(const char *path, uint64_t incarnation, int *fd, struct err *e)
@@ -45,8 +51,10 @@ int vmm_life_begin(const char *path, uint64_t incarnation, int *fd, struct err *
 	if (*fd < 0)
 		return err_errno(e, "cannot open %s", path);
 	if (flock(*fd, LOCK_EX | LOCK_NB) < 0) {
-		rc = errno == EWOULDBLOCK ? err_set(e, -EEXIST, "%s: what was started here still lives", path)
-					  : err_errno(e, "cannot lock %s", path);
+		if (errno == EWOULDBLOCK)
+			rc = err_set(e, -EEXIST, "%s: what was started here still lives", path);
+		else
+			rc = err_errno(e, "cannot lock %s", path);
 		goto fail;
 	}
 	snprintf(line, sizeof(line), "incarnation %" PRIu64 "\n", incarnation);
@@ -72,9 +80,10 @@ void vmm_life_end(int fd, enum vmm_end end, int code, const char *text)
 {
 	char line[VMM_LIFE_TEXT_MAX + 64];
 
+	assert(end < VMM_ENDS && end != VMM_END_SILENT); /* who is silent does not say so */
 	if (fd < 0)
 		return;
-	snprintf(line, sizeof(line) - 1, "end %s %d %.*s", vmm_end_str(end), code, VMM_LIFE_TEXT_MAX, text);
+	snprintf(line, sizeof(line) - 1, "end %s %d %.*s", end_str(end), code, VMM_LIFE_TEXT_MAX, text);
 	strcpy(line + text_clean(line), "\n");
 	append(fd, line);
 }
@@ -128,7 +137,9 @@ int vmm_life_open(const char *path, struct err *e)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
-	return fd < 0 ? err_errno(e, "cannot open %s", path) : fd;
+	if (fd < 0)
+		return err_errno(e, "cannot open %s", path);
+	return fd;
 }
 
 int vmm_life_look(int fd, struct vmm_life *out, struct err *e)

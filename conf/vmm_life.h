@@ -33,25 +33,23 @@
 
 /* How a VMM says that it ended. */
 enum vmm_end {
-	VMM_END_SILENT,    /* it said nothing: killed, or dead in a way it did not see coming */
-	VMM_END_POWEROFF,  /* its guest powered off */
-	VMM_END_STOPPED,   /* told to by `stop` or `quit` on its control socket */
-	VMM_END_SIGNAL,    /* SIGTERM or SIGINT: somebody ends processes here, the guest did not want it */
-	VMM_END_MOVED,     /* its domain runs elsewhere now */
-	VMM_END_FAILED,    /* could not start, or not go on */
+	VMM_END_SILENT,   /* it said nothing: killed, or dead in a way it did not see coming */
+	VMM_END_POWEROFF, /* its guest powered off */
+	VMM_END_STOPPED,  /* told to by `stop` or `quit` on its control socket */
+	VMM_END_SIGNAL,   /* SIGTERM or SIGINT: somebody ends processes here, the guest did not want it */
+	VMM_END_MOVED,    /* its domain runs elsewhere now */
+	VMM_END_FAILED,   /* could not start, or not go on */
 	VMM_ENDS
 };
 
 struct vmm_life {
 	bool lives;
-	uint64_t incarnation;             /* 0: the file does not say (yet) */
-	pid_t pid;                        /* 0: not written down */
+	uint64_t incarnation; /* 0: the file does not say (yet) */
+	pid_t pid;            /* 0: not written down */
 	enum vmm_end end;
 	int code;                         /* exit status that goes with @end */
 	char text[VMM_LIFE_TEXT_MAX + 1]; /* why, or "" */
 };
-
-const char *vmm_end_str(enum vmm_end e);
 
 /**
  * vmm_life_begin() - a new life at @path: the locked file for the VMM to inherit

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -36,11 +37,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define AGENT_STATUS_OFF 2        /* FenceAgentAPI.md: "status" of a host that is off */
-#define AGENT_KILL_WAIT_MS 1000   /* a process in uninterruptible sleep may not die at all */
-#define AGENT_END_WAIT_MS 100     /* the same when nobody wants the outcome */
+#define AGENT_STATUS_OFF 2      /* FenceAgentAPI.md: "status" of a host that is off */
+#define AGENT_KILL_WAIT_MS 1000 /* a process in uninterruptible sleep may not die at all */
+#define AGENT_END_WAIT_MS 100   /* the same when nobody wants the outcome */
 #define AGENT_EXEC_FAILED 127
-#define AGENT_NICE (-15)          /* see agent_hurry() */
+#define AGENT_NICE (-15) /* see agent_hurry() */
 #define AGENT_NICE_TEXT "-15"
 
 static void agent_fail(struct agent *a, int code, const char *what)
@@ -88,8 +89,10 @@ static void agent_hurry(void)
 
 	setpriority(PRIO_PROCESS, 0, AGENT_NICE);
 	fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, AGENT_NICE_TEXT, sizeof(AGENT_NICE_TEXT) - 1) < 0)
-		fd = -1; /* closed by the exec */
+	if (fd < 0)
+		return;
+	(void)!write(fd, AGENT_NICE_TEXT, sizeof(AGENT_NICE_TEXT) - 1);
+	close(fd);
 }
 
 /*
@@ -128,6 +131,7 @@ static int agent_watch(struct agent *a, int fd)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = a };
 
+	assert(fd >= 0 && a->epfd >= 0);
 	return epoll_ctl(a->epfd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
@@ -155,7 +159,10 @@ static int agent_spawn(struct agent *a, const char *path, int in)
 {
 	/* Python agents print a warning of their own libraries as their last line otherwise */
 	static char *const env[] = {
-		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "PYTHONWARNINGS=ignore", NULL,
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+		"LC_ALL=C",
+		"PYTHONWARNINGS=ignore",
+		NULL,
 	};
 	pid_t parent = getpid();
 	int err[2];
@@ -183,8 +190,15 @@ int agent_start(struct agent *a, const struct cluster_fence *d, const char *agen
 	char path[512];
 	int in = -1, rc;
 
-	*a = (struct agent){ .device = d, .action = action, .epfd = epfd, .pidfd = -1,
-			     .timerfd = -1, .errfd = -1, .began_ms = clock_ms() };
+	*a = (struct agent){
+		.device = d,
+		.action = action,
+		.epfd = epfd,
+		.pidfd = -1,
+		.timerfd = -1,
+		.errfd = -1,
+		.began_ms = clock_ms(),
+	};
 	if (strchr(d->agent, '/'))
 		rc = snprintf(path, sizeof(path), "%s", d->agent);
 	else
@@ -218,6 +232,7 @@ int agent_start(struct agent *a, const struct cluster_fence *d, const char *agen
 
 static void agent_line_end(struct agent *a)
 {
+	assert(a->line_len < sizeof(a->line));
 	a->line[a->line_len] = '\0';
 	a->line_len = text_clean(a->line);
 	if (a->line_len)
@@ -271,6 +286,7 @@ static void agent_reap(struct agent *a)
 {
 	siginfo_t si;
 
+	assert(a->pid > 1 && a->pidfd >= 0); /* of 1 and 0 the group is everybody, or us */
 	kill(-a->pid, SIGKILL);
 	waitid(P_PIDFD, (id_t)a->pidfd, &si, WEXITED | WNOHANG);
 	a->pid = 0;
@@ -316,6 +332,7 @@ bool agent_step(struct agent *a)
 		if (a->killed) { /* will not die; nothing more can be learned from it */
 			agent_judge(a, &si);
 		} else {
+			assert(a->pid > 1);
 			a->killed = true;
 			kill(-a->pid, SIGKILL);
 			kill(a->pid, SIGKILL); /* it may not have reached setsid() yet */

@@ -17,21 +17,21 @@
 struct agent {
 	const struct cluster_fence *device;
 	enum fence_action action;
-	pid_t pid;              /* 0: not running */
+	pid_t pid; /* 0: not running */
 	int pidfd;
-	int epfd;               /* holds the three below; given by the caller */
-	int timerfd;            /* deadline; after the kill: how long we wait for the end */
-	int errfd;              /* agent's standard error, -1 after its end */
+	int epfd;    /* holds the three below; given by the caller */
+	int timerfd; /* deadline; after the kill: how long we wait for the end */
+	int errfd;   /* agent's standard error, -1 after its end */
 	bool killed;
 	bool done;
-	int code;               /* when done: 0 or a negative errno */
+	int code; /* when done: 0 or a negative errno */
 	enum fence_power power;
 	uint64_t began_ms;
 	uint64_t took_ms;
 	size_t line_len;
-	char line[200];         /* the line being read */
-	char last[200];         /* the last whole line that was not empty */
-	char text[288];         /* when done with an error: what happened */
+	char line[200]; /* the line being read */
+	char last[200]; /* the last whole line that was not empty */
+	char text[288]; /* when done with an error: what happened */
 };
 
 /**

@@ -35,13 +35,17 @@
 #include <stdint.h>
 
 enum fence_action {
-	FENCE_OFF,      /* cut the power, and see that it is off */
+	FENCE_OFF, /* cut the power, and see that it is off */
 	FENCE_ON,
-	FENCE_STATUS,   /* is it on? */
-	FENCE_MONITOR,  /* does the device answer? */
+	FENCE_STATUS,  /* is it on? */
+	FENCE_MONITOR, /* does the device answer? */
 };
 
-enum fence_power { FENCE_POWER_UNKNOWN, FENCE_POWER_ON, FENCE_POWER_OFF };
+enum fence_power {
+	FENCE_POWER_UNKNOWN,
+	FENCE_POWER_ON,
+	FENCE_POWER_OFF
+};
 
 struct fence_result {
 	int code;               /* 0: every device of one level confirmed; else a negative errno */
@@ -98,7 +102,5 @@ int fence_run(const struct cluster_host *host, const char *agents_dir,
 
 /** fence_action_str() - the word an agent is given: "off" */
 const char *fence_action_str(enum fence_action a);
-
-const char *fence_power_str(enum fence_power p);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -32,30 +33,15 @@ struct fence_op {
 	char *agents_dir;
 	enum fence_action action;
 	int epfd;
-	int wakefd;             /* -1, or readable: see fence_wake() */
-	size_t begin, end;      /* the level that runs: host->fence[begin..end) */
+	int wakefd;        /* -1, or readable: see fence_wake() */
+	size_t begin, end; /* the level that runs: host->fence[begin..end) */
 	bool over;
 	uint64_t began_ms;
 	struct fence_result result;
 	struct agent agents[CLUSTER_FENCE_MAX];
 };
 
-const char *fence_action_str(enum fence_action a)
-{
-	switch (a) {
-	case FENCE_OFF:
-		return "off";
-	case FENCE_ON:
-		return "on";
-	case FENCE_STATUS:
-		return "status";
-	case FENCE_MONITOR:
-		return "monitor";
-	}
-	return "?";
-}
-
-const char *fence_power_str(enum fence_power p)
+static const char *power_str(enum fence_power p)
 {
 	switch (p) {
 	case FENCE_POWER_UNKNOWN:
@@ -86,6 +72,7 @@ static void fence_level_start(struct fence_op *op)
 	const struct cluster_fence *f = op->host->fence;
 	size_t i = op->begin;
 
+	assert(op->begin < op->host->n_fence && op->host->n_fence <= CLUSTER_FENCE_MAX);
 	while (i < op->host->n_fence &&
 	       (op->action == FENCE_MONITOR || f[i].level == f[op->begin].level)) {
 		agent_start(&op->agents[i], &f[i], op->agents_dir, op->action, op->epfd);
@@ -97,6 +84,7 @@ static void fence_level_start(struct fence_op *op)
 
 static void fence_over(struct fence_op *op, int code)
 {
+	assert(!op->over);
 	op->over = true;
 	op->result.code = code;
 	op->result.took_ms = clock_ms() - op->began_ms;
@@ -121,7 +109,7 @@ static void fence_level_succeeded(struct fence_op *op)
 	op->result.text[0] = '\0';
 	op->result.power = fence_level_power(op);
 	if (op->action == FENCE_STATUS)
-		fence_say(op, "%s says", fence_power_str(op->result.power));
+		fence_say(op, "%s says", power_str(op->result.power));
 	else
 		fence_say(op, "%s by", fence_action_str(op->action));
 	for (i = op->begin; i < op->end; i++)

@@ -32,15 +32,15 @@
 
 #define GUEST_PAGE 4096u
 #define GUEST_REGIONS_MAX 16
-#define GUEST_STATE_MAX (64u << 20)  /* device state of one domain, upper bound (rule S) */
+#define GUEST_STATE_MAX (64u << 20) /* device state of one domain, upper bound (rule S) */
 
 struct guest_region {
 	uint32_t id;
-	uint64_t gpa, size;   /* bytes, page aligned */
-	uint8_t *host;        /* where the engine reads (source) or writes (destination) */
-	uint64_t page_size;   /* of the backing: hint for populating ahead */
-	int fd;               /* file behind it, mapped shared; -1: private anonymous memory */
-	uint64_t fd_offset;   /* where the region begins in it */
+	uint64_t gpa, size; /* bytes, page aligned */
+	uint8_t *host;      /* where the engine reads (source) or writes (destination) */
+	uint64_t page_size; /* of the backing: hint for populating ahead */
+	int fd;             /* file behind it, mapped shared; -1: private anonymous memory */
+	uint64_t fd_offset; /* where the region begins in it */
 };
 
 struct guest_ops {
@@ -55,8 +55,8 @@ struct guest_ops {
 
 	/* --- source --- */
 
-	int (*dirty_start)(void *guest, struct err *e);  /* from now on writes are recorded; all pages count as dirty once */
-	void (*dirty_stop)(void *guest);                 /* called after the outcome is known, never inside the downtime */
+	int (*dirty_start)(void *guest, struct err *e); /* from now on writes are recorded; all pages count as dirty once */
+	void (*dirty_stop)(void *guest);                /* called after the outcome is known, never inside the downtime */
 	/* OR region @id's dirty pages into @bitmap (bit n = page n). May be called with vCPUs running or paused. */
 	int (*dirty_fetch)(void *guest, uint32_t id, uint64_t *bitmap, struct err *e);
 	/* Record writes to [first, first + count) again; first and count are multiples of 64. */
@@ -93,8 +93,8 @@ struct guest_ops {
 	 *
 	 *   prepare()   everything that running here takes is in hand: disks locked and opened, nothing left that could
 	 *               fail.  Nobody can see it but by a lock.  -EBUSY: another one holds a disk; -EPERM: has held it
-	 *               since, and so it will stay; all else may pass.
-	 *   commit()    it is on record that @incarnation has the domain.  -EPERM: somebody came in between.
+	 *               since, or they can never be had here, and so it will stay; all else may pass.
+	 *   commit()    it is on record that @incarnation has the domain.  -EPERM: somebody came in between, or never.
 	 *   let_go()    undo both.  An error: something of it is left, call again.
 	 */
 	int (*prepare)(void *guest, struct err *e);

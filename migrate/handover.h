@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * handover - who may run the domain at which step (rule H), and the arbiter
- * that decides when the two sides can no longer ask each other.
+ * handover - who may run the domain at which step (rule H).  Who decides when the
+ * two sides can no longer ask each other: migrate/arbiter.h.
  *
  *   phase      source                          destination
  *   SETUP      runs                            nothing yet
@@ -26,13 +26,13 @@
 #ifndef DROVER_MIGRATE_HANDOVER_H
 #define DROVER_MIGRATE_HANDOVER_H
 
-#include "base/err.h"
-
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-enum migrate_role { MIGRATE_SOURCE, MIGRATE_DESTINATION };
+enum migrate_role {
+	MIGRATE_SOURCE,
+	MIGRATE_DESTINATION
+};
 
 enum migrate_phase {
 	MIGRATE_SETUP,
@@ -49,62 +49,25 @@ enum migrate_phase {
 };
 
 enum may_run {
-	MAY_RUN,          /* it is this side's domain */
-	MAY_RESUME,       /* it stands, and may run on without asking anybody */
-	MUST_ASK,         /* only the arbiter can say */
+	MAY_RUN,    /* it is this side's domain */
+	MAY_RESUME, /* it stands, and may run on without asking anybody */
+	MUST_ASK,   /* only the arbiter can say */
 	MUST_NOT,
 };
 
-enum outcome { OUTCOME_COMMIT = 1, OUTCOME_ABORT = 2 };
+enum outcome {
+	OUTCOME_COMMIT = 1,
+	OUTCOME_ABORT = 2
+};
 
 /** migrate_phase_name() - "precopy", as in docs/control.md */
 const char *migrate_phase_name(enum migrate_phase p);
+/** outcome_name() - "commit" or "abort", as in docs/control.md */
 const char *outcome_name(enum outcome o);
 
 /** handover_legal() - may @role step from @from to @to? */
 bool handover_legal(enum migrate_role role, enum migrate_phase from, enum migrate_phase to);
+/** handover_may_run() - the table above: may @role's side run the domain in @p? */
 enum may_run handover_may_run(enum migrate_role role, enum migrate_phase p);
-
-/*
- * An arbiter answers one question per migration the same way to both sides.
- * ask() is called after GRANT only; by the destination when it is prepared, by the
- * source as often as it takes.  Every hook must be there.
- */
-struct arbiter_ops {
-	const char *name;        /* "cluster", "disk", "none" */
-	uint32_t wire;           /* its number in CAPS */
-	bool word_is_enough;     /* nobody else knows more than what the destination says */
-	/*
-	 * The destination asks for so long after GRANT, then lets go of everything: what it has was true then.
-	 * 0: as long as it takes, for an answer that says the same to both whenever it comes (a log).
-	 */
-	unsigned int give_up_ms;
-	/**
-	 * ask() - propose @proposal for @incarnation (the destination's) and learn the outcome
-	 * Returns 0 and *@out, which may be the opposite; -EAGAIN when nobody can know yet;
-	 * other errors count as -EAGAIN.  Waits at most @timeout_ms.
-	 */
-	int (*ask)(void *self, enum migrate_role role, enum outcome proposal, uint64_t incarnation,
-		   int timeout_ms, enum outcome *out, struct err *e);
-	/* What a person can do about a migration in doubt: one line, no newline. */
-	const char *(*advice)(void *self);
-};
-
-struct arbiter {
-	const struct arbiter_ops *ops;
-	void *self;
-};
-
-/*
- * No arbiter: the destination takes what it is granted, and a source that does
- * not hear of the outcome stays in doubt until a person decides.
- */
-struct arbiter_none {
-	_Atomic int decided;     /* enum outcome, 0 = nobody has said anything */
-};
-
-struct arbiter arbiter_none_make(struct arbiter_none *n);
-/** arbiter_none_decide() - a person says what became of it */
-void arbiter_none_decide(struct arbiter_none *n, enum outcome o);
 
 #endif

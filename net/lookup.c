@@ -11,10 +11,10 @@
 #include <time.h>
 
 struct lookup {
-	struct lookup *next;     /* among those that were left alone */
+	struct lookup *next; /* among those that were left alone */
 	struct gaicb cb;
 	struct addrinfo hints;
-	int state;               /* EAI_INPROGRESS: ask cb */
+	int state; /* EAI_INPROGRESS: ask cb */
 	char host[256], port[8];
 };
 
@@ -34,7 +34,7 @@ static void clear_up(void)
 	struct lookup **p, *l;
 
 	pthread_mutex_lock(&left_alone_lock);
-	for (p = &left_alone; (l = *p); ) {
+	for (p = &left_alone; (l = *p);) {
 		if (gai_error(&l->cb) == EAI_INPROGRESS) {
 			p = &l->next;
 			continue;

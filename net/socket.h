@@ -8,32 +8,34 @@
 #ifndef DROVER_NET_SOCKET_H
 #define DROVER_NET_SOCKET_H
 
-#include "net/stream.h"
+#include "net/transport.h"
 
 #include <sys/socket.h>
 
-struct stream_listener {
+struct socket_listener {
+	struct stream_listener base;
 	int fd;
-	char address[256];
-	char path[108];       /* of a UNIX socket, to unlink; empty for TCP */
+	char path[108]; /* of a UNIX socket, to unlink; empty for TCP */
 };
 
-/** socket_wait() - until @fd is ready for @events: 0, -ETIMEDOUT or a negative errno from poll() */
-int socket_wait(int fd, short events, int timeout_ms);
+static inline struct socket_listener *socket_listener_of(struct stream_listener *l)
+{
+	return (struct socket_listener *)l;
+}
+
+/** socket_listener_create() - without a socket yet: fd is -1 */
+int socket_listener_create(const struct transport *t, struct socket_listener **out, struct err *e);
+/** socket_accept_fd() - the next connection, non-blocking: its descriptor, or a negative errno */
+int socket_accept_fd(struct socket_listener *l, int timeout_ms, struct sockaddr_storage *from, struct err *e);
+/** socket_listener_close() - hook close() of a transport over sockets */
+void socket_listener_close(struct stream_listener *l);
 
 /** socket_connect_fd() - connect the non-blocking @fd within @timeout_ms; 0 or a negative errno */
 int socket_connect_fd(int fd, const struct sockaddr *sa, socklen_t len, int timeout_ms);
 
-int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, struct err *e);
-int tcp_listen(const char *host_port, struct stream_listener *l, struct err *e);
-/** tcp_tune() - no delay, keepalive: for a socket that was accepted or connected */
-void tcp_tune(int fd);
+/** tcp_set_dead_ms() - the kernel ends a connection whose peer acknowledges nothing for so long; no TCP: nothing */
 void tcp_set_dead_ms(int fd, unsigned int ms);
 /** tcp_reader_limited_ns() - how long the peer's full receive window has held @fd up; 0 if nobody knows */
 uint64_t tcp_reader_limited_ns(int fd);
-void tcp_format_peer(const struct sockaddr_storage *ss, char *buf, size_t size);
-
-int unix_connect(const char *path, int timeout_ms, struct stream **out, struct err *e);
-int unix_listen(const char *path, struct stream_listener *l, struct err *e);
 
 #endif

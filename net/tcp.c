@@ -76,26 +76,15 @@ static int look_up(const char *text, int flags, int timeout_ms, struct lookup **
 	return err_set(e, -ENOENT, "%s: %s", text, gai_strerror(rc));
 }
 
-void tcp_tune(int fd)
+/* No delay: for a socket that was accepted or connected. */
+static void tune(int fd)
 {
 	int on = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-void tcp_set_dead_ms(int fd, unsigned int ms)
-{
-	int on = 1, idle = (int)((ms + 999) / 1000), interval = 1, count = 2;
-
-	/* On a UNIX socket these fail, and there is no need for them. */
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-}
-
-void tcp_format_peer(const struct sockaddr_storage *ss, char *buf, size_t size)
+static void format_peer(const struct sockaddr_storage *ss, char *buf, size_t size)
 {
 	char host[64], port[8];
 
@@ -106,7 +95,7 @@ void tcp_format_peer(const struct sockaddr_storage *ss, char *buf, size_t size)
 		snprintf(buf, size, ss->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, struct err *e)
+static int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, struct err *e)
 {
 	uint64_t end = clock_ms() + (uint64_t)timeout_ms, now;
 	const struct addrinfo *a;
@@ -126,7 +115,7 @@ int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, stru
 		now = clock_ms();
 		rc = socket_connect_fd(fd, a->ai_addr, a->ai_addrlen, now < end ? (int)(end - now) : 0);
 		if (!rc) {
-			tcp_tune(fd);
+			tune(fd);
 			lookup_free(l);
 			return stream_from_fd(fd, host_port, out, e);
 		}
@@ -158,22 +147,52 @@ static int listen_first(const struct addrinfo *a, int *out)
 	return rc;
 }
 
-int tcp_listen(const char *host_port, struct stream_listener *l, struct err *e)
+static int tcp_listen(const char *host_port, struct stream_listener **out, struct err *e)
 {
 	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
+	struct socket_listener *l;
 	struct lookup *name;
 	int rc;
 
 	rc = look_up(host_port, AI_PASSIVE, LISTEN_NAME_MS, &name, e);
 	if (rc)
 		return rc;
+	rc = socket_listener_create(&transport_tcp, &l, e);
+	if (rc) {
+		lookup_free(name);
+		return rc;
+	}
 	rc = listen_first(lookup_addresses(name), &l->fd);
 	lookup_free(name);
-	if (rc)
+	if (rc) {
+		socket_listener_close(&l->base);
 		return err_set(e, rc, "%s: listening: %s", host_port, strerror(-rc));
+	}
 	getsockname(l->fd, (struct sockaddr *)&ss, &len);
-	memcpy(l->address, "tcp:", 4);
-	tcp_format_peer(&ss, l->address + 4, sizeof(l->address) - 4);
+	memcpy(l->base.address, "tcp:", 4);
+	format_peer(&ss, l->base.address + 4, sizeof(l->base.address) - 4);
+	*out = &l->base;
 	return 0;
 }
+
+static int tcp_accept(struct stream_listener *l, int timeout_ms, struct stream **out, struct err *e)
+{
+	struct sockaddr_storage from;
+	char peer[108];
+	int fd = socket_accept_fd(socket_listener_of(l), timeout_ms, &from, e);
+
+	if (fd < 0)
+		return fd;
+	tune(fd);
+	format_peer(&from, peer, sizeof(peer));
+	return stream_from_fd(fd, peer, out, e);
+}
+
+const struct transport transport_tcp = {
+	.scheme = "tcp",
+	.connect = tcp_connect,
+	.listen = tcp_listen,
+	.accept = tcp_accept,
+	.close = socket_listener_close,
+};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tcp_info - the kernel's own account of what held a connection up.
+ * tcp_info - the kernel's own account of what held a connection up, and when it gives one up.
  *
  * Apart from tcp.c because <linux/tcp.h>, which has the whole struct tcp_info,
  * and <netinet/tcp.h> cannot be included together.
@@ -20,4 +20,16 @@ uint64_t tcp_reader_limited_ns(int fd)
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
 		return 0;
 	return (uint64_t)info.tcpi_rwnd_limited * 1000; /* microseconds */
+}
+
+void tcp_set_dead_ms(int fd, unsigned int ms)
+{
+	int on = 1, idle = (int)((ms + 999) / 1000), interval = 1, count = 2;
+
+	/* On a UNIX socket these fail, and there is no need for them. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
 }

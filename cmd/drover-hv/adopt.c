@@ -3,14 +3,14 @@
  * adopt - `drover-hv adopt FILE.yaml`: make a domain's disks nobody's.
  *
  * The records beside disks refuse whoever may not follow their last owner (rule H,
- * hv/disk_lock.h).  When that owner is no more - a cluster that was set up anew, a domain
+ * hv/disk/disk_lock.h).  When that owner is no more - a cluster that was set up anew, a domain
  * that moved by other means - only a person can know; this is how he says so, once.
  * With the locks in hand, all disks' records are made to name no cluster and incarnation
  * 0, which anybody may follow.  A disk that somebody has open is refused as ever.
  */
 #include "cmd/drover-hv/vmm.h"
 
-#include "hv/disk_lock.h"
+#include "hv/disk/disk_lock.h"
 
 #include <stdio.h>
 #include <string.h>

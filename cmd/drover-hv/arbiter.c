@@ -1,168 +1,98 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * arbiter - who decides a migration after GRANT (rule H, migrate/handover.h).
- *
- *   cluster  The question goes out as an `ask` event; droverd puts it into the
- *            cluster's log and answers with `decide`.  Without an answer nobody
- *            runs: the event is repeated every second.
- *   disk     The lock and the record of the domain's disk (hv/disk_lock.h).  The
- *            source has let go of it before GRANT.  The destination takes it with
- *            the incarnation it was granted; a source that wants the domain back
- *            takes it with one above that, which fails if the destination has it
- *            or had it, and bars a late destination for ever.
- *   none     The destination takes what it is granted; a source that does not
- *            hear of it waits for a person.
- */
+/* arbiter - which arbiter (migrate/arbiter.h) a migration has, and what a VMM gives it: its clients, its disks. */
 #include "cmd/drover-hv/migration.h"
 
-#include "base/clock.h"
-#include "hv/disk_lock.h"
+#include "hv/disk/disk_broker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define DISK_GIVE_UP_MS 10000u  /* a destination whose record cannot be written hands the domain back */
-
-/* --- cluster --- */
+/* --- cluster: droverd, a client, puts the question into the log and answers with `decide` --- */
 
 struct question {
-	struct vmm *v;
+	struct drover_hv *v;
 	enum outcome outcome;
 	uint64_t incarnation;
 };
 
 /* On the main thread. */
-static void put_question(void *arg)
+static void tell_question(void *arg)
 {
 	struct question *q = arg;
+	json_t *data = json_pack("{s:s, s:I}", "outcome", outcome_name(q->outcome), "incarnation", (json_int_t)q->incarnation);
 
-	ctl_event(q->v->ctl, "ask", json_pack("{s:s, s:I}", "outcome", outcome_name(q->outcome),
-					      "incarnation", (json_int_t)q->incarnation));
+	ctl_event(q->v->ctl, "ask", data);
 	free(q);
 }
 
-static int cluster_ask(void *self, enum migrate_role role, enum outcome proposal,
-		       uint64_t incarnation, int timeout_ms, enum outcome *out, struct err *e)
+static void put_question(void *arg, enum outcome proposal, uint64_t incarnation)
 {
-	struct migration *m = self;
-	struct cluster_arbiter *c = &m->cluster;
+	struct migration *m = arg;
 	struct question *q = malloc(sizeof(*q));
-	struct timespec t;
-	int rc = 0;
 
-	if (q) {
-		*q = (struct question){ m->v, proposal, incarnation };
-		if (loop_post(m->v->loop, put_question, q))
-			free(q);
-	}
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_nsec += timeout_ms % 1000 * 1000000L;
-	t.tv_sec += timeout_ms / 1000 + t.tv_nsec / 1000000000;
-	t.tv_nsec %= 1000000000;
-	pthread_mutex_lock(&c->lock);
-	while ((!c->decided || c->incarnation != incarnation) && !rc)
-		rc = pthread_cond_timedwait(&c->cond, &c->lock, &t);
-	if (c->decided && c->incarnation == incarnation) {
-		*out = c->decided;
-		rc = 0;
-	}
-	pthread_mutex_unlock(&c->lock);
-	return rc ? err_set(e, -EAGAIN, "the cluster has not decided yet") : 0;
+	if (!q)
+		return; /* it is asked again */
+	*q = (struct question){ m->v, proposal, incarnation };
+	if (loop_post(m->v->loop, tell_question, q))
+		free(q);
 }
-
-static const char *cluster_advice(void *self)
-{
-	return "the cluster decides when it has quorum; `drover status` shows it";
-}
-
-static const struct arbiter_ops cluster_ops = {
-	.name = "cluster",
-	.wire = ARBITER_WIRE_CLUSTER,
-	.ask = cluster_ask,
-	.advice = cluster_advice,
-};
 
 /* --- disk --- */
 
-/*
- * Somebody has the disk: is it the destination?  Its record says so once it has written it;
- * a backup that holds the disk for a moment, or a destination that has not got so far,
- * decides nothing.
- */
-static bool destination_has_it(const struct vmm *v)
+static bool destination_has_it(void *arg)
 {
+	const struct migration *m = arg;
+	const struct drover_hv *v = m->v;
 	const struct domain_conf *c = v->conf;
 	struct disk_holder h;
 	size_t i;
 
 	for (i = 0; i < c->n_disks; i++)
-		if (!c->disks[i].readonly && !disk_lock_record(c->disks[i].path, NULL, &h, NULL) &&
+		if (!c->disks[i].readonly && !disk_broker_record(v->disks, c->disks[i].path, &h, NULL) &&
 		    !memcmp(h.uuid, c->uuid, sizeof(h.uuid)) && h.incarnation > v->incarnation)
 			return true;
 	return false;
 }
 
-static int disk_ask(void *self, enum migrate_role role, enum outcome proposal,
-		    uint64_t incarnation, int timeout_ms, enum outcome *out, struct err *e)
+static bool disk_can_decide(const struct drover_hv *v)
 {
-	struct timespec pause = { .tv_nsec = 100 * 1000000L };
-	struct migration *m = self;
-	int rc;
-
-	rc = guest_kvm_prepare(m, e);
-	if (!rc)
-		rc = guest_kvm_commit(m, role == MIGRATE_SOURCE ? m->params.back_incarnation : incarnation, e);
-	if (rc == -EBUSY && role == MIGRATE_SOURCE && !destination_has_it(m->v))
-		rc = -EAGAIN;
-	if (!rc)
-		*out = role == MIGRATE_SOURCE ? OUTCOME_ABORT : OUTCOME_COMMIT;
-	else if (rc == -EBUSY || rc == -EPERM)
-		*out = role == MIGRATE_SOURCE ? OUTCOME_COMMIT : OUTCOME_ABORT;
-	else
-		nanosleep(&pause, NULL); /* nobody knows until the storage is back, or free */
-	return rc == -EBUSY || rc == -EPERM ? 0 : rc;
-}
-
-static const char *disk_advice(void *self)
-{
-	return "the disk decides as soon as it can be reached";
-}
-
-static const struct arbiter_ops disk_ops = {
-	.name = "disk",
-	.wire = ARBITER_WIRE_DISK,
-	.give_up_ms = DISK_GIVE_UP_MS,
-	.ask = disk_ask,
-	.advice = disk_advice,
-};
-
-static bool disk_can_decide(const struct domain_conf *c)
-{
+	const struct domain_conf *c = v->conf;
 	size_t i;
 
 	for (i = 0; i < c->n_disks; i++)
-		if (!c->disks[i].readonly && disk_lock_arbitrates(c->disks[i].path))
+		if (!c->disks[i].readonly && disk_broker_arbitrates(v->disks, c->disks[i].path))
 			return true;
 	return false;
 }
 
 /* --- choice --- */
 
+void arbiter_init(struct migration *m)
+{
+	arbiter_cluster_init(&m->cluster, put_question, m);
+	m->disk = (struct arbiter_disk){ .guest = m->params.guest, .taken = destination_has_it, .arg = m };
+}
+
+void arbiter_fini(struct migration *m)
+{
+	arbiter_cluster_fini(&m->cluster);
+}
+
 int arbiter_by_name(struct migration *m, const char *name, struct arbiter *out, struct err *e)
 {
-	bool disk = disk_can_decide(m->v->conf);
+	bool disk = disk_can_decide(m->v);
 
 	if (!name && !disk)
 		return err_set(e, -EINVAL, "arbiter: no disk of this domain can decide; say cluster, or none "
-			       "(then an outcome may stay in doubt)");
+					   "(then an outcome may stay in doubt)");
 	if (!name || !strcmp(name, "disk")) {
 		if (!disk)
 			return err_set(e, -EINVAL, "arbiter: no disk of this domain can decide");
-		*out = (struct arbiter){ .ops = &disk_ops, .self = m };
+		*out = arbiter_disk_make(&m->disk);
 	} else if (!strcmp(name, "cluster")) {
-		*out = (struct arbiter){ .ops = &cluster_ops, .self = m };
+		*out = arbiter_cluster_make(&m->cluster);
 	} else if (!strcmp(name, "none")) {
 		*out = arbiter_none_make(&m->none);
 	} else {
@@ -175,13 +105,13 @@ int arbiter_by_wire(void *arg, uint32_t wire, struct arbiter *out, struct err *e
 {
 	struct migration *m = arg;
 
-	if (wire == cluster_ops.wire)
+	if (wire == ARBITER_WIRE_CLUSTER)
 		return arbiter_by_name(m, "cluster", out, e);
-	if (wire == disk_ops.wire)
+	if (wire == ARBITER_WIRE_DISK)
 		return arbiter_by_name(m, "disk", out, e);
 	if (!m->v->opt.no_arbiter)
 		return err_set(e, -EPERM, "arbiter: the source wants none; that must be allowed here by "
-			       "--no-arbiter");
+					  "--no-arbiter");
 	return arbiter_by_name(m, "none", out, e);
 }
 
@@ -210,7 +140,6 @@ static int cancel(struct migration *m, struct err *e)
 
 int arbiter_decide(struct migration *m, enum outcome o, uint64_t incarnation, struct err *e)
 {
-	struct cluster_arbiter *c = &m->cluster;
 	uint64_t about = atomic_load(&m->incarnation);
 	int rc = 0;
 
@@ -219,7 +148,7 @@ int arbiter_decide(struct migration *m, enum outcome o, uint64_t incarnation, st
 			       (unsigned long long)incarnation, (unsigned long long)about);
 	if (!about && o == OUTCOME_COMMIT)
 		return err_set(e, -EPERM, "decide: no source has come yet, nothing is to be decided");
-	if (m->params.arbiter.ops == &disk_ops)
+	if (m->params.arbiter.ops->wire == ARBITER_WIRE_DISK)
 		return err_set(e, -EPERM, "decide: the disk decides this migration");
 	if (o == OUTCOME_ABORT && !cancel(m, e))
 		return 0;
@@ -227,14 +156,5 @@ int arbiter_decide(struct migration *m, enum outcome o, uint64_t incarnation, st
 	if (rc)
 		return rc;
 	arbiter_none_decide(&m->none, o);
-	pthread_mutex_lock(&c->lock);
-	if (c->decided && c->decided != o) {
-		rc = err_set(e, -EPERM, "decide: it was decided before: %s", outcome_name(c->decided));
-	} else {
-		c->decided = o;
-		c->incarnation = about;
-		pthread_cond_broadcast(&c->cond);
-	}
-	pthread_mutex_unlock(&c->lock);
-	return rc;
+	return arbiter_cluster_decide(&m->cluster, o, about, e);
 }

@@ -14,7 +14,9 @@
 
 #include "base/log.h"
 #include "base/number.h"
+#include "base/unix_socket.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -27,31 +29,32 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 8
+#define BACKLOG 16 /* of connections nobody has taken yet */
 #define SCROLLBACK 65536
-#define CLIENT_ROOM (4 << 20) /* a guest that writes octet by octet fills it with some 5,000 of them */
-#define CHUNK 4096 /* a pipe that is ready takes that much without waiting (PIPE_BUF) */
-#define TURNS 16   /* chunks per call: a guest that never stops writing must not keep the main thread */
+#define CLIENT_ROOM (4 << 20) /* a guest that writes byte by byte fills it with some 5,000 of them */
+#define CHUNK 4096            /* a pipe that is ready takes that much without waiting (PIPE_BUF) */
+#define TURNS 16              /* chunks per call: a guest that never stops writing must not keep the main thread */
 #define QUIT_KEY 0x1d
 
 struct console_client {
 	struct console *console;
-	int fd; /* -1: free */
+	int fd;       /* -1: free */
 	bool deaf;    /* gone as a reader: what it typed before still counts */
 	bool waiting; /* hung up while others' typing waits: out of the loop until its turn */
 };
 
 struct console {
-	struct vmm *vmm;
+	struct drover_hv *vmm;
 	char where[108];
-	int notify_fd;           /* the serial port has output, or room for input */
+	int notify_fd; /* the serial port has output, or room for input */
 	int listen_fd;
 	struct console_client clients[CLIENTS_MAX];
-	char *scrollback;        /* ring */
+	char *scrollback; /* ring */
 	size_t back_first, back_len;
-	char typed[CHUNK];       /* read from somebody, not yet taken by the guest */
+	char typed[CHUNK]; /* read from somebody, not yet taken by the guest */
 	size_t typed_len;
 	bool stdio, stdin_watched, stdout_watched, raw;
-	char held[CHUNK];        /* taken from the guest, not yet written to stdout */
+	char held[CHUNK]; /* taken from the guest, not yet written to stdout */
 	size_t held_len;
 	struct termios saved;
 };
@@ -82,12 +85,14 @@ static void give_typed(struct console *c)
 {
 	size_t n = serial_give(machine_serial(c->vmm->machine), c->typed, c->typed_len);
 
+	assert(n <= c->typed_len);
 	memmove(c->typed, c->typed + n, c->typed_len - n);
 	c->typed_len -= n;
 }
 
 static void take_typed(struct console *c, const char *buf, size_t len)
 {
+	assert(!c->typed_len && len <= sizeof(c->typed)); /* nothing is read while something waits */
 	memcpy(c->typed, buf, len);
 	c->typed_len = len;
 	give_typed(c);
@@ -110,6 +115,7 @@ static void remember(struct console *c, const char *buf, size_t len)
 
 static void client_close(struct console_client *cl)
 {
+	assert(cl->fd >= 0);
 	if (!cl->waiting)
 		loop_del(cl->console->vmm->loop, cl->fd);
 	close(cl->fd);
@@ -221,6 +227,7 @@ static void show_scrollback(struct console *c, struct console_client *cl)
 {
 	size_t tail = SCROLLBACK - c->back_first;
 
+	assert(c->back_len <= SCROLLBACK && c->back_first < SCROLLBACK);
 	if (tail > c->back_len)
 		tail = c->back_len;
 	client_write(cl, c->scrollback + c->back_first, tail);
@@ -254,6 +261,7 @@ static void on_connect(void *arg, uint32_t events)
 {
 	struct console *c = arg;
 	struct console_client *cl;
+	/* cppcheck-suppress nullPointer ; accept(2) takes it for "who does not matter" */
 	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	const int room = CLIENT_ROOM;
 
@@ -282,7 +290,7 @@ static int open_socket(struct console *c, struct err *e)
 	c->scrollback = malloc(SCROLLBACK);
 	if (!c->scrollback)
 		return err_set(e, -ENOMEM, "console: out of memory");
-	c->listen_fd = ctl_listen(c->where, e);
+	c->listen_fd = unix_socket_listen(c->where, 0600, BACKLOG, "drover-hv", e);
 	if (c->listen_fd < 0) {
 		err_prefix(e, "console");
 		return c->listen_fd;
@@ -334,7 +342,7 @@ static void open_stdio(struct console *c)
 	}
 }
 
-int console_create(struct console **out, struct vmm *v, const char *where, struct err *e)
+int console_create(struct console **out, struct drover_hv *v, const char *where, struct err *e)
 {
 	struct console *c = calloc(1, sizeof(*c));
 	int ret;
@@ -352,8 +360,7 @@ int console_create(struct console **out, struct vmm *v, const char *where, struc
 	}
 	strcpy(c->where, where);
 	c->stdio = strcmp(where, "stdio") == 0;
-	ret = c->notify_fd < 0 ? err_errno(e, "console: eventfd")
-			       : loop_add(v->loop, c->notify_fd, EPOLLIN, on_notify, c, e);
+	ret = c->notify_fd < 0 ? err_errno(e, "console: eventfd") : loop_add(v->loop, c->notify_fd, EPOLLIN, on_notify, c, e);
 	if (ret)
 		goto fail;
 	if (c->stdio)

@@ -4,7 +4,7 @@
  *
  * No space, a path that is down, a thin pool that is full: an error that the host can
  * mend is no answer to a guest, which would take its disk for broken.  So the device
- * keeps the request (hv/virtio_blk_request.c), the domain is held with the reason in its
+ * keeps the request (hv/virtio/virtio_blk_request.c), the domain is held with the reason in its
  * state, and the write is tried again every RETRY_NS or with `resume`.  When it succeeds,
  * the domain goes on as if the disk had been slow.
  */
@@ -21,7 +21,7 @@
 #define RETRY_NS (2 * NS_PER_SEC)
 
 struct disk_news {
-	struct vmm *v;
+	struct drover_hv *v;
 	bool held;
 	char why[200];
 };
@@ -29,7 +29,7 @@ struct disk_news {
 static void on_news(void *arg)
 {
 	struct disk_news *n = arg;
-	struct vmm *v = n->v;
+	struct drover_hv *v = n->v;
 	struct err e;
 
 	if (n->held) {
@@ -51,7 +51,7 @@ static void on_news(void *arg)
 
 void disk_hold_event(void *arg, bool held, const char *why)
 {
-	struct vmm *v = arg;
+	struct drover_hv *v = arg;
 	struct disk_news *n = calloc(1, sizeof(*n));
 
 	/* Without memory the guest waits for its disk all the same, but runs. */
@@ -66,7 +66,7 @@ void disk_hold_event(void *arg, bool held, const char *why)
 
 static void try_again(void *arg)
 {
-	struct vmm *v = arg;
+	struct drover_hv *v = arg;
 	struct err e;
 
 	if (!(machine_holders(v->machine) & HOLD_DISK))
@@ -76,15 +76,16 @@ static void try_again(void *arg)
 	loop_timer_set(v->disk_timer, clock_ns() + RETRY_NS);
 }
 
-int disk_hold_retry(struct vmm *v, struct err *e)
+int disk_hold_retry(struct drover_hv *v, struct err *e)
 {
 	int ret = machine_disks_retry(v->machine, e);
 
 	return ret ? ret : err_set(e, -EBUSY, "%s; it is tried again now, and the domain goes on when "
-				   "it is written", v->disk_why);
+					      "it is written",
+				   v->disk_why);
 }
 
-int disk_hold_init(struct vmm *v, struct err *e)
+int disk_hold_init(struct drover_hv *v, struct err *e)
 {
 	return loop_timer_create(v->loop, try_again, v, &v->disk_timer, e);
 }

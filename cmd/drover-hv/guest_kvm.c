@@ -2,12 +2,15 @@
 /*
  * guest_kvm - the migration engine's view (migrate/guest.h) of a machine.
  *
- * The saved state is the machine's own, behind eight octets of this file's:
+ * The saved state is the machine's own, behind eight bytes of this file's:
  * {u32 format, u32 flags}.  A domain that an operator has paused arrives paused.
  */
 #include "cmd/drover-hv/migration.h"
 
 #include "base/bytes.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "hv/disk/disk_broker.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,36 +19,60 @@
 
 #define STATE_FORMAT 1u
 #define STATE_HEAD 8u
-#define FLAG_PAUSED 1u           /* by an operator */
-#define RESET_MS 1000u           /* a reset of the guest's, which stands anyway: reading its kernel from storage */
+#define FLAG_PAUSED 1u /* by an operator */
+#define RESET_MS 1000u /* a reset of the guest's, which stands anyway: reading its kernel from storage */
 
 static struct machine *machine(void *self)
 {
 	return ((struct migration *)self)->v->machine;
 }
 
+/* What the engine is to be told. */
+struct regions {
+	struct guest_region *out;
+	size_t max, n;
+};
+
+static int region_told(void *arg, const struct gmem_region *r, struct err *e)
+{
+	struct regions *all = arg;
+
+	if (r->rules->move == GMEM_MOVE_NEVER)
+		return err_set(e, -EINVAL, "memory %s is %s with others on this host: a domain that has it cannot "
+					   "be moved",
+			       r->name, r->rules->name);
+	if (all->n == all->max)
+		return err_set(e, -E2BIG, "memory: more than %zu regions", all->max);
+	all->out[all->n++] = (struct guest_region){
+		.id = r->id,
+		.gpa = r->gpa,
+		.size = r->size,
+		.host = r->host,
+		.page_size = r->backing->page_size,
+		.fd = r->backing->fd,
+		.fd_offset = (uint64_t)(r->host - r->backing->host),
+	};
+	return 0;
+}
+
 static int gk_regions(void *self, struct guest_region *out, size_t max, size_t *n, struct err *e)
 {
-	struct gmem *m = machine_memory(machine(self));
-	uint64_t offset = 0;
-	size_t i;
+	struct regions all = { .out = out, .max = max };
+	struct migration *m = self;
+	int rc;
 
-	if (m->n_regions > max)
-		return err_set(e, -E2BIG, "memory: %zu regions, at most %zu", m->n_regions, max);
-	for (i = 0; i < m->n_regions; i++) {
-		out[i] = (struct guest_region){
-			.id = m->regions[i].id,
-			.gpa = m->regions[i].gpa,
-			.size = m->regions[i].size,
-			.host = m->regions[i].host,
-			.page_size = m->page_size,
-			.fd = m->fd,
-			.fd_offset = offset, /* regions are one mapping (hv/memory.h) */
-		};
-		offset += m->regions[i].size;
-	}
-	*n = m->n_regions;
-	return 0;
+	m->memory_changes = machine_memory_changes(machine(self));
+	rc = machine_memory_each(machine(self), region_told, &all, e);
+	*n = all.n;
+	return rc;
+}
+
+/* The engine has copied what gk_regions() told it. */
+static int regions_same(struct migration *m, struct err *e)
+{
+	if (machine_memory_changes(m->v->machine) == m->memory_changes)
+		return 0;
+	return err_set(e, -EBUSY, "memory: a region has come or gone since the migration began");
 }
 
 /* With what the destination must see on its disks (preflight.c), and how much memory this takes there. */
@@ -61,7 +88,7 @@ static int gk_describe(void *self, char **json, struct err *e)
 	if (j) {
 		json_object_set_new(j, "proof", json_string(m->proof));
 		json_object_set_new(j, "disks", machine_disks_sizes(machine(self)));
-		json_object_set_new(j, "resident", json_integer((json_int_t)preflight_resident()));
+		json_object_set_new(j, "resident", json_integer((json_int_t)preflight_resident(m->v)));
 	}
 	*json = j ? json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	json_decref(j);
@@ -70,7 +97,14 @@ static int gk_describe(void *self, char **json, struct err *e)
 
 static int gk_dirty_start(void *self, struct err *e)
 {
-	return machine_dirty_start(machine(self), e);
+	int rc = machine_dirty_start(machine(self), e);
+
+	if (rc)
+		return rc;
+	rc = regions_same(self, e); /* from here on they stay */
+	if (rc)
+		machine_dirty_stop(machine(self));
+	return rc;
 }
 
 static void gk_dirty_stop(void *self)
@@ -168,7 +202,10 @@ static int gk_load(void *self, const uint8_t *buf, size_t len, struct err *e)
 {
 	struct reader r = reader_make(buf, len);
 	uint32_t format = reader_u32(&r), flags = reader_u32(&r);
+	int rc = regions_same(self, e);
 
+	if (rc)
+		return rc;
 	if (r.bad || format != STATE_FORMAT || flags & ~FLAG_PAUSED)
 		return err_set(e, -EINVAL, "device state: format %u, flags 0x%x, expected format %u", format,
 			       flags, STATE_FORMAT);
@@ -182,7 +219,47 @@ static int gk_preflight(void *self, struct err *e)
 	return preflight(self, e);
 }
 
-int guest_kvm_prepare(void *self, struct err *e)
+/* --- a side that can never have its disks any more --- */
+
+struct last_word {
+	struct drover_hv *v;
+	char text[200];
+};
+
+/* On the main thread. */
+static void end_as_failed(void *arg)
+{
+	struct last_word *w = arg;
+
+	log_error("the domain stays here, and can never go on: %s", w->text);
+	vmm_end(w->v, VMM_END_FAILED, EXIT_REFUSED, w->text);
+	free(w);
+}
+
+/*
+ * A source stands still, and would for ever: so it ends, which whoever started it hears of, and can start
+ * it again.  A destination has tried for the last time, and ends by itself.
+ */
+static int broker_gone(struct migration *m, struct err *e)
+{
+	struct last_word *w;
+
+	if (m->role == MIGRATE_DESTINATION) {
+		e->code = -EPERM;
+		return -EPERM;
+	}
+	w = m->ended ? NULL : malloc(sizeof(*w));
+	if (!w)
+		return DISK_BROKER_GONE;
+	w->v = m->v;
+	text_copy(w->text, sizeof(w->text), e->text);
+	m->ended = !loop_post(m->v->loop, end_as_failed, w);
+	if (!m->ended)
+		free(w);
+	return DISK_BROKER_GONE;
+}
+
+static int gk_prepare(void *self, struct err *e)
 {
 	struct migration *m = self;
 	int rc;
@@ -190,6 +267,8 @@ int guest_kvm_prepare(void *self, struct err *e)
 	if (m->committed)
 		return 0;
 	rc = machine_disks_prepare(m->v->machine, e);
+	if (rc == DISK_BROKER_GONE)
+		return broker_gone(m, e);
 	if (rc || m->role == MIGRATE_SOURCE)
 		return rc;
 	rc = machine_disks_marked(m->v->machine, m->proof, e);
@@ -199,7 +278,7 @@ int guest_kvm_prepare(void *self, struct err *e)
 }
 
 /* A source may follow what it wrote itself, and nobody else. */
-int guest_kvm_commit(void *self, uint64_t incarnation, struct err *e)
+static int gk_commit(void *self, uint64_t incarnation, struct err *e)
 {
 	struct migration *m = self;
 	uint64_t after = m->role == MIGRATE_SOURCE ? m->v->incarnation : incarnation;
@@ -208,11 +287,13 @@ int guest_kvm_commit(void *self, uint64_t incarnation, struct err *e)
 	if (m->committed)
 		return 0;
 	rc = machine_disks_commit(m->v->machine, after, incarnation, e);
+	if (rc == DISK_BROKER_GONE)
+		return broker_gone(m, e);
 	if (rc)
 		return rc;
 	m->committed = true;
-	/* Who takes its disks from now on (gate.c) does so under this number. */
-	__atomic_store_n(&m->v->incarnation, incarnation, __ATOMIC_RELEASE);
+	/* Who takes its disks from now on (hv/gate/gate.h) does so under this number. */
+	atomic_store(&m->v->incarnation, incarnation);
 	return 0;
 }
 
@@ -228,7 +309,10 @@ static int gk_let_go(void *self, struct err *e)
 static int gk_release(void *self, struct err *e)
 {
 	struct migration *m = self;
-	int rc = machine_disks_close(m->v->machine, e);
+	int rc = machine_disks_named(m->v->machine, e);
+
+	if (!rc)
+		rc = machine_disks_close(m->v->machine, e);
 
 	m->committed = rc != 0;
 	return rc;
@@ -255,8 +339,8 @@ static const struct guest_ops kvm_ops = {
 	.match = gk_match,
 	.load = gk_load,
 	.preflight = gk_preflight,
-	.prepare = guest_kvm_prepare,
-	.commit = guest_kvm_commit,
+	.prepare = gk_prepare,
+	.commit = gk_commit,
 	.let_go = gk_let_go,
 };
 

@@ -10,7 +10,8 @@
  * arrived and this process has become its owner (rule H).
  *
  * The sandbox (unprivileged user, seccomp) will close between vmm_init(), which
- * opens what there is to open, and the main loop.
+ * opens what there is to open, and the main loop.  What is needed later is open by then (kernel, initrd),
+ * or a broker opens it, forked before there are threads (hv/disk/disk_broker.h).
  */
 #include "cmd/drover-hv/vmm.h"
 
@@ -29,8 +30,19 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { OPT_NAME = 1, OPT_INCARNATION, OPT_CONTROL, OPT_LEASE, OPT_INCOMING, OPT_CONSOLE,
-       OPT_LIFE, OPT_NO_REBOOT, OPT_PAUSED, OPT_NO_ARBITER, OPT_CLUSTER };
+enum {
+	OPT_NAME = 1,
+	OPT_INCARNATION,
+	OPT_CONTROL,
+	OPT_LEASE,
+	OPT_INCOMING,
+	OPT_CONSOLE,
+	OPT_LIFE,
+	OPT_NO_REBOOT,
+	OPT_PAUSED,
+	OPT_NO_ARBITER,
+	OPT_CLUSTER
+};
 
 static const struct option options[] = {
 	{ "name", required_argument, NULL, OPT_NAME },
@@ -87,7 +99,8 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 		case OPT_INCARNATION:
 			if (!number_parse(optarg, 1, INT64_MAX, &o->incarnation))
 				ret = err_set(e, -EINVAL, "--incarnation %s: expected a whole number "
-					      "from 1", optarg);
+							  "from 1",
+					      optarg);
 			break;
 		case OPT_CLUSTER:
 			o->cluster = optarg;
@@ -141,7 +154,7 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 		return ret;
 	if (argc - optind != 2 || (strcmp(argv[optind], "run") && strcmp(argv[optind], "adopt")))
 		return err_set(e, -EINVAL, "expected: drover-hv run FILE.yaml [options], or drover-hv adopt "
-			       "FILE.yaml");
+					   "FILE.yaml");
 	o->adopt = !strcmp(argv[optind], "adopt");
 	if (o->adopt && (o->incoming || o->incarnation || o->cluster || o->lease))
 		return err_set(e, -EINVAL, "adopt: --incoming, --incarnation, --cluster and --lease are for run");
@@ -152,14 +165,14 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 /* SIGTERM and SIGINT end the process in order; a second one is not waited for. */
 static void on_signal(void *arg, uint32_t events)
 {
-	struct vmm *v = arg;
+	struct drover_hv *v = arg;
 
 	(void)events;
 	log_info("ended by a signal");
 	vmm_end(v, VMM_END_SIGNAL, EXIT_OK, "ended by a signal");
 }
 
-static int watch_signals(struct vmm *v, const sigset_t *set, int *fd, struct err *e)
+static int watch_signals(struct drover_hv *v, const sigset_t *set, int *fd, struct err *e)
 {
 	*fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (*fd < 0)
@@ -167,8 +180,8 @@ static int watch_signals(struct vmm *v, const sigset_t *set, int *fd, struct err
 	return loop_add(v->loop, *fd, EPOLLIN, on_signal, v, e);
 }
 
-/* Without a number somebody else counts: who has the lock is the next one (hv/disk_lock.h). */
-static int take_disks(struct vmm *v, struct err *e)
+/* Without a number somebody else counts: who has the lock is the next one (hv/disk/disk_lock.h). */
+static int take_disks(struct drover_hv *v, struct err *e)
 {
 	int ret = machine_disks_prepare(v->machine, e);
 
@@ -182,7 +195,7 @@ static int take_disks(struct vmm *v, struct err *e)
 	return ret;
 }
 
-static int start(struct vmm *v, struct err *e)
+static int start(struct drover_hv *v, struct err *e)
 {
 	int ret;
 
@@ -196,9 +209,17 @@ static int start(struct vmm *v, struct err *e)
 	return ret;
 }
 
+static void find_args(int argc, char **argv, struct vmm_options *o)
+{
+	const char *last = argv[argc - 1];
+
+	o->args = argv[0];
+	o->args_len = (size_t)(last + strlen(last) + 1 - argv[0]);
+}
+
 int main(int argc, char **argv)
 {
-	struct vmm v = { .opt = { .log_level = LOG_LEVEL_INFO, .life = -1 } };
+	struct drover_hv v = { .opt = { .log_level = LOG_LEVEL_INFO, .life = -1 }, .statm_fd = -1 };
 	struct err e = { 0 };
 	int ret, signal_fd = -1;
 	sigset_t set;
@@ -211,6 +232,7 @@ int main(int argc, char **argv)
 		ret = adopt_disks(v.opt.file, &e);
 		goto out;
 	}
+	find_args(argc, argv, &v.opt);
 	signal(SIGPIPE, SIG_IGN);
 	/* Blocked before the first thread exists, so that none of them gets one. */
 	sigemptyset(&set);

@@ -6,10 +6,12 @@
 #include "cmd/drover-hv/migration.h"
 
 #include "base/log.h"
+#include "base/wait.h"
 #include "conf/units.h"
-#include "migrate/converge.h"
-#include "migrate/wire.h"
+#include "migrate/session/source/converge.h"
+#include "migrate/wire/wire.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,103 +20,7 @@
 
 #define CHANNELS_MAX 32
 #define DOWNTIME_MAX_MS 3600000
-#define DRY_RUN_DEAD_MS 20000  /* the destination tries everything before it says a word */
-
-static void end_process(void *arg)
-{
-	struct migration *m = arg;
-	struct migrate_stats st;
-
-	source_stats(m->source, &st);
-	/* It has moved; but it may not have been able to run there. */
-	vmm_end(m->v, VMM_END_MOVED, st.error ? EXIT_ERROR : EXIT_OK, "moved away");
-}
-
-static void init_cluster(struct cluster_arbiter *c)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
-int migration_create(struct vmm *v, enum migrate_role role, struct migration **out, struct err *e)
-{
-	struct migration *m = calloc(1, sizeof(*m));
-	int rc;
-
-	if (!m)
-		return err_set(e, -ENOMEM, "migration: out of memory");
-	m->v = v;
-	m->role = role;
-	rc = loop_timer_create(v->loop, end_process, m, &m->linger, e);
-	if (rc) {
-		free(m);
-		return rc;
-	}
-	init_cluster(&m->cluster);
-	m->params.guest = guest_kvm_make(m);
-	m->params.notify = report_notify;
-	m->params.at_step = migration_at_step;
-	m->params.capture_dir = getenv("DROVER_CAPTURE");
-	m->params.arg = m;
-	*out = m;
-	return 0;
-}
-
-void migration_destroy(struct migration *m)
-{
-	struct err e;
-
-	if (!m)
-		return;
-	if (m->started) {
-		if (m->source && source_cancel(m->source, &e))
-			source_abandon(m->source);
-		if (m->destination && destination_cancel(m->destination, &e))
-			destination_abandon(m->destination);
-		pthread_join(m->thread, NULL);
-	}
-	source_destroy(m->source);
-	destination_destroy(m->destination);
-	stream_listener_close(m->listener);
-	loop_timer_destroy(m->linger);
-	pthread_cond_destroy(&m->cluster.cond);
-	pthread_mutex_destroy(&m->cluster.lock);
-	free(m);
-}
-
-/* --- faults, for the tests that walk every step of the handover --- */
-
-static bool fault_is_here(const char *plan, enum migrate_role role, enum migrate_phase phase,
-			  bool before, const char **action)
-{
-	char here[64];
-	size_t n;
-
-	snprintf(here, sizeof(here), "%s:%s%s:", role == MIGRATE_SOURCE ? "source" : "destination",
-		 migrate_phase_name(phase), before ? "-before" : "");
-	n = strlen(here);
-	if (strncmp(plan, here, n))
-		return false;
-	*action = plan + n;
-	return true;
-}
-
-void migration_at_step(void *arg, enum migrate_role role, enum migrate_phase phase, bool before)
-{
-	const char *plan = getenv("DROVER_FAULT"), *action;
-
-	if (!plan || !fault_is_here(plan, role, phase, before, &action))
-		return;
-	if (!strcmp(action, "kill"))
-		raise(SIGKILL);
-	else if (!strcmp(action, "stop"))
-		raise(SIGSTOP);
-}
+#define DRY_RUN_DEAD_MS 20000 /* the destination tries everything before it says a word */
 
 /* --- sending --- */
 
@@ -127,6 +33,7 @@ static void source_ended(void *arg)
 {
 	struct migration *m = arg;
 
+	assert(m->started && !m->over);
 	pthread_join(m->thread, NULL);
 	m->started = false;
 	m->over = true;
@@ -220,8 +127,8 @@ static int read_params(struct migration *m, const json_t *args, struct err *e)
 		return err_set(e, -EINVAL, "incarnation: %llu, the domain has %llu already",
 			       (unsigned long long)p->incarnation, (unsigned long long)p->own_incarnation);
 	/* The cluster's log never gives the granted one to anybody after an abort; a disk only knows what is written. */
-	p->back_incarnation = p->arbiter.ops->wire == ARBITER_WIRE_CLUSTER ? p->own_incarnation
-									  : p->incarnation + 1;
+	p->back_incarnation = p->arbiter.ops->wire == ARBITER_WIRE_CLUSTER ? p->own_incarnation : p->incarnation + 1;
+	m->disk.back_incarnation = p->back_incarnation;
 	if (dead && dead < WIRE_DEAD_MIN_MS)
 		return err_set(e, -EINVAL, "dead_ms: %llu, expected 0 or %u to %u",
 			       (unsigned long long)dead, WIRE_DEAD_MIN_MS, WIRE_DEAD_MAX_MS);
@@ -231,22 +138,23 @@ static int read_params(struct migration *m, const json_t *args, struct err *e)
 		p->dead_ms = DRY_RUN_DEAD_MS;
 	p->channels = (unsigned int)channels;
 	p->link = migrate_link_to(m->to);
+	assert(p->back_incarnation >= p->own_incarnation && p->back_incarnation != p->incarnation); /* rule H */
 	m->incarnation = p->incarnation;
 	m->committed = true;
 	return 0;
 }
 
-static int may_begin(struct vmm *v, struct err *e)
+static int may_begin(struct drover_hv *v, struct err *e)
 {
 	if (v->state != VMM_RUNNING && v->state != VMM_PAUSED && v->state != VMM_GATED)
-		return err_set(e, -EPERM, "cannot migrate: the domain is %s", vmm_state_name(v->state));
+		return err_set(e, -EPERM, "cannot migrate: the domain is %s", vmm_state_str(v->state));
 	if (v->migration && v->migration->started)
 		return err_set(e, -EBUSY, "a migration is running already");
 	if (machine_holders(v->machine) & HOLD_START)
 		return err_set(e, -EPERM, "cannot migrate: the domain has not been started");
 	if (v->stands_why[0])
 		return err_set(e, -EPERM, "cannot migrate: %s", v->stands_why);
-	/* Rules G and H: somebody else may own it by now, and its disks may be released (gate.c). */
+	/* Rules G and H: somebody else may own it by now, and its disks may be released (hv/gate/gate.h). */
 	if (machine_holders(v->machine) & HOLD_GATE)
 		return err_set(e, -EPERM, "cannot migrate: this host has no valid lease");
 	return 0;
@@ -265,8 +173,9 @@ static void say_limits(const struct migration *m)
 		 m->to, p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS, timeout, rate, p->throttle_max);
 }
 
-static int cmd_migrate(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_migrate(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
 	struct migration *m;
 	int rc;
 
@@ -291,8 +200,9 @@ static int cmd_migrate(struct vmm *v, const json_t *args, json_t **ret, struct e
 	return 0;
 }
 
-static int cmd_cancel(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_cancel(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
 	struct migration *m = v->migration;
 
 	if (!m || !m->started)
@@ -300,8 +210,9 @@ static int cmd_cancel(struct vmm *v, const json_t *args, json_t **ret, struct er
 	return m->source ? source_cancel(m->source, e) : destination_cancel(m->destination, e);
 }
 
-static int cmd_decide(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_decide(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
 	const char *what = json_string_value(json_object_get(args, "outcome"));
 	uint64_t incarnation = 0;
 	enum outcome o;
@@ -320,14 +231,16 @@ static int cmd_decide(struct vmm *v, const json_t *args, json_t **ret, struct er
 }
 
 static const struct ctl_command commands[] = {
-	{ "migrate", "to:s! arbiter:s incarnation:i downtime_ms:i channels:i compress:s bandwidth:i timeout_ms:i dead_ms:i dry_run:b throttle:i",
+	{ "migrate",
+	  "to:s! arbiter:s incarnation:i downtime_ms:i channels:i compress:s bandwidth:i timeout_ms:i dead_ms:i dry_run:b "
+	  "throttle:i",
 	  cmd_migrate },
 	{ "migrate-cancel", "", cmd_cancel },
 	{ "decide", "outcome:s! incarnation:i", cmd_decide },
 	{ NULL, NULL, NULL },
 };
 
-int migration_init(struct vmm *v, struct err *e)
+int migration_init(struct drover_hv *v, struct err *e)
 {
 	v->query_more = report_query;
 	v->stats_more = report_stats;
@@ -336,7 +249,7 @@ int migration_init(struct vmm *v, struct err *e)
 	return v->opt.incoming ? receive_begin(v, e) : 0;
 }
 
-void migration_fini(struct vmm *v)
+void migration_fini(struct drover_hv *v)
 {
 	migration_destroy(v->migration);
 	v->migration = NULL;

@@ -7,7 +7,7 @@
  *     report.c     what clients get to see: events, `stats`, `query`
  *     guest_kvm.c  migrate/guest.h over a machine
  *     preflight.c  could the domain run here?
- *     arbiter.c    who decides after GRANT: the cluster, a disk's lock, nobody (rule H)
+ *     arbiter.c    which arbiter decides (rule H), and what it is given
  *
  * The engine runs in a thread of its own.  It touches the machine (any thread
  * may) and posts everything else to the main thread.
@@ -16,23 +16,17 @@
 #define DROVER_HV_CMD_MIGRATION_H
 
 #include "cmd/drover-hv/vmm.h"
+#include "migrate/arbiter/cluster.h"
+#include "migrate/arbiter/disk.h"
+#include "migrate/arbiter/none.h"
 #include "migrate/migrate.h"
 
 #include <pthread.h>
 
-#define PROOF_TEXT 33           /* hex digits and the NUL */
-
-enum arbiter_wire { ARBITER_WIRE_NONE, ARBITER_WIRE_DISK, ARBITER_WIRE_CLUSTER };
-
-struct cluster_arbiter {
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	enum outcome decided;        /* 0: not yet */
-	uint64_t incarnation;        /* it was decided for */
-};
+#define PROOF_TEXT 33 /* hex digits and the NUL */
 
 struct migration {
-	struct vmm *v;
+	struct drover_hv *v;
 	enum migrate_role role;
 	struct migrate_params params;
 	struct source *source;
@@ -41,56 +35,56 @@ struct migration {
 	char to[256];
 
 	pthread_t thread;
-	bool started;                /* the thread is to be joined */
-	bool over;                   /* main thread: run() has returned, and it knows */
+	bool started; /* the thread is to be joined */
+	bool over;    /* main thread: run() has returned, and it knows */
 	int rc;
 	struct err err;
 
 	_Atomic uint64_t incarnation; /* that the destination has or will have; 0: it has not heard yet */
-	bool committed;              /* the disks are this side's, on record; engine's thread only */
-	char proof[PROOF_TEXT];      /* what the source wrote into its disks' records, for the destination to find */
-	uint64_t their_memory;       /* destination: bytes that the source's process has in use; 0: not said */
+	bool ended;                   /* the disks are out of reach for ever, and the main thread was told; engine's thread only */
+	bool committed;               /* the disks are this side's, on record; engine's thread only */
+	char proof[PROOF_TEXT];       /* what the source wrote into its disks' records, for the destination to find */
+	uint64_t memory_changes;      /* what the engine was told of regions is as of then (guest_kvm.c) */
+	uint64_t their_memory;        /* destination: bytes that the source's process has in use; 0: not said */
 	struct arbiter_none none;
-	struct cluster_arbiter cluster;
+	struct arbiter_disk disk;
+	struct arbiter_cluster cluster;
 
-	uint64_t last_event_ns;      /* engine's thread only */
+	uint64_t last_event_ns; /* engine's thread only */
 	enum migrate_phase last_phase;
 	bool told;
-	struct loop_timer *linger;   /* a source that is gone ends a little later */
+	struct loop_timer *linger; /* a source that is gone ends a little later */
 };
 
 /* migrate.c */
-int migration_create(struct vmm *v, enum migrate_role role, struct migration **out, struct err *e);
+int migration_create(struct drover_hv *v, enum migrate_role role, struct migration **out, struct err *e);
 /** migration_destroy() - ends the engine (the domain stays as it is), joins its thread */
 void migration_destroy(struct migration *m);
-/** migration_at_step() - DROVER_FAULT=source|destination:PHASE[-before]:kill|stop, for tests */
-void migration_at_step(void *arg, enum migrate_role role, enum migrate_phase phase, bool before);
 
 /* receive.c */
-int receive_begin(struct vmm *v, struct err *e);
+int receive_begin(struct drover_hv *v, struct err *e);
 
 /* report.c */
-void report_phase(struct migration *m, const struct migrate_stats *st);
-void report_query(struct vmm *v, json_t *answer);
-void report_stats(struct vmm *v, json_t *answer);
+void report_query(struct drover_hv *v, json_t *answer);
+void report_stats(struct drover_hv *v, json_t *answer);
 /** report_notify() - the engine's notify hook */
 void report_notify(void *arg, const struct migrate_stats *st);
 
 /* guest_kvm.c */
 struct guest guest_kvm_make(struct migration *m);
-/** guest_kvm_prepare(), guest_kvm_commit() - the hooks (migrate/guest.h), for an arbiter that is the disk */
-int guest_kvm_prepare(void *self, struct err *e);
-int guest_kvm_commit(void *self, uint64_t incarnation, struct err *e);
 
 /* preflight.c */
 /** preflight_mark() - source: write a new proof into the records of its disks */
 int preflight_mark(struct migration *m, struct err *e);
 /** preflight_resident() - bytes of memory that this process has */
-uint64_t preflight_resident(void);
+uint64_t preflight_resident(const struct drover_hv *v);
 /** preflight() - destination: could the domain run here?  -errno with what is missing */
 int preflight(struct migration *m, struct err *e);
 
 /* arbiter.c */
+/** arbiter_init() - the arbiters that @m may come to have; after its guest */
+void arbiter_init(struct migration *m);
+void arbiter_fini(struct migration *m);
 /** arbiter_by_name() - "cluster", "disk", "none", NULL for disk where there is one to decide */
 int arbiter_by_name(struct migration *m, const char *name, struct arbiter *out, struct err *e);
 int arbiter_by_wire(void *arg, uint32_t wire, struct arbiter *out, struct err *e);

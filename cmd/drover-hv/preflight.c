@@ -18,9 +18,9 @@
  */
 #include "cmd/drover-hv/migration.h"
 
+#include "base/hex.h"
 #include "base/room.h"
-#include "hv/boot.h"
-#include "hv/disk_lock.h"
+#include "hv/disk/disk_broker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,27 +32,25 @@
 
 /* --- source --- */
 
-uint64_t preflight_resident(void)
+uint64_t preflight_resident(const struct drover_hv *v)
 {
 	unsigned long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
+	char text[64];
+	ssize_t n = pread(v->statm_fd, text, sizeof(text) - 1, 0);
 
-	if (f && fscanf(f, "%*u %lu", &pages) != 1)
+	text[n > 0 ? n : 0] = '\0';
+	if (sscanf(text, "%*u %lu", &pages) != 1)
 		pages = 0;
-	if (f)
-		fclose(f);
 	return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 int preflight_mark(struct migration *m, struct err *e)
 {
 	uint8_t random[(PROOF_TEXT - 1) / 2];
-	size_t i;
 
 	if (getrandom(random, sizeof(random), 0) != sizeof(random))
 		return err_errno(e, "random numbers");
-	for (i = 0; i < sizeof(random); i++)
-		snprintf(m->proof + 2 * i, 3, "%02x", random[i]);
+	hex_print(random, sizeof(random), m->proof);
 	return machine_disks_mark(m->v->machine, m->v->incarnation, m->proof, e);
 }
 
@@ -65,61 +63,60 @@ static bool somebody_holds(int fd)
 	return !fcntl(fd, F_OFD_GETLK, &l) && l.l_type != F_UNLCK;
 }
 
-static int check_lock_seen(const char *path, struct err *e)
+static int check_lock_seen(const char *path, int fd, struct err *e)
 {
-	int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_errno(e, "disk %s", path);
-	if (!somebody_holds(fd))
-		rc = err_set(e, -EINVAL, "disk %s: the lock that the source holds is not seen here: this storage "
-			     "shares no locks, the disk cannot decide a migration", path);
-	close(fd);
-	return rc;
+	if (somebody_holds(fd))
+		return 0;
+	return err_set(e, -EINVAL, "disk %s: the lock that the source holds is not seen here: this storage "
+				   "shares no locks, the disk cannot decide a migration",
+		       path);
 }
 
 /* Is this the file that the source has? */
-static int check_same(const struct migration *m, const char *path, struct err *e)
+static int check_file(const struct migration *m, const char *path, int fd, struct err *e)
 {
 	struct disk_holder h = { 0 };
-	struct stat st;
-	int rc;
+	int rc = disk_broker_record(m->v->disks, path, &h, e);
 
-	if (stat(path, &st))
-		return err_errno(e, "disk %s", path);
-	if (!S_ISREG(st.st_mode))
-		return 0;
-	rc = disk_lock_record(path, NULL, &h, e);
 	if (rc && rc != -ENOENT)
 		return rc;
 	if (rc || strcmp(h.nonce, m->proof) || memcmp(h.uuid, m->v->conf->uuid, sizeof(h.uuid)))
 		return err_set(e, -EINVAL, "disk %s: not the file that the source has: what the source recorded for "
-			       "this migration is not seen here (%s); disks must be on storage that both hosts "
-			       "share", path, rc ? "there is no record" : "another record");
-	return m->params.arbiter.ops->wire == ARBITER_WIRE_DISK ? check_lock_seen(path, e) : 0;
+					   "this migration is not seen here (%s); disks must be on storage that both hosts "
+					   "share",
+			       path, rc ? "there is no record" : "another record");
+	return m->params.arbiter.ops->wire == ARBITER_WIRE_DISK ? check_lock_seen(path, fd, e) : 0;
 }
 
-static int check_boot_file(const char *what, const char *path, uint64_t memory, struct err *e)
+static int check_same(const struct migration *m, const char *path, struct err *e)
 {
-	struct boot_file f;
-	int rc;
+	struct disk_store store;
+	struct stat st;
+	int fd, rc;
 
-	if (!path)
-		return 0;
-	rc = boot_file_open(&f, path, memory, e);
+	rc = disk_broker_probe(m->v->disks, path, true, &fd, &store, e);
 	if (rc)
-		err_prefix(e, "%s", what);
-	else
-		boot_file_close(&f);
+		return rc;
+	if (fstat(fd, &st))
+		rc = err_errno(e, "disk %s", path);
+	else if (S_ISREG(st.st_mode))
+		rc = check_file(m, path, fd, e);
+	close(fd);
 	return rc;
+}
+
+/* Opened when this process began (vmm.c): the guest's next reset needs them. */
+static int check_boot(const struct migration *m, struct err *e)
+{
+	return m->v->boot_rc ? err_set(e, m->v->boot_rc, "%s", m->v->boot_why.text) : 0;
 }
 
 static int check_room(const struct migration *m, struct err *e)
 {
-	uint64_t need = m->v->conf->memory, have = preflight_resident();
+	uint64_t need = m->v->conf->memory, have = preflight_resident(m->v);
 
 	/* Pages of a pool that was reserved for guests are here already. */
-	if (machine_memory(m->v->machine)->backing == BACKING_HUGETLB)
+	if (machine_memory(m->v->machine)->ram.kind == BACKING_HUGETLB)
 		return 0;
 	if (m->their_memory && m->their_memory < need)
 		need = m->their_memory;
@@ -137,9 +134,7 @@ int preflight(struct migration *m, struct err *e)
 		if (!c->disks[i].readonly)
 			rc = check_same(m, c->disks[i].path, e);
 	if (!rc)
-		rc = check_boot_file("kernel", c->kernel, m->v->conf->memory, e);
-	if (!rc)
-		rc = check_boot_file("initrd", c->initrd, m->v->conf->memory, e);
+		rc = check_boot(m, e);
 	if (!rc)
 		rc = check_room(m, e);
 	if (rc)

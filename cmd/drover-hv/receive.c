@@ -51,7 +51,7 @@ static int pick_arbiter(void *arg, uint32_t wire, uint64_t incarnation, struct a
 	return rc;
 }
 
-int receive_begin(struct vmm *v, struct err *e)
+int receive_begin(struct drover_hv *v, struct err *e)
 {
 	struct migration *m;
 	int rc;
@@ -66,7 +66,7 @@ int receive_begin(struct vmm *v, struct err *e)
 	m->params.incarnation = v->opt.incarnation > 1 ? v->opt.incarnation : 0;
 	m->params.pick_arbiter = pick_arbiter;
 	m->params.arbiter = arbiter_none_make(&m->none);
-	m->params.populate_ahead = true;
+	m->params.prefault = true;
 	m->params.link = migrate_link_at(m->listener);
 	rc = destination_create(&m->destination, &m->params, e);
 	if (rc)

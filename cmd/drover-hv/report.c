@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINGER_NS (500 * NS_PER_MS) /* for clients that ask once more */
+#define LINGER_NS (500 * NS_PER_MS)   /* for clients that ask once more */
 #define PROGRESS_NS (200 * NS_PER_MS) /* a progress line that moves; most migrations take a second or two */
 
 static const char *outcome_text(const struct migrate_stats *st)
@@ -29,6 +29,13 @@ static const char *outcome_text(const struct migrate_stats *st)
 	}
 }
 
+static json_t *limits(const struct migrate_stats *st)
+{
+	return json_pack("{s:i, s:I, s:I, s:i}", "downtime_ms", (int)st->limits.downtime_ms,
+			 "timeout_ms", (json_int_t)st->limits.timeout_ms,
+			 "bandwidth", (json_int_t)st->limits.bandwidth, "throttle", (int)st->limits.throttle);
+}
+
 static json_t *to_json(const struct migration *m, const struct migrate_stats *st)
 {
 	json_t *j = json_object();
@@ -36,20 +43,32 @@ static json_t *to_json(const struct migration *m, const struct migrate_stats *st
 		const char *name;
 		uint64_t value;
 	} numbers[] = {
-		{ "round", st->round }, { "channels", st->channels }, { "total", st->total },
-		{ "done", st->done }, { "sent", st->sent },
-		{ "zero", st->pages_zero * GUEST_PAGE }, { "pages_raw", st->pages_raw },
-		{ "pages_lz4", st->pages_lz4 }, { "pages_zero", st->pages_zero },
-		{ "remaining", st->remaining }, { "dirty_rate", st->dirty_rate }, { "rate", st->rate },
-		{ "throttle", st->throttle }, { "last_pages", st->last_pages },
+		{ "round", st->round },
+		{ "channels", st->channels },
+		{ "total", st->total },
+		{ "done", st->done },
+		{ "sent", st->sent },
+		{ "zero", st->pages_zero * GUEST_PAGE },
+		{ "pages_raw", st->pages_raw },
+		{ "pages_lz4", st->pages_lz4 },
+		{ "pages_zero", st->pages_zero },
+		{ "remaining", st->remaining },
+		{ "dirty_rate", st->dirty_rate },
+		{ "rate", st->rate },
+		{ "throttle", st->throttle },
+		{ "last_pages", st->last_pages },
 	};
 	const struct {
 		const char *name;
 		uint64_t us;
 	} times[] = {
-		{ "total_ms", st->total_us }, { "downtime_ms", st->downtime_us },
-		{ "expected_downtime_ms", st->expected_downtime_us }, { "pause_ms", st->pause_us },
-		{ "last_ms", st->last_us }, { "state_ms", st->state_us }, { "commit_ms", st->commit_us },
+		{ "total_ms", st->total_us },
+		{ "downtime_ms", st->downtime_us },
+		{ "expected_downtime_ms", st->expected_downtime_us },
+		{ "pause_ms", st->pause_us },
+		{ "last_ms", st->last_us },
+		{ "state_ms", st->state_us },
+		{ "commit_ms", st->commit_us },
 	};
 	size_t i;
 
@@ -64,9 +83,7 @@ static json_t *to_json(const struct migration *m, const struct migrate_stats *st
 		json_object_set_new(j, times[i].name, json_real((double)times[i].us / 1000.0));
 	json_object_set_new(j, "converging", json_boolean(st->converging));
 	if (st->role == MIGRATE_SOURCE)
-		json_object_set_new(j, "limits", json_pack("{s:i, s:I, s:I, s:i}", "downtime_ms", (int)st->limits.downtime_ms,
-				    "timeout_ms", (json_int_t)st->limits.timeout_ms, "bandwidth",
-				    (json_int_t)st->limits.bandwidth, "throttle", (int)st->limits.throttle));
+		json_object_set_new(j, "limits", limits(st));
 	if (st->dry_run)
 		json_object_set_new(j, "dry_run", json_true());
 	if (outcome_text(st))
@@ -84,7 +101,7 @@ static void get_stats(struct migration *m, struct migrate_stats *st)
 		destination_stats(m->destination, st);
 }
 
-void report_stats(struct vmm *v, json_t *answer)
+void report_stats(struct drover_hv *v, json_t *answer)
 {
 	struct migration *m = v->migration;
 	struct migrate_stats st;
@@ -95,7 +112,7 @@ void report_stats(struct vmm *v, json_t *answer)
 	json_object_set_new(answer, "migration", to_json(m, &st));
 }
 
-void report_query(struct vmm *v, json_t *answer)
+void report_query(struct drover_hv *v, json_t *answer)
 {
 	struct migration *m = v->migration;
 
@@ -116,7 +133,7 @@ static void say_moved(const struct migration *m, const struct migrate_stats *st)
 }
 
 /* The domain is this side's again; @why it does not run yet, "" for nothing in the way. */
-static void stands(struct vmm *v, const char *why)
+static void stands(struct drover_hv *v, const char *why)
 {
 	snprintf(v->stands_why, sizeof(v->stands_why), "%s", why);
 	if (v->state == VMM_GRANTED)
@@ -124,7 +141,7 @@ static void stands(struct vmm *v, const char *why)
 	vmm_update_state(v);
 }
 
-static void source_phase(struct vmm *v, const struct migrate_stats *st)
+static void source_phase(struct drover_hv *v, const struct migrate_stats *st)
 {
 	struct migration *m = v->migration;
 
@@ -159,7 +176,7 @@ static void source_phase(struct vmm *v, const struct migrate_stats *st)
 	}
 }
 
-static void destination_phase(struct vmm *v, const struct migrate_stats *st)
+static void destination_phase(struct drover_hv *v, const struct migrate_stats *st)
 {
 	struct migration *m = v->migration;
 
@@ -181,7 +198,7 @@ static void destination_phase(struct vmm *v, const struct migrate_stats *st)
 	}
 }
 
-void report_phase(struct migration *m, const struct migrate_stats *st)
+static void say_phase(struct migration *m, const struct migrate_stats *st)
 {
 	if (m->role == MIGRATE_SOURCE)
 		source_phase(m->v, st);
@@ -198,7 +215,7 @@ static void deliver(void *arg)
 {
 	struct news *n = arg;
 
-	report_phase(n->m, &n->st);
+	say_phase(n->m, &n->st);
 	ctl_event(n->m->v->ctl, "migration", to_json(n->m, &n->st));
 	free(n);
 }

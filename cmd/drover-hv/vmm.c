@@ -11,42 +11,37 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "hv/disk/disk_broker.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STOP_TIMEOUT_MS 30000
 #define RESET_RETRY_NS (20 * NS_PER_MS)
 
 /* --- states --- */
 
-const char *vmm_state_name(enum vmm_state s)
-{
-	static const char *const names[] = {
-		[VMM_INCOMING] = "incoming", [VMM_RUNNING] = "running", [VMM_PAUSED] = "paused",
-		[VMM_GATED] = "gated",	     [VMM_GRANTED] = "granted", [VMM_GONE] = "gone",
-		[VMM_STOPPED] = "stopped",
-	};
-
-	return names[s];
-}
-
-void vmm_set_state(struct vmm *v, enum vmm_state s, const char *why)
+void vmm_set_state(struct drover_hv *v, enum vmm_state s, const char *why)
 {
 	char clean[sizeof(v->why)];
 
 	text_copy(clean, sizeof(clean), why);
 	if (v->state == s && strcmp(v->why, clean) == 0)
 		return;
+	/* Rule H: what runs elsewhere never runs here again. */
+	assert(v->state != VMM_GONE || s == VMM_GONE || s == VMM_STOPPED);
 	v->state = s;
 	memcpy(v->why, clean, sizeof(clean));
-	log_info("%s%s%s%s", vmm_state_name(s), *why ? " (" : "", why, *why ? ")" : "");
-	ctl_event(v->ctl, "state", json_pack("{s:s, s:s}", "state", vmm_state_name(s), "why", v->why));
+	log_info("%s%s%s%s", vmm_state_str(s), *why ? " (" : "", why, *why ? ")" : "");
+	ctl_event(v->ctl, "state", json_pack("{s:s, s:s}", "state", vmm_state_str(s), "why", v->why));
 }
 
-void vmm_update_state(struct vmm *v)
+void vmm_update_state(struct drover_hv *v)
 {
 	unsigned int h = machine_holders(v->machine);
 
@@ -68,7 +63,7 @@ void vmm_update_state(struct vmm *v)
 		vmm_set_state(v, VMM_RUNNING, "");
 }
 
-int vmm_start(struct vmm *v, struct err *e)
+int vmm_start(struct drover_hv *v, struct err *e)
 {
 	int ret = machine_release(v->machine, HOLD_START, e);
 
@@ -82,20 +77,20 @@ int vmm_start(struct vmm *v, struct err *e)
 
 static void announce(void *arg)
 {
-	struct vmm *v = arg;
+	struct drover_hv *v = arg;
 	int delay_ms = machine_announce(v->machine, v->announce_round++);
 
 	if (delay_ms >= 0)
 		loop_timer_set(v->announce_timer, clock_ns() + (uint64_t)delay_ms * NS_PER_MS);
 }
 
-void vmm_announce(struct vmm *v)
+void vmm_announce(struct drover_hv *v)
 {
 	v->announce_round = 0;
 	announce(v);
 }
 
-void vmm_end(struct vmm *v, enum vmm_end how, int exit_code, const char *text)
+void vmm_end(struct drover_hv *v, enum vmm_end how, int exit_code, const char *text)
 {
 	vmm_life_end(v->opt.life, how, exit_code, text);
 	v->exit_code = exit_code;
@@ -105,7 +100,7 @@ void vmm_end(struct vmm *v, enum vmm_end how, int exit_code, const char *text)
 /* --- what the guest does --- */
 
 struct guest_event {
-	struct vmm *vmm;
+	struct drover_hv *vmm;
 	enum machine_event what;
 	char text[160];
 };
@@ -123,7 +118,7 @@ static const char *event_name(enum machine_event what)
 	return "?";
 }
 
-static void stopped(struct vmm *v, enum vmm_end how, const char *why, int exit_code)
+static void stopped(struct drover_hv *v, enum vmm_end how, const char *why, int exit_code)
 {
 	vmm_set_state(v, VMM_STOPPED, why);
 	vmm_end(v, how, exit_code, why);
@@ -131,7 +126,7 @@ static void stopped(struct vmm *v, enum vmm_end how, const char *why, int exit_c
 
 static void try_reset(void *arg)
 {
-	struct vmm *v = arg;
+	struct drover_hv *v = arg;
 	struct err e;
 	int ret;
 
@@ -151,7 +146,7 @@ static void try_reset(void *arg)
 }
 
 /* A guest may reset as often as it likes, but not be told about as often. */
-static void tell_guest_event(struct vmm *v, const struct guest_event *g)
+static void tell_guest_event(struct drover_hv *v, const struct guest_event *g)
 {
 	uint64_t left_out = 0;
 
@@ -167,7 +162,7 @@ static void tell_guest_event(struct vmm *v, const struct guest_event *g)
 static void on_guest_event(void *arg)
 {
 	struct guest_event *g = arg;
-	struct vmm *v = g->vmm;
+	struct drover_hv *v = g->vmm;
 
 	tell_guest_event(v, g);
 	if (g->what == MACHINE_CRASH)
@@ -184,7 +179,7 @@ static void on_guest_event(void *arg)
 /* On a vCPU thread. */
 static void machine_event(void *arg, enum machine_event what, const char *text)
 {
-	struct vmm *v = arg;
+	struct drover_hv *v = arg;
 	struct guest_event *g = calloc(1, sizeof(*g));
 
 	if (!g)
@@ -196,18 +191,22 @@ static void machine_event(void *arg, enum machine_event what, const char *text)
 		free(g);
 }
 
-/* Rule G, asked by disk threads. */
-static bool may_submit(void *arg)
-{
-	struct vmm *v = arg;
-
-	return gate_allows(__atomic_load_n(&v->gate, __ATOMIC_ACQUIRE));
-}
-
 /* --- commands --- */
 
-static int cmd_query(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static json_t *greeting(void *owner)
 {
+	const struct drover_hv *v = owner;
+	char uuid[DOMAIN_UUID_TEXT];
+
+	domain_uuid_print(v->conf->uuid, uuid);
+	return json_pack("{s:{s:s, s:i, s:s, s:s, s:I, s:i}}", "drover-hv", "version", DROVER_VERSION,
+			 "protocol", CTL_PROTOCOL, "name", v->conf->name, "uuid", uuid, "incarnation",
+			 (json_int_t)v->incarnation, "pid", (int)getpid());
+}
+
+static int cmd_query(void *owner, const json_t *args, json_t **ret, struct err *e)
+{
+	struct drover_hv *v = owner;
 	char uuid[DOMAIN_UUID_TEXT];
 
 	(void)args;
@@ -215,40 +214,42 @@ static int cmd_query(struct vmm *v, const json_t *args, json_t **ret, struct err
 	domain_uuid_print(v->conf->uuid, uuid);
 	*ret = json_pack("{s:s, s:s, s:I, s:s, s:s, s:i, s:I, s:s}", "name", v->conf->name, "uuid",
 			 uuid, "incarnation", (json_int_t)v->incarnation, "state",
-			 vmm_state_name(v->state), "why", v->why, "vcpus", (int)v->conf->vcpus, "memory",
+			 vmm_state_str(v->state), "why", v->why, "vcpus", (int)v->conf->vcpus, "memory",
 			 (json_int_t)v->conf->memory, "console", console_where(v->console));
 	if (v->query_more)
 		v->query_more(v, *ret);
 	return 0;
 }
 
-static int cmd_pause(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_pause(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
 	int code;
 
 	(void)args;
 	(void)ret;
 	if (v->state == VMM_INCOMING || v->state == VMM_GONE || v->state == VMM_STOPPED)
-		return err_set(e, -EPERM, "cannot pause: the domain is %s", vmm_state_name(v->state));
+		return err_set(e, -EPERM, "cannot pause: the domain is %s", vmm_state_str(v->state));
 	code = machine_hold(v->machine, HOLD_OPERATOR, e);
 	vmm_update_state(v);
 	return code;
 }
 
-static int cmd_resume(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_resume(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
 	int code;
 
 	(void)args;
 	(void)ret;
 	if (v->state == VMM_INCOMING || v->state == VMM_GRANTED || v->state == VMM_GONE ||
 	    v->state == VMM_STOPPED)
-		return err_set(e, -EPERM, "cannot resume: the domain is %s", vmm_state_name(v->state));
+		return err_set(e, -EPERM, "cannot resume: the domain is %s", vmm_state_str(v->state));
 	if (machine_holders(v->machine) & HOLD_GATE)
 		return err_set(e, -EPERM, "cannot resume: this host has no valid lease");
 	if (machine_holders(v->machine) & HOLD_MIGRATION)
-		return err_set(e, -EBUSY, "cannot resume: %s", v->stands_why[0] ? v->stands_why :
-			       "a migration is about to end, and holds the domain");
+		return err_set(e, -EBUSY, "cannot resume: %s",
+			       v->stands_why[0] ? v->stands_why : "a migration is about to end, and holds the domain");
 	code = machine_release(v->machine, HOLD_OPERATOR, e);
 	if (!code && machine_holders(v->machine) & HOLD_START)
 		code = vmm_start(v, e); /* it was started with --paused */
@@ -260,14 +261,15 @@ static int cmd_resume(struct vmm *v, const json_t *args, json_t **ret, struct er
 
 static void stop_by_force(void *arg)
 {
-	struct vmm *v = arg;
+	struct drover_hv *v = arg;
 
 	log_warn("the guest did not power off in time: stopped by force");
 	stopped(v, VMM_END_STOPPED, "stopped by force", EXIT_OK);
 }
 
-static int cmd_stop(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_stop(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
 	json_t *t = json_object_get(args, "timeout_ms");
 	json_int_t timeout_ms = t ? json_integer_value(t) : STOP_TIMEOUT_MS;
 
@@ -285,8 +287,10 @@ static int cmd_stop(struct vmm *v, const json_t *args, json_t **ret, struct err 
 	return 0;
 }
 
-static int cmd_quit(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_quit(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
+
 	(void)args;
 	(void)ret;
 	(void)e;
@@ -294,8 +298,10 @@ static int cmd_quit(struct vmm *v, const json_t *args, json_t **ret, struct err 
 	return 0;
 }
 
-static int cmd_stats(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_stats(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
+
 	(void)args;
 	(void)e;
 	*ret = machine_stats(v->machine);
@@ -305,8 +311,9 @@ static int cmd_stats(struct vmm *v, const json_t *args, json_t **ret, struct err
 }
 
 /* Devices are read while nothing moves: a running domain stands still for it, a millisecond or two. */
-static int cmd_state(struct vmm *v, const json_t *args, json_t **ret, struct err *e)
+static int cmd_state(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
+	struct drover_hv *v = owner;
 	const char *device = json_string_value(json_object_get(args, "device"));
 	bool ran = machine_holders(v->machine) == 0;
 	int code = 0;
@@ -325,7 +332,7 @@ static int cmd_state(struct vmm *v, const json_t *args, json_t **ret, struct err
 	return code;
 }
 
-const struct ctl_command vmm_commands[] = {
+static const struct ctl_command vmm_commands[] = {
 	{ "query", "", cmd_query },
 	{ "pause", "", cmd_pause },
 	{ "resume", "", cmd_resume },
@@ -338,7 +345,7 @@ const struct ctl_command vmm_commands[] = {
 
 /* --- life --- */
 
-static int open_console(struct vmm *v, struct err *e)
+static int open_console(struct drover_hv *v, struct err *e)
 {
 	char path[4096];
 	const char *where = v->opt.console;
@@ -354,7 +361,7 @@ static int open_console(struct vmm *v, struct err *e)
 	return console_create(&v->console, v, where ? where : "stdio", e);
 }
 
-static int load_conf(struct vmm *v, struct err *e)
+static int load_conf(struct drover_hv *v, struct err *e)
 {
 	int ret = domain_conf_load(v->opt.file, &v->conf, e);
 	char *name;
@@ -369,25 +376,49 @@ static int load_conf(struct vmm *v, struct err *e)
 	return 0;
 }
 
-static int open_gate(struct vmm *v, struct err *e)
+static int start_broker(struct drover_hv *v, struct err *e)
 {
-	struct gate *g;
-	int ret;
+	struct disk_broker_disk disks[DOMAIN_DISKS_MAX];
 
-	if (!v->opt.lease)
-		return 0;
-	ret = gate_create(&g, v, v->opt.lease, e);
-	if (!ret)
-		__atomic_store_n(&v->gate, g, __ATOMIC_RELEASE);
-	return ret;
+	for (size_t i = 0; i < v->conf->n_disks; i++)
+		disks[i] = (struct disk_broker_disk){ v->conf->disks[i].path, v->conf->disks[i].readonly };
+	return disk_broker_start(&v->disks, disks, v->conf->n_disks, v->opt.args, v->opt.args_len, e);
 }
 
-int vmm_init(struct vmm *v, struct err *e)
+/*
+ * For the resets of a guest that arrives as well: nothing is opened for them later.  Who waits for it
+ * without says so when he is asked whether it could run here (preflight.c).
+ */
+static int open_boot(struct drover_hv *v, struct err *e)
+{
+	if (!v->opt.incoming)
+		return machine_boot_open(v->machine, e);
+	v->boot_rc = machine_boot_open(v->machine, &v->boot_why);
+	if (v->boot_rc)
+		log_warn("%s", v->boot_why.text);
+	return 0;
+}
+
+static int open_control(struct drover_hv *v, struct err *e)
+{
+	const struct ctl_conf conf = {
+		.loop = v->loop,
+		.path = v->opt.control,
+		.program = "drover-hv",
+		.greeting = greeting,
+		.owner = v,
+	};
+
+	return ctl_create(&v->ctl, &conf, e);
+}
+
+int vmm_init(struct drover_hv *v, struct err *e)
 {
 	struct machine_options mo;
 	int ret;
 
 	pthread_mutex_init(&v->resets.lock, NULL);
+	v->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	v->incarnation = v->opt.incarnation ? v->opt.incarnation : 1;
 	v->state = v->opt.incoming ? VMM_INCOMING : VMM_PAUSED;
 	ret = load_conf(v, e);
@@ -395,7 +426,10 @@ int vmm_init(struct vmm *v, struct err *e)
 		return ret;
 	snprintf(v->log_name, sizeof(v->log_name), "drover-hv %s", v->conf->name);
 	log_init(v->log_name, v->opt.log_level);
-	ret = loop_create(&v->loop, e);
+	json_object_seed(0);      /* else from /dev/urandom, at the first object */
+	ret = start_broker(v, e); /* nothing that it should not have is open yet, and there are no threads */
+	if (!ret)
+		ret = loop_create(&v->loop, e);
 	if (!ret)
 		ret = loop_timer_create(v->loop, stop_by_force, v, &v->stop_timer, e);
 	if (!ret)
@@ -406,23 +440,31 @@ int vmm_init(struct vmm *v, struct err *e)
 		ret = loop_timer_create(v->loop, try_reset, v, &v->reset_timer, e);
 	if (ret)
 		return ret;
-	mo = (struct machine_options){ .conf = v->conf, .incarnation = v->incarnation,
-				       .may_submit = may_submit, .leased = v->opt.lease != NULL,
-				       .cluster = v->opt.cluster,
-				       .event = machine_event, .disk_held = disk_hold_event,
-				       .arg = v };
+	mo = (struct machine_options){
+		.conf = v->conf,
+		.incarnation = v->incarnation,
+		.may_submit = vmm_may_submit,
+		.leased = v->opt.lease != NULL,
+		.disks = v->disks,
+		.cluster = v->opt.cluster,
+		.event = machine_event,
+		.disk_held = disk_hold_event,
+		.arg = v,
+	};
 	ret = machine_create(&v->machine, &mo, e);
+	if (!ret)
+		ret = open_boot(v, e);
 	if (!ret)
 		ret = open_console(v, e);
 	if (!ret && v->opt.control)
-		ret = ctl_create(&v->ctl, v, v->opt.control, e);
+		ret = open_control(v, e);
 	if (ret)
 		return ret;
 	ctl_add(v->ctl, vmm_commands);
-	return open_gate(v, e);
+	return vmm_gate_open(v, e);
 }
 
-void vmm_fini(struct vmm *v)
+void vmm_fini(struct drover_hv *v)
 {
 	if (v->machine) {
 		machine_hold(v->machine, HOLD_START, NULL);
@@ -439,5 +481,8 @@ void vmm_fini(struct vmm *v)
 	loop_timer_destroy(v->announce_timer);
 	loop_timer_destroy(v->disk_timer);
 	loop_destroy(v->loop);
+	disk_broker_stop(v->disks);
+	if (v->statm_fd >= 0)
+		close(v->statm_fd);
 	domain_conf_free(v->conf);
 }

@@ -8,8 +8,8 @@
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
  *     adopt.c     set disks free whose owner is no more; no machine
+ *     gated.c     what the gate of rule G (hv/gate/) asks and tells
  *     disk_hold.c a disk that cannot be written -> HOLD_DISK
- *     gate.c      lease page -> HOLD_GATE (rule G)
  *     guest_kvm.c migrate.c receive.c arbiter.c   the migration engine's side
  *
  * Main thread only, unless said otherwise.  From another thread (the engine's):
@@ -20,118 +20,112 @@
 
 #include "base/err.h"
 #include "base/log_limit.h"
-#include "cmd/drover-hv/ctl.h"
-#include "cmd/drover-hv/loop.h"
 #include "conf/domain.h"
 #include "conf/vmm_life.h"
-#include "hv/machine.h"
+#include "conf/vmm_state.h"
+#include "hv/gate/gate.h"
+#include "hv/machine/machine.h"
+#include "net/control/ctl.h"
+#include "net/control/loop.h"
+#include "net/control/protocol.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-enum vmm_state {
-	VMM_INCOMING,  /* waits for a migration */
-	VMM_RUNNING,
-	VMM_PAUSED,
-	VMM_GATED,
-	VMM_GRANTED,   /* migration source after GRANT: must ask before it may run (rule H) */
-	VMM_GONE,      /* handed over; the process ends by itself */
-	VMM_STOPPED,   /* powered off, reset with --no-reboot, crashed */
-};
-
 #define CLUSTER_ID_MAX 64
 
 struct vmm_options {
 	enum log_level log_level;
-	const char *file;          /* domain file, "-" for standard input */
-	const char *name;          /* instead of the file's, or NULL */
-	uint64_t incarnation;      /* 0: nobody counts for us */
-	const char *cluster;       /* id of the cluster that does, or NULL */
-	bool adopt;                /* do not run it, make its disks nobody's */
-	const char *control;       /* path of the control socket, or NULL for none */
-	const char *lease;         /* lease page, or NULL: no gate */
-	int life;                  /* descriptor of the life file (conf/vmm_life.h), -1 for none */
-	const char *incoming;      /* address to receive a migration at, or NULL */
-	const char *console;       /* "stdio", path of a socket, or NULL for <control without .sock>.console */
-	bool no_reboot;            /* a guest's reset ends the process */
-	bool paused;               /* do not start by itself */
-	bool no_arbiter;           /* a migration may be decided without disk or cluster */
+	const char *file;     /* domain file, "-" for standard input */
+	const char *name;     /* instead of the file's, or NULL */
+	uint64_t incarnation; /* 0: nobody counts for us */
+	const char *cluster;  /* id of the cluster that does, or NULL */
+	bool adopt;           /* do not run it, make its disks nobody's */
+	const char *control;  /* path of the control socket, or NULL for none */
+	const char *lease;    /* lease page, or NULL: no gate */
+	int life;             /* descriptor of the life file (conf/vmm_life.h), -1 for none */
+	const char *incoming; /* address to receive a migration at, or NULL */
+	const char *console;  /* "stdio", path of a socket, or NULL for <control without .sock>.console */
+	bool no_reboot;       /* a guest's reset ends the process */
+	bool paused;          /* do not start by itself */
+	bool no_arbiter;      /* a migration may be decided without disk or cluster */
+	char *args;           /* where this process's arguments are, as ps(1) sees them, and ... */
+	size_t args_len;      /* ... how long: what is forked off is named there */
 };
 
 struct migration; /* helper structure of migrate.c and receive.c */
-struct gate;
 struct console;
 
-struct vmm {
+struct drover_hv {
 	struct vmm_options opt;
 	struct domain_conf *conf;
 	struct loop *loop;
-	struct ctl *ctl;             /* NULL without --control */
+	struct ctl *ctl; /* NULL without --control */
 	struct machine *machine;
+	struct disk_broker *disks; /* opens them when their time has come */
+	int statm_fd;              /* /proc/self/statm: how much memory this process has; -1: nobody can say */
+	int boot_rc;               /* incoming: 0, or why there is nothing to boot from here, with boot_why */
+	struct err boot_why;
 	struct console *console;
-	struct gate *gate;           /* NULL without --lease */
-	struct migration *migration; /* owned by migrate.c/receive.c; NULL when there was none */
-	uint64_t incarnation;        /* of the ownership this process has or waits for */
+	struct gate *gate;            /* NULL without --lease */
+	struct migration *migration;  /* owned by migrate.c/receive.c; NULL when there was none */
+	_Atomic uint64_t incarnation; /* of the ownership this process has or waits for; a migration's thread sets it */
 	enum vmm_state state;
-	char log_name[80];           /* "drover-hv web", in front of every line */
-	char why[160];               /* "operator", "migration", ... */
-	char stands_why[480];        /* why HOLD_MIGRATION is still there when a migration has ended; "": it is not */
+	char log_name[80];    /* "drover-hv web", in front of every line */
+	char why[160];        /* "operator", "migration", ... */
+	char stands_why[480]; /* why HOLD_MIGRATION is still there when a migration has ended; "": it is not */
 	int exit_code;
 	struct loop_timer *stop_timer; /* force after the power button did not help */
 	struct loop_timer *disk_timer; /* try the disk again that cannot be written */
 	char disk_why[200];            /* ... and why it cannot */
 	struct loop_timer *announce_timer;
 	unsigned int announce_round;
-	struct log_limit resets;     /* of the guest: how often they are told */
+	struct log_limit resets;        /* of the guest: how often they are told */
 	struct loop_timer *reset_timer; /* a guest's reset that a migration made wait */
 	/* Set by the migration side: what it adds to the answers of `query` and `stats`. */
-	void (*query_more)(struct vmm *v, json_t *answer);
-	void (*stats_more)(struct vmm *v, json_t *answer);
+	void (*query_more)(struct drover_hv *v, json_t *answer);
+	void (*stats_more)(struct drover_hv *v, json_t *answer);
 };
 
-const char *vmm_state_name(enum vmm_state s);
-
 /** vmm_set_state() - note it and tell every client ("state" event) */
-void vmm_set_state(struct vmm *v, enum vmm_state s, const char *why);
+void vmm_set_state(struct drover_hv *v, enum vmm_state s, const char *why);
 
 /**
  * vmm_update_state() - running, paused or gated, by who holds the machine
  * For states between incoming and gone the holders decide; others stay.
  */
-void vmm_update_state(struct vmm *v);
+void vmm_update_state(struct drover_hv *v);
 
 /**
  * vmm_start() - the domain may run here: give HOLD_START back
  * For a fresh start after boot and disks, and for the destination after COMMITTED.
  * A lease that is not valid keeps it gated; that is not an error.
  */
-int vmm_start(struct vmm *v, struct err *e);
+int vmm_start(struct drover_hv *v, struct err *e);
 
 /** vmm_announce() - tell the network that the domain is here now; after a migration, repeats by itself */
-void vmm_announce(struct vmm *v);
+void vmm_announce(struct drover_hv *v);
 
 /** vmm_end() - leave the main loop with @exit_code; @how and @text for whoever reads the life file */
-void vmm_end(struct vmm *v, enum vmm_end how, int exit_code, const char *text);
+void vmm_end(struct drover_hv *v, enum vmm_end how, int exit_code, const char *text);
 
 /** vmm_init() - fill @v, whose opt is set: loop, domain, machine, console, control socket, gate */
-int vmm_init(struct vmm *v, struct err *e);
+int vmm_init(struct drover_hv *v, struct err *e);
 /** vmm_fini() - take it all down again, whatever there is of it */
-void vmm_fini(struct vmm *v);
+void vmm_fini(struct drover_hv *v);
 
 /*
  * disk_hold.c: a write that failed holds the domain until it succeeds.  disk_hold_event() is the
  * machine's hook (any thread); disk_hold_retry() tries at once.
  */
-int disk_hold_init(struct vmm *v, struct err *e);
+int disk_hold_init(struct drover_hv *v, struct err *e);
 void disk_hold_event(void *arg, bool held, const char *why);
-int disk_hold_retry(struct vmm *v, struct err *e);
+int disk_hold_retry(struct drover_hv *v, struct err *e);
 
 /* adopt.c */
 /** adopt_disks() - make the disks of the domain in @file nobody's (drover-hv(8), adopt) */
 int adopt_disks(const char *file, struct err *e);
-
-extern const struct ctl_command vmm_commands[];
 
 /*
  * The migration side (guest_kvm.c, migrate.c, receive.c, arbiter.c).  migration_init() comes after
@@ -139,20 +133,17 @@ extern const struct ctl_command vmm_commands[];
  * then on it is up to it to open the disks and call vmm_start().  migration_fini() comes before
  * vmm_fini(), with v->migration still there: stop threads, tell the peer.
  */
-int migration_init(struct vmm *v, struct err *e);
-void migration_fini(struct vmm *v);
+int migration_init(struct drover_hv *v, struct err *e);
+void migration_fini(struct drover_hv *v);
 
-/* gate.c: see there */
-int gate_create(struct gate **out, struct vmm *v, const char *path, struct err *e);
-/** gate_stop() - before the machine goes: it is not held any more; gate_allows() still answers */
-void gate_stop(struct gate *g);
-/** gate_destroy() - after the machine's disks, which ask it */
-void gate_destroy(struct gate *g);
-/** gate_allows() - rule G: is the lease valid now?  Any thread; a NULL gate allows. */
-bool gate_allows(const struct gate *g);
+/* gated.c */
+/** vmm_gate_open() - with --lease: the domain runs only while its host's lease is valid */
+int vmm_gate_open(struct drover_hv *v, struct err *e);
+/** vmm_may_submit() - rule G, asked by disk threads */
+bool vmm_may_submit(void *arg);
 
 /* console.c: see there */
-int console_create(struct console **out, struct vmm *v, const char *where, struct err *e);
+int console_create(struct console **out, struct drover_hv *v, const char *where, struct err *e);
 void console_destroy(struct console *c);
 /** console_flush() - show what the guest has written so far, as far as somebody takes it at once */
 void console_flush(struct console *c);

@@ -18,7 +18,7 @@ static void draw_votes(struct sim *s)
 		s->votes[h] = (uint32_t)sim_range(s, 1, 3);
 }
 
-void chaos_begin(struct sim *s)
+static void chaos_begin(struct sim *s)
 {
 	if (sim_chance(s, 20))
 		draw_votes(s);
@@ -71,6 +71,7 @@ static void disks_lost(struct sim *s)
 		if ((lost >> h & 1) && x->backup.n && !x->foreign)
 			disk_restore(x);
 	}
+	check_memory_anew(s);
 	memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
 	memset(s->once, 0, sizeof(s->once));
 	s->filled = 0;
@@ -85,13 +86,14 @@ static void disks_lost(struct sim *s)
 /* What stands in /var/lib is not what droverd left there; its host was off, or only droverd was. */
 static void disk_fault(struct sim *s, uint32_t h)
 {
-	static const char *const what[] = {"restored from a backup", "emptied", "that of another cluster"};
-	static const uint32_t tokens[] = {1, 2, 3};
+	static const char *const what[] = { "restored from a backup", "emptied", "that of another cluster" };
+	static const uint32_t tokens[] = { 1, 2, 3 };
 	uint64_t kind = sim_range(s, 0, 9);
 	struct sim_host *x = &s->host[h];
 
 	if (kind < 3) {
-		if (!x->copied && !x->foreign)
+		/* One without a log would make a new cluster of a majority, as disks_lost() says. */
+		if (!x->copied && !x->foreign && (s->filled >> h & 1))
 			disk_backup(x);
 		return;
 	}
@@ -109,7 +111,8 @@ static void disk_fault(struct sim *s, uint32_t h)
 		host_power_off(s, h, "disk exchanged");
 	else
 		host_daemon_crash(s, h);
-	kind = kind < 7 ? 0 : kind == 7 ? 1 : 2;
+	kind = kind < 7 ? 0 : kind == 7 ? 1 :
+					  2;
 	sim_trace(s, "n%u: its disk is %s", x->id, what[kind]);
 	s->filled &= ~(1u << h);
 	if (kind == 0) {
@@ -211,7 +214,7 @@ void chaos_event(struct sim *s, const struct sim_ev *ev)
 	next(s);
 }
 
-void chaos_end(struct sim *s)
+static void chaos_end(struct sim *s)
 {
 	s->quiet_world = true;
 	s->crash_after = 0;

@@ -11,10 +11,33 @@
  *   I6  a command that was answered with success is in the record, and stays
  *   I9  no ping-pong: a healed cluster moves a domain at most a few times
  *   I10 no state without an exit: a healed cluster comes to rest
+ *   I12 a VMM that has stood still writes again only if no other VMM of the domain has written since
+ *   INDEX what the core keeps beside the record is what a search through it finds
  */
 #include "cmd/drover-sim/sim.h"
 
 #include <string.h>
+
+/* Who wrote before, and then another one did, remembers an older disk. */
+static void check_memory(struct sim *s, uint32_t h, uint32_t d)
+{
+	struct sim_vmm *v = &s->host[h].vmm[d];
+
+	if (!v->writer)
+		v->writer = ++s->writers[d];
+	if (v->writer != s->writers[d])
+		sim_fail(s, "I12", "%s.%llu on n%u writes again, and another VMM of it has written since", sim_dom_name(d),
+			 (unsigned long long)v->incarnation, h + 1);
+}
+
+/* A record that is older than what runs knows no better: docs/ha.md, "A lost disk has no vote". */
+void check_memory_anew(struct sim *s)
+{
+	memset(s->writers, 0, sizeof(s->writers));
+	for (uint32_t h = 0; h < s->o.hosts; h++)
+		for (uint32_t d = 0; d < SIM_DOMAINS; d++)
+			s->host[h].vmm[d].writer = 0;
+}
 
 void check_writers(struct sim *s)
 {
@@ -31,6 +54,7 @@ void check_writers(struct sim *s)
 					 (unsigned long long)s->host[who].vmm[d].incarnation, h + 1,
 					 (unsigned long long)s->host[h].vmm[d].incarnation);
 			who = h;
+			check_memory(s, h, d);
 		}
 		for (uint32_t h = 0; h < s->o.hosts && who != SIM_HOSTS; h++)
 			if (vmm_hidden_may_write(s, h, d))
@@ -54,6 +78,8 @@ void check_step(struct sim *s, uint32_t h)
 		return;
 	rules_placed(s, h, st.committed == x->checked + 1);
 	x->checked = st.committed;
+	if (ha_core_wrong(x->core))
+		sim_fail(s, "INDEX", "n%u passes over what it should look at, or counted wrong: %s", x->id, ha_core_wrong(x->core));
 	hash = st.hash ^ ha_record_hash(ha_core_record(x->core)) * 3;
 	seen = &s->seen[st.committed % SEEN_MAX];
 	if (seen->seq == st.committed && seen->hash != hash)

@@ -8,11 +8,13 @@
  */
 #include "cmd/drover-sim/sim.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void blobs_drop(struct sim_disk *d, uint32_t from, uint32_t n)
 {
+	assert(from <= d->n && n <= d->n - from);
 	for (uint32_t i = from; i < from + n; i++)
 		free(d->b[i].bytes);
 	memmove(d->b + from, d->b + from + n, (d->n - from - n) * sizeof(*d->b));
@@ -31,6 +33,7 @@ static void disk_kick(struct sim *s, uint32_t h)
 	struct sim_disk *d = &s->host[h].disk;
 	uint64_t delay = sim_range(s, 300, 4000);
 
+	assert(d->durable <= d->n);
 	if (d->writing || d->durable == d->n)
 		return;
 	if (!s->quiet_world && sim_chance(s, 1))
@@ -92,8 +95,10 @@ static void copy(struct sim_disk *to, const struct sim_disk *from)
 {
 	disk_empty(to);
 	for (uint32_t i = 0; i < from->durable; i++) {
-		struct ha_effect fx = { .kind = HA_FX_PERSIST, .persist = {
-			.snapshot = from->b[i].snapshot, .bytes = from->b[i].bytes, .len = from->b[i].len } };
+		struct ha_effect fx = {
+			.kind = HA_FX_PERSIST,
+			.persist = { .snapshot = from->b[i].snapshot, .bytes = from->b[i].bytes, .len = from->b[i].len },
+		};
 
 		disk_append(to, &fx);
 	}
@@ -110,7 +115,7 @@ void disk_restore(struct sim_host *x)
 	copy(&x->disk, &x->backup);
 	x->copied = true;
 	x->foreign = false;
-	/* So is the mark of the last boot, and tells of another kernel (ha/boot_mark.h). */
+	/* So is the mark of the last boot, and tells of another kernel (ha/store/boot_mark.h). */
 	x->had_daemon = false;
 }
 
@@ -119,7 +124,8 @@ uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n)
 	struct sim_disk *d = &s->host[h].disk;
 	uint64_t token = d->b[n - 1].token;
 
-	/* Before the snapshot, the file says that it is a copy (ha/store_file.c). */
+	assert(n <= d->n && d->durable <= n);
+	/* Before the snapshot, the file says that it is a copy (ha/store/store_file.c). */
 	for (uint32_t i = d->durable; i < n; i++)
 		if (d->b[i].snapshot)
 			s->host[h].copied = false;

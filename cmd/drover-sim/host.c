@@ -7,6 +7,9 @@
  */
 #include "cmd/drover-sim/sim.h"
 
+#include "base/reserve.h"
+
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +34,7 @@ void host_init(struct sim *s, uint32_t h)
 	x->token = s->o.token;
 	x->gate_ms = 0;
 	if (!x->core)
-		x->core = malloc(ha_core_size());
+		x->core = reserve_make(ha_core_size());
 	if (!x->core)
 		abort();
 }
@@ -123,7 +126,7 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.view.nodes = ids;
 		ev.view.n_left = list_nodes(s, in->left, left);
 		ev.view.left = left;
-		ev.view.silence = in->silence;
+		ev.view.ring = in->ring_went;
 		break;
 	case HA_EV_CONFIG:
 		ev.config.n = host_nodes(s, nodes);
@@ -164,6 +167,9 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.op.request = in->request;
 		ev.op.cmd = in->cmd;
 		ev.op.cmd.hosts = in->hosts;
+		ev.op.cmd.size = (struct ha_size){ 1 << 30, 1 };
+		ev.op.cmd.actor = "root";
+		ev.op.cmd.access = HA_ACCESS_ADMIN;
 		break;
 	default:
 		break;
@@ -230,6 +236,7 @@ static void daemon_start(struct sim *s, uint32_t h)
 	if (!x->up || x->daemon)
 		return;
 	sim_trace(s, "n%u: daemon starts, %u blobs on disk", x->id, x->disk.n);
+	assert(!x->in_n && !x->joined);
 	x->daemon = true;
 	x->gen++;
 	x->tick_at = 0;
@@ -243,7 +250,7 @@ static void daemon_start(struct sim *s, uint32_t h)
 	ev.boot.token_ms = x->token;
 	ev.boot.draw = (uint64_t)x->id << 32 | x->gen;
 	ev.boot.copied = x->copied;
-	x->missed = false;
+	x->missed = x->waited = false;
 	ev.boot.unseen = x->had_daemon;
 	x->had_daemon = true;
 	ev.boot.disk = disk;
@@ -311,7 +318,7 @@ void host_wipe(struct sim *s, uint32_t h)
  */
 static int64_t clock_rate(struct sim *s)
 {
-	static const int64_t extremes[] = {-10000, 0, 10000};
+	static const int64_t extremes[] = { -10000, 0, 10000 };
 
 	return extremes[sim_range(s, 0, 2)];
 }
@@ -330,6 +337,7 @@ void host_power_on(struct sim *s, uint32_t h)
 	x->rate_ppm = clock_rate(s);
 	x->lease_ms = 0;
 	x->corosync = true;
+	x->said_leave = false;
 	net_changed(s);
 	sim_at(s, sim_range(s, 100 * MS, 1500 * MS), EV_DAEMON_START, h, x->gen, 0, 0);
 }

@@ -28,13 +28,14 @@ static void usage(FILE *to)
 	      "  --no-faults, --no-operators\n"
 	      "  --disks            disks are also restored from backups, lost or exchanged; tokens change\n"
 	      "  --expect-failure   exit 0 only if an invariant was broken (for mutants)\n"
-	      "  --verbose          print every event and effect\n", to);
+	      "  --verbose          print every event and effect\n",
+	      to);
 }
 
 static struct sim sim;
 
 #ifdef HA_MUTANTS
-int ha_mutant; /* which rule the core breaks: enum ha_mutant in ha/core/core_int.h */
+int ha_mutant; /* which rule the core breaks: enum ha_mutant in ha/core/record/mutants.h */
 #endif
 
 static void show_failure(uint64_t seed, const struct sim_opts *o)
@@ -73,7 +74,8 @@ static int random_schedules(uint64_t seed, uint64_t schedules, struct sim_opts o
 
 	sim.log = o.verbose ? stdout : NULL;
 	for (uint64_t i = 0; i < schedules; i++) {
-		o.hosts = hosts ? hosts : (seed + i) % 4 == 3 ? 5 : 3;
+		o.hosts = hosts ? hosts : (seed + i) % 4 == 3 ? 5 :
+								3;
 		if (!chaos_schedule(&sim, seed + i, &o)) {
 			sim.log = NULL;
 			if (expect_failure) {
@@ -109,136 +111,154 @@ static bool number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 	return false;
 }
 
+/* What the command line says. */
+struct args {
+	struct sim_opts o;
+	struct search_opts search;
+	uint64_t seed, schedules;
+	bool have_seed, expect_failure;
+};
+
+static const struct option options[] = {
+	{ "search", required_argument, NULL, 'S' },
+	{ "breaks", required_argument, NULL, 'B' },
+	{ "crashes", required_argument, NULL, 'C' },
+	{ "stride", required_argument, NULL, 'T' },
+	{ "after", required_argument, NULL, 'A' },
+	{ "seed", required_argument, NULL, 's' },
+	{ "schedules", required_argument, NULL, 'n' },
+	{ "hosts", required_argument, NULL, 'h' },
+	{ "domains", required_argument, NULL, 'd' },
+	{ "token", required_argument, NULL, 't' },
+	{ "chaos", required_argument, NULL, 'c' },
+	{ "no-faults", no_argument, NULL, 'F' },
+	{ "no-operators", no_argument, NULL, 'O' },
+	{ "disks", no_argument, NULL, 'D' },
+	{ "expect-failure", no_argument, NULL, 'x' },
+	{ "verbose", no_argument, NULL, 'v' },
+#ifdef HA_MUTANTS
+	{ "mutant", required_argument, NULL, 'm' },
+#endif
+	{ "help", no_argument, NULL, '?' + 1 },
+	{ 0 },
+};
+
+/* Option @c: -1 = go on, else the exit status. */
+static int take(struct args *a, int c)
+{
+	bool ok = true;
+	uint64_t v;
+
+	switch (c) {
+	case 'S':
+		ok = number(optarg, 1, 60, &v);
+		a->search.depth = (uint32_t)v;
+		break;
+	case 'B':
+		ok = number(optarg, 0, 3, &v);
+		a->search.breaks = (uint32_t)v;
+		break;
+	case 'C':
+		ok = number(optarg, 0, 3, &v);
+		a->search.crashes = (uint32_t)v;
+		break;
+	case 'A':
+		ok = number(optarg, 0, 200, &v);
+		a->search.calm = (uint32_t)v;
+		break;
+	case 'T':
+		ok = number(optarg, 1, 200, &v);
+		a->search.stride = (uint32_t)v;
+		break;
+	case 's':
+		ok = a->have_seed = number(optarg, 0, UINT64_MAX, &a->seed);
+		break;
+	case 'n':
+		ok = number(optarg, 1, UINT64_MAX, &a->schedules);
+		break;
+	case 'h':
+		ok = number(optarg, 0, SIM_HOSTS, &v);
+		a->o.hosts = (uint32_t)v;
+		break;
+	case 'd':
+		ok = number(optarg, 1, SIM_DOMAINS, &v);
+		a->o.domains = (uint32_t)v;
+		break;
+	case 't':
+		ok = number(optarg, HA_TOKEN_MIN, HA_TOKEN_MAX, &v);
+		a->o.token = (uint32_t)v;
+		break;
+	case 'c':
+		ok = number(optarg, 4, 3600, &v);
+		a->o.chaos_us = v * SEC;
+		break;
+	case 'F':
+		a->o.faults = false;
+		break;
+	case 'O':
+		a->o.operators = false;
+		break;
+	case 'D':
+		a->o.disks = true;
+		break;
+#ifdef HA_MUTANTS
+	case 'm':
+		ok = number(optarg, 0, 100, &v);
+		ha_mutant = (int)v;
+		break;
+#endif
+	case 'x':
+		a->expect_failure = true;
+		break;
+	case 'v':
+		a->o.verbose = true;
+		break;
+	case '?' + 1:
+		usage(stdout);
+		return 0;
+	default:
+		usage(stderr);
+		return 2;
+	}
+	return ok ? -1 : 2;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"search", required_argument, NULL, 'S'},
-		{"breaks", required_argument, NULL, 'B'},
-		{"crashes", required_argument, NULL, 'C'},
-		{"stride", required_argument, NULL, 'T'},
-		{"after", required_argument, NULL, 'A'},
-		{"seed", required_argument, NULL, 's'},
-		{"schedules", required_argument, NULL, 'n'},
-		{"hosts", required_argument, NULL, 'h'},
-		{"domains", required_argument, NULL, 'd'},
-		{"token", required_argument, NULL, 't'},
-		{"chaos", required_argument, NULL, 'c'},
-		{"no-faults", no_argument, NULL, 'F'},
-		{"no-operators", no_argument, NULL, 'O'},
-		{"disks", no_argument, NULL, 'D'},
-		{"expect-failure", no_argument, NULL, 'x'},
-		{"verbose", no_argument, NULL, 'v'},
-#ifdef HA_MUTANTS
-		{"mutant", required_argument, NULL, 'm'},
-#endif
-		{"help", no_argument, NULL, '?' + 1},
-		{0},
+	struct args a = {
+		.o = { .domains = 3,
+		       .token = 1000,
+		       .chaos_us = 20 * SEC,
+		       .settle_us = 150 * SEC,
+		       .fence_percent = 60,
+		       .start_fail_percent = 5,
+		       .faults = true,
+		       .operators = true },
+		.search = { .breaks = 1, .stride = 1 },
+		.schedules = 1,
 	};
-	struct sim_opts o = {.hosts = 0,
-			     .domains = 3,
-			     .token = 1000,
-			     .chaos_us = 20 * SEC,
-			     .settle_us = 150 * SEC,
-			     .fence_percent = 60,
-			     .start_fail_percent = 5,
-			     .faults = true,
-			     .operators = true};
-	struct search_opts search = {.breaks = 1, .stride = 1};
-	uint64_t seed = 0, schedules = 1, v;
-	bool have_seed = false, expect_failure = false;
 	int c, rc = 0;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		bool ok = true;
+		int code = take(&a, c);
 
-		switch (c) {
-		case 'S':
-			ok = number(optarg, 1, 60, &v);
-			search.depth = (uint32_t)v;
-			break;
-		case 'B':
-			ok = number(optarg, 0, 3, &v);
-			search.breaks = (uint32_t)v;
-			break;
-		case 'C':
-			ok = number(optarg, 0, 3, &v);
-			search.crashes = (uint32_t)v;
-			break;
-		case 'A':
-			ok = number(optarg, 0, 200, &v);
-			search.calm = (uint32_t)v;
-			break;
-		case 'T':
-			ok = number(optarg, 1, 200, &v);
-			search.stride = (uint32_t)v;
-			break;
-		case 's':
-			ok = have_seed = number(optarg, 0, UINT64_MAX, &seed);
-			break;
-		case 'n':
-			ok = number(optarg, 1, UINT64_MAX, &schedules);
-			break;
-		case 'h':
-			ok = number(optarg, 0, SIM_HOSTS, &v);
-			o.hosts = (uint32_t)v;
-			break;
-		case 'd':
-			ok = number(optarg, 1, SIM_DOMAINS, &v);
-			o.domains = (uint32_t)v;
-			break;
-		case 't':
-			ok = number(optarg, HA_TOKEN_MIN, HA_TOKEN_MAX, &v);
-			o.token = (uint32_t)v;
-			break;
-		case 'c':
-			ok = number(optarg, 4, 3600, &v);
-			o.chaos_us = v * SEC;
-			break;
-		case 'F':
-			o.faults = false;
-			break;
-		case 'O':
-			o.operators = false;
-			break;
-		case 'D':
-			o.disks = true;
-			break;
-#ifdef HA_MUTANTS
-		case 'm':
-			ok = number(optarg, 0, 100, &v);
-			ha_mutant = (int)v;
-			break;
-#endif
-		case 'x':
-			expect_failure = true;
-			break;
-		case 'v':
-			o.verbose = true;
-			break;
-		case '?' + 1:
-			usage(stdout);
-			return 0;
-		default:
-			usage(stderr);
-			return 2;
-		}
-		if (!ok)
-			return 2;
+		if (code >= 0)
+			return code;
 	}
-	if (search.depth) {
-		search.hosts = o.hosts == 2 ? 2 : 3;
-		return search_run(&search, expect_failure) == expect_failure;
+	if (a.search.depth) {
+		a.search.hosts = a.o.hosts == 2 ? 2 : 3;
+		return search_run(&a.search, a.expect_failure) == a.expect_failure;
 	}
-	if (have_seed)
-		return random_schedules(seed, schedules, o, expect_failure);
+	if (a.have_seed)
+		return random_schedules(a.seed, a.schedules, a.o, a.expect_failure);
 	if (optind == argc) {
 		usage(stderr);
 		return 2;
 	}
 	for (int i = optind; i < argc; i++) {
-		int one = scenario_play(argv[i], o.verbose);
+		int one = scenario_play(argv[i], a.o.verbose);
 
-		if (expect_failure && one < 2)
+		if (a.expect_failure && one < 2)
 			one = !one;
 
 		if (one > rc)

@@ -21,19 +21,22 @@
  */
 #include "cmd/drover-sim/net.h"
 
-#include "ha/core/codec.h"
+#include "ha/core/record/codec.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void msg_put(struct sim_msg *m)
 {
+	assert(!m || m->refs);
 	if (m && !--m->refs)
 		free(m);
 }
 
 void net_ring_put(struct sim_ring *r)
 {
+	assert(!r || r->refs);
 	if (!r || --r->refs)
 		return;
 	for (uint32_t i = 0; i < r->n; i++)
@@ -89,6 +92,7 @@ static struct sim_item *append(struct sim_ring *r)
 		if (!r->items)
 			abort();
 	}
+	assert(r->live && r->n < r->size); /* a ring that broke has its last item */
 	memset(&r->items[r->n], 0, sizeof(*r->items));
 	return &r->items[r->n++];
 }
@@ -114,6 +118,7 @@ void net_append_view(struct sim *s, struct sim_ring *r, uint32_t ghost, uint32_t
 {
 	struct sim_item *it = append(r);
 
+	assert(!(left & (left - 1))); /* one at a time */
 	it->from = SIM_HOSTS;
 	it->ghost = ghost;
 	it->left = left;
@@ -184,8 +189,9 @@ void net_give_item(struct sim *s, uint32_t h, const struct sim_item *it)
 		in.mask = it->view;
 		in.ghost = it->ghost;
 		in.left = it->left;
-		in.silence = s->host[h].missed;
-		s->host[h].missed = false;
+		in.ring_went = s->host[h].missed ? HA_RING_SILENT : s->host[h].waited ? HA_RING_STALLED :
+											HA_RING_CALLED;
+		s->host[h].missed = s->host[h].waited = false;
 		for (uint32_t j = 0; j < s->o.hosts; j++)
 			if ((it->left | it->view) >> j & 1)
 				note_left(&s->host[h], it, j);
@@ -203,6 +209,7 @@ static void pump(struct sim *s, uint32_t h, uint64_t ring)
 	if (!x->ring || x->ring->id != ring || !x->ring->live || x->next >= x->ring->n)
 		return;
 	x->next++;
+	assert(x->next <= x->ring->n && x->join_at <= x->ring->n);
 	if (x->next > x->join_at)
 		net_give_item(s, h, &x->ring->items[x->next - 1]);
 }
@@ -233,6 +240,7 @@ void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len)
 	m = malloc(sizeof(*m) + len);
 	if (!m)
 		abort();
+	assert(x->sendq_due <= x->sendq_n && x->sendq_n <= x->sendq_size);
 	m->refs = 1;
 	m->from = h;
 	m->len = (uint32_t)len;
@@ -269,6 +277,7 @@ static void order(struct sim *s, uint32_t h, uint64_t ring, uint64_t gen)
 	    !x->joined)
 		return;
 	it = append(x->ring);
+	assert(x->sendq[0]->from == h && x->ring->members >> h & 1);
 	it->msg = x->sendq[0];
 	it->from = h;
 	memmove(x->sendq, x->sendq + 1, (x->sendq_n - 1) * sizeof(*x->sendq));
@@ -278,7 +287,7 @@ static void order(struct sim *s, uint32_t h, uint64_t ring, uint64_t gen)
 	pump_all(s, x->ring);
 }
 
-void net_join(struct sim *s, uint32_t h)
+static void join(struct sim *s, uint32_t h)
 {
 	struct sim_host *x = &s->host[h];
 
@@ -317,6 +326,7 @@ void net_gone(struct sim *s, uint32_t h)
 	net_ring_put(x->ring);
 	x->ring = NULL;
 	x->reform_due = false;
+	x->silent_us = 0;
 }
 
 void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us)
@@ -333,6 +343,14 @@ void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us)
 	sim_at(s, away_us ? away_us : sim_range(s, 300 * MS, 3000 * MS), EV_COROSYNC_UP, h, 0, 0, 0);
 }
 
+/* Whoever waits for a token of @r that will not come stops waiting for it, as it is to form a new ring now. */
+static void leave_cuts_in(struct sim *s, const struct sim_ring *r)
+{
+	for (uint32_t i = 0; i < s->o.hosts; i++)
+		if (r && s->host[i].ring == r && s->now - s->host[i].silent_us < sim_token(s))
+			s->host[i].silent_us = 0;
+}
+
 /*
  * SIGTERM: the group hears that the process ended, the ring hears a leave, and the others
  * form a new one at once, without waiting for a token (measured: 3 to 40 ms).  While a ring is
@@ -347,8 +365,10 @@ void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us, bool heard)
 	if (!net_lives(s, h))
 		return;
 	x->left = x->joined && heard;
+	x->said_leave = true;
 	if (heard)
 		net_leave(s, h);
+	leave_cuts_in(s, r);
 	if (r && r->live) {
 		ring_break(s, r);
 		for (uint32_t i = 0; i < r->n; i++)
@@ -391,7 +411,7 @@ void net_event(struct sim *s, const struct sim_ev *ev)
 		if (!x->reform_due)
 			break;
 		x->reform_due = false;
-		x->missed |= ev->a && x->ring;
+		x->missed |= ev->a && x->silent_us;
 		if (net_lives(s, ev->h) && (!x->ring || !x->ring->live))
 			ring_form(s, ev->h);
 		break;
@@ -407,7 +427,7 @@ void net_event(struct sim *s, const struct sim_ev *ev)
 		break;
 	case EV_JOIN:
 		if (x->gen == ev->a) {
-			net_join(s, ev->h);
+			join(s, ev->h);
 			if (x->daemon && !x->joined) /* corosync is away: try again */
 				sim_at(s, 100 * MS, EV_JOIN, ev->h, x->gen, 0, 0);
 		}
@@ -416,6 +436,7 @@ void net_event(struct sim *s, const struct sim_ev *ev)
 		if (!x->up || x->corosync)
 			break;
 		x->corosync = true;
+		x->said_leave = false;
 		net_changed(s);
 		if (x->daemon)
 			sim_at(s, 20 * MS, EV_JOIN, ev->h, x->gen, 0, 0);

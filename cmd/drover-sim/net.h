@@ -5,7 +5,7 @@
 
 #include "cmd/drover-sim/sim.h"
 
-bool net_lives(const struct sim *s, uint32_t h);         /* its corosync runs now */
+bool net_lives(const struct sim *s, uint32_t h);              /* its corosync runs now */
 bool net_linked(const struct sim *s, uint32_t a, uint32_t b); /* each hears the other */
 void net_ring_put(struct sim_ring *r);
 /* @left: who left the group by its own will, one host at most */

@@ -11,12 +11,13 @@
  */
 #include "cmd/drover-sim/sim.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define GROUPS 3
 
 static const char conf[] = "name: test\nmemory: 1 GiB\n";
-static const char *const groups[GROUPS] = {"g0", "g1", "g2"};
+static const char *const groups[GROUPS] = { "g0", "g1", "g2" };
 
 /* ---------------------------------------------------------------------- wishes */
 
@@ -85,15 +86,19 @@ static void wish_granted(struct sim_wish *w, bool value, uint64_t lo, uint64_t h
 		w->hi = hi > w->hi ? hi : w->hi;
 		return;
 	}
-	*w = (struct sim_wish){.known = true, .value = value, .hi = hi, .open = w->open, .unknown = w->unknown};
+	*w = (struct sim_wish){ .known = true, .value = value, .hi = hi, .open = w->open, .unknown = w->unknown };
 }
 
 void operator_asked(struct sim *s, uint32_t h, const struct ha_command *cmd)
 {
 	struct sim_request *q = &s->requests[s->request % REQUESTS_MAX];
 
-	*q = (struct sim_request){.op = cmd->op, .host = h, .lo = s->host[h].checked,
-				  .dom = cmd->domain ? sim_dom(cmd->domain) : SIM_DOMAINS};
+	*q = (struct sim_request){
+		.op = cmd->op,
+		.host = h,
+		.lo = s->host[h].checked,
+		.dom = cmd->domain ? sim_dom(cmd->domain) : SIM_DOMAINS,
+	};
 	if (q->dom < SIM_DOMAINS)
 		s->asked[q->dom]++;
 	wishes_of(s, q, cmd);
@@ -186,8 +191,14 @@ static const char *some_group(struct sim *s)
 
 void operator_add(struct sim *s, uint32_t d, bool plain)
 {
-	struct ha_command cmd = {.op = HA_OP_ADD, .domain = sim_dom_name(d), .conf = conf,
-				 .conf_len = sizeof(conf) - 1, .ha = true, .started = true};
+	struct ha_command cmd = {
+		.op = HA_OP_ADD,
+		.domain = sim_dom_name(d),
+		.conf = conf,
+		.conf_len = sizeof(conf) - 1,
+		.ha = true,
+		.started = true,
+	};
 
 	if (!plain) {
 		cmd.ha = sim_chance(s, 85);
@@ -201,7 +212,7 @@ void operator_add(struct sim *s, uint32_t d, bool plain)
 
 static void group_command(struct sim *s)
 {
-	struct ha_command cmd = {.op = HA_OP_GROUP_SET, .group = groups[sim_range(s, 0, GROUPS - 1)]};
+	struct ha_command cmd = { .op = HA_OP_GROUP_SET, .group = groups[sim_range(s, 0, GROUPS - 1)] };
 	struct ha_group_host hosts[SIM_HOSTS];
 	uint32_t skip = any_host(s);
 
@@ -210,7 +221,7 @@ static void group_command(struct sim *s)
 	cmd.restricted = sim_chance(s, 50);
 	for (uint32_t h = 0; h < s->o.hosts; h++)
 		if (h != skip || s->o.hosts == 1)
-			hosts[cmd.n_hosts++] = (struct ha_group_host){h + 1, (int32_t)sim_range(s, 0, 3)};
+			hosts[cmd.n_hosts++] = (struct ha_group_host){ h + 1, (int32_t)sim_range(s, 0, 3) };
 	cmd.hosts = hosts;
 	host_command(s, any_host(s), &cmd);
 }
@@ -218,7 +229,7 @@ static void group_command(struct sim *s)
 /* About a host; a human says that one is off only while it is off. */
 static void node_command(struct sim *s)
 {
-	struct ha_command cmd = {.node = any_host(s) + 1};
+	struct ha_command cmd = { .node = any_host(s) + 1 };
 
 	switch (sim_range(s, 0, 3)) {
 	case 0:
@@ -240,7 +251,7 @@ static void node_command(struct sim *s)
 void operator_random(struct sim *s)
 {
 	uint32_t d = (uint32_t)sim_range(s, 0, s->o.domains - 1);
-	struct ha_command cmd = {.domain = sim_dom_name(d)};
+	struct ha_command cmd = { .domain = sim_dom_name(d) };
 
 	switch (sim_range(s, 0, 25)) {
 	case 0:
@@ -299,7 +310,7 @@ void operator_random(struct sim *s)
 void operator_peace(struct sim *s)
 {
 	for (uint32_t n = 0; n < s->o.hosts; n++) {
-		struct ha_command cmd = {.op = HA_OP_MAINTENANCE, .node = n + 1, .on = false};
+		struct ha_command cmd = { .op = HA_OP_MAINTENANCE, .node = n + 1, .on = false };
 
 		/* By two hosts: one may still be on its way back into the group. */
 		host_command(s, n, &cmd);
@@ -314,8 +325,9 @@ void operator_peace(struct sim *s)
 /* A host takes some commands at once, and says so of the rest: those are given again. */
 void operator_clear(struct sim *s)
 {
+	assert(s->o.hosts);
 	for (uint32_t d = 0; d < s->o.domains; d++) {
-		struct ha_command cmd = {.op = HA_OP_CLEAR, .domain = sim_dom_name(d)};
+		struct ha_command cmd = { .op = HA_OP_CLEAR, .domain = sim_dom_name(d) };
 
 		if (!s->clear_due[d])
 			continue;

@@ -71,6 +71,40 @@ static void slow_cpg(struct sim *s, struct sim_ring *r)
 			s->host[h].pump_at = s->now + sim_range(s, 0, 2700 * MS);
 }
 
+/*
+ * Of those who waited for a token longer than it may take, one has missed it and called the others
+ * (who then do not), even where a host that comes has a new ring formed before they would have.
+ */
+static void miss_token(struct sim *s, uint32_t set)
+{
+	uint64_t token = sim_token(s);
+
+	for (uint32_t h = 0; h < s->o.hosts; h++) {
+		struct sim_host *x = &s->host[h];
+		bool told = false;
+
+		if (!(set >> h & 1) || !x->ring || !x->silent_us || s->now - x->silent_us < token)
+			continue;
+		for (uint32_t i = 0; i < s->o.hosts; i++)
+			told |= s->host[i].ring == x->ring && s->host[i].missed;
+		x->missed |= !told;
+	}
+	for (uint32_t h = 0; h < s->o.hosts; h++)
+		if (set >> h & 1)
+			s->host[h].silent_us = 0;
+}
+
+/* Who was in the old ring, is not in the new one and did not say that he leaves was waited for. */
+static void wait_in_vain(struct sim *s, uint32_t set)
+{
+	for (uint32_t h = 0; h < s->o.hosts; h++) {
+		struct sim_host *x = &s->host[h];
+
+		for (uint32_t j = 0; j < s->o.hosts && (set >> h & 1) && x->ring; j++)
+			x->waited |= (x->ring->members & ~set) >> j & 1 && !s->host[j].said_leave;
+	}
+}
+
 void ring_form(struct sim *s, uint32_t first)
 {
 	uint32_t set = 1u << first, ghost = 0;
@@ -96,6 +130,8 @@ void ring_form(struct sim *s, uint32_t first)
 	r->id = ++s->ring_seq;
 	r->members = set;
 	r->live = true;
+	miss_token(s, set);
+	wait_in_vain(s, set);
 	for (uint32_t h = 0; h < s->o.hosts; h++) {
 		struct sim_host *x = &s->host[h];
 		uint32_t group = 0;
@@ -231,6 +267,7 @@ void net_changed(struct sim *s)
 		if (!net_lives(s, h) || x->reform_due || (x->ring && x->ring->live))
 			continue;
 		x->reform_due = true;
+		x->silent_us = x->ring ? s->now : 0;
 		sim_at(s, gives_up(s, h), EV_REFORM, h, 1 /* it missed its token */, 0, 0);
 	}
 	if (can_merge(s))

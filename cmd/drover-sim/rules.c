@@ -33,7 +33,7 @@ static const char *unfit(const struct ha_record *r, const struct ha_domain *d, u
 {
 	int slot = ha_record_slot(r, node);
 
-	if (slot < 0 || !(r->members >> slot & 1))
+	if (slot < 0 || !ha_set_has(r->members, (uint32_t)slot))
 		return "is no member of the view";
 	if (r->nodes[slot].debt)
 		return "carries a debt";
@@ -109,7 +109,7 @@ static bool left_in_order(const struct sim *s, const struct ha_record *r, uint32
 		const struct sim_host *m = &s->host[i];
 		int slot = ha_record_slot(r, m->id);
 
-		if (slot >= 0 && (r->members >> slot & 1) && m->daemon && m->saw_left[target].gen == m->gen &&
+		if (slot >= 0 && ha_set_has(r->members, (uint32_t)slot) && m->daemon && m->saw_left[target].gen == m->gen &&
 		    m->saw_left[target].leave == t->leaves && m->saw_left[target].epoch >= r->nodes[its].last_in)
 			return true;
 	}
@@ -136,7 +136,7 @@ static void fences(struct sim *s, uint32_t h, const struct ha_effect *fx)
 
 	for (uint32_t i = 0; i < r->n_domains; i++)
 		owns |= r->domains[i].used && r->domains[i].owner == fx->fence.node;
-	if (slot >= 0 && (r->members >> slot & 1))
+	if (slot >= 0 && ha_set_has(r->members, (uint32_t)slot))
 		sim_fail(s, "I11", "n%u fences n%u, a member of the view", h + 1, fx->fence.node);
 	if (!owns && !s->fence_asked[fx->fence.node - 1])
 		sim_fail(s, "I11", "n%u fences n%u, which owns nothing", h + 1, fx->fence.node);

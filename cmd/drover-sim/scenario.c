@@ -94,20 +94,28 @@ static bool hosts_of(const struct sim *s, const char *w, uint32_t *mask)
 /* Commands go to the first host whose daemon works, or to the one named last in the line. */
 static bool command(struct sim *s, const struct line *l)
 {
-	static const struct { const char *word; enum ha_op op;
+	static const struct {
+		const char *word;
+		enum ha_op op;
 	} ops[] = {
-		{"add", HA_OP_ADD},	    {"remove", HA_OP_REMOVE},
-		{"start", HA_OP_START},	    {"stop", HA_OP_STOP},
-		{"migrate", HA_OP_MIGRATE}, {"cancel", HA_OP_CANCEL},
-		{"clear", HA_OP_CLEAR},	    {"fence", HA_OP_FENCE},
-		{"confirm", HA_OP_CONFIRM}, {"maintenance", HA_OP_MAINTENANCE},
-		{"pause", HA_OP_PAUSE},	    {"resume", HA_OP_PAUSE},
+		{ "add", HA_OP_ADD },
+		{ "remove", HA_OP_REMOVE },
+		{ "start", HA_OP_START },
+		{ "stop", HA_OP_STOP },
+		{ "migrate", HA_OP_MIGRATE },
+		{ "cancel", HA_OP_CANCEL },
+		{ "clear", HA_OP_CLEAR },
+		{ "fence", HA_OP_FENCE },
+		{ "confirm", HA_OP_CONFIRM },
+		{ "maintenance", HA_OP_MAINTENANCE },
+		{ "pause", HA_OP_PAUSE },
+		{ "resume", HA_OP_PAUSE },
 	};
-	struct ha_command cmd = {.conf = conf,
-				 .conf_len = sizeof(conf) - 1,
-				 .ha = true,
-				 .started = true,
-				 .on = true};
+	struct ha_command cmd = { .conf = conf,
+				  .conf_len = sizeof(conf) - 1,
+				  .ha = true,
+				  .started = true,
+				  .on = true };
 	uint32_t d, h = 0, node;
 
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
@@ -141,12 +149,14 @@ static bool command(struct sim *s, const struct line *l)
 	return false;
 }
 
-static bool fault(struct sim *s, const struct line *l)
+/* Faults of links, of the configuration, of agents and of domains; *@known: it is one of these. */
+static bool fault_at_large(struct sim *s, const struct line *l, bool *known)
 {
 	const char *w = l->word[0];
 	uint32_t h = 0, mask, d;
 	uint64_t us = 0;
 
+	*known = true;
 	if (!strcmp(w, "heal")) {
 		net_heal(s);
 		return true;
@@ -171,6 +181,7 @@ static bool fault(struct sim *s, const struct line *l)
 		return !l->word[2] || hosts_of(s, l->word[2], &s->unfit[d]);
 	}
 	if (!strcmp(w, "loss")) {
+		check_memory_anew(s);
 		memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
 		memset(s->once, 0, sizeof(s->once));
 		return true;
@@ -206,6 +217,19 @@ static bool fault(struct sim *s, const struct line *l)
 			vmm_ends(s, h, d, w[0] == 'g');
 		return true;
 	}
+	*known = false;
+	return false;
+}
+
+static bool fault(struct sim *s, const struct line *l)
+{
+	const char *w = l->word[0];
+	uint64_t us = 0;
+	uint32_t h = 0;
+	bool known, ok = fault_at_large(s, l, &known);
+
+	if (known)
+		return ok;
 	if (!host_of(s, l->word[1], &h))
 		return false;
 	if (!strcmp(w, "votes")) {
@@ -226,10 +250,9 @@ static bool fault(struct sim *s, const struct line *l)
 	}
 	if (!strcmp(w, "unkillable") || !strcmp(w, "unlisted") || !strcmp(w, "spoil") ||
 	    !strcmp(w, "hide")) {
-		bool *what = w[0] == 's'   ? &s->host[h].spoiled
-			     : w[0] == 'h' ? &s->host[h].hides
-			     : w[2] == 'k' ? &s->host[h].unkillable
-					   : &s->host[h].unlisted;
+		bool *what = w[0] == 's' ? &s->host[h].spoiled : w[0] == 'h' ? &s->host[h].hides :
+							 w[2] == 'k'         ? &s->host[h].unkillable :
+									       &s->host[h].unlisted;
 
 		*what = !l->word[2] || strcmp(l->word[2], "off");
 		return true;
@@ -416,7 +439,8 @@ static bool play_once(struct script *sc, const struct sim_opts *o, uint64_t seed
 int scenario_play(const char *path, bool verbose)
 {
 	struct sim_opts o = {
-		.hosts = 3, .domains = SIM_DOMAINS, .token = 1000, .fence_percent = 100};
+		.hosts = 3, .domains = SIM_DOMAINS, .token = 1000, .fence_percent = 100
+	};
 	static struct script sc;
 	int rc;
 

@@ -10,12 +10,12 @@
 #include <stdio.h>
 
 struct search_opts {
-	uint32_t hosts;    /* 2 or 3 */
-	uint32_t depth;    /* events */
-	uint32_t breaks;   /* how often the ring may break */
-	uint32_t crashes;  /* how often a daemon may die */
-	uint32_t calm;     /* begin at up to so many steps of the calm way ... */
-	uint32_t stride;   /* ... at each such step */
+	uint32_t hosts;   /* 2 or 3 */
+	uint32_t depth;   /* events */
+	uint32_t breaks;  /* how often the ring may break */
+	uint32_t crashes; /* how often a daemon may die */
+	uint32_t calm;    /* begin at up to so many steps of the calm way ... */
+	uint32_t stride;  /* ... at each such step */
 };
 
 /** search_run() - try everything within @o; prints the bound and the number of states. False: something broke */

@@ -27,7 +27,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SIM_HOSTS 32   /* a set of hosts is 32 bits */
+#define SIM_HOSTS 32 /* a set of hosts is 32 bits */
 #define SIM_DOMAINS 64
 #define MS 1000ull
 #define SEC 1000000ull
@@ -37,9 +37,27 @@ struct sim;
 /* ------------------------------------------------------------------ world.c */
 
 enum sim_ev_kind {
-	EV_ORDER, EV_PUMP, EV_REFORM, EV_MERGE, EV_FLUX, EV_QUORUM, EV_JOIN, EV_COROSYNC_UP,
-	EV_TICK, EV_PERSISTED, EV_DAEMON_START, EV_DAEMON_RESUME, EV_HOST_RESUME, EV_HOST_BOOT, EV_HOST_CRASH,
-	EV_VMM, EV_MOVE, EV_FENCE, EV_CHAOS, EV_SCRIPT, EV_CHECK,
+	EV_ORDER,
+	EV_PUMP,
+	EV_REFORM,
+	EV_MERGE,
+	EV_FLUX,
+	EV_QUORUM,
+	EV_JOIN,
+	EV_COROSYNC_UP,
+	EV_TICK,
+	EV_PERSISTED,
+	EV_DAEMON_START,
+	EV_DAEMON_RESUME,
+	EV_HOST_RESUME,
+	EV_HOST_BOOT,
+	EV_HOST_CRASH,
+	EV_VMM,
+	EV_MOVE,
+	EV_FENCE,
+	EV_CHAOS,
+	EV_SCRIPT,
+	EV_CHECK,
 };
 
 struct sim_ev {
@@ -49,8 +67,7 @@ struct sim_ev {
 	uint64_t a, b, c;
 };
 
-uint64_t sim_rand(struct sim *s);
-uint64_t sim_range(struct sim *s, uint64_t lo, uint64_t hi);  /* lo..hi inclusive */
+uint64_t sim_range(struct sim *s, uint64_t lo, uint64_t hi); /* lo..hi inclusive */
 bool sim_chance(struct sim *s, uint32_t percent);
 void sim_at(struct sim *s, uint64_t delay, enum sim_ev_kind kind, uint32_t h, uint64_t a, uint64_t b,
 	    uint64_t c);
@@ -69,8 +86,8 @@ struct sim_item {
 	struct sim_msg *msg;
 	uint32_t from;
 	uint32_t view, ghost, left; /* masks of hosts */
-	uint64_t leave;          /* of left, which is one: which of its leaves this was */
-	uint32_t got;            /* hosts that physically have it, decided when the ring breaks */
+	uint64_t leave;             /* of left, which is one: which of its leaves this was */
+	uint32_t got;               /* hosts that physically have it, decided when the ring breaks */
 };
 
 struct sim_ring {
@@ -84,16 +101,15 @@ struct sim_ring {
 
 void net_init(struct sim *s);
 void net_free(struct sim *s);
-void net_changed(struct sim *s);                 /* a link, a host or a corosync came or went */
+void net_changed(struct sim *s); /* a link, a host or a corosync came or went */
 void net_heal(struct sim *s);
 /* @side cannot send to the rest; nor hear it, unless one_way */
 void net_cut(struct sim *s, uint32_t side, bool one_way);
 void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len);
 void net_send_unknown(struct sim *s, uint32_t h);
-void net_join(struct sim *s, uint32_t h);
 void net_leave(struct sim *s, uint32_t h);
 void net_event(struct sim *s, const struct sim_ev *ev);
-void net_gone(struct sim *s, uint32_t h);        /* its corosync ended, or its power */
+void net_gone(struct sim *s, uint32_t h); /* its corosync ended, or its power */
 /* it comes back after @away_us, 0 = some time; stop: in order, the others hear it at once */
 void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us);
 void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us, bool heard);
@@ -105,7 +121,7 @@ struct sim_in {
 	enum ha_event_kind kind;
 	struct sim_msg *msg;
 	uint32_t mask, ghost, left;
-	bool silence;
+	enum ha_ring ring_went;
 	bool quorate;
 	uint64_t ring, token, incarnation, debt, request;
 	uint32_t dom, node;
@@ -125,138 +141,163 @@ struct sim_blob {
 
 struct sim_disk {
 	struct sim_blob *b;
-	uint32_t n, size, durable;   /* b[0, durable) survive a power cut */
+	uint32_t n, size, durable; /* b[0, durable) survive a power cut */
 	uint64_t busy_until;
 	bool writing;
 };
 
 /* --------------------------------------------------------------------- vmm.c */
 
-enum sim_vmm_state { VM_NONE, VM_STARTING, VM_RUN, VM_STOPPHASE, VM_GRANTED, VM_INCOMING, VM_ASKING };
+enum sim_vmm_state {
+	VM_NONE,
+	VM_STARTING,
+	VM_RUN,
+	VM_STOPPHASE,
+	VM_GRANTED,
+	VM_INCOMING,
+	VM_ASKING
+};
 
 struct sim_vmm {
 	enum sim_vmm_state state;
 	uint64_t incarnation, gen;
-	bool admitted;               /* by the daemon that runs now: the lease goes to its page */
-	uint64_t lease_ms;           /* its page: host clock */
-	uint64_t gate_ms;            /* W that belongs to what its page says; a gate that closed does not open again */
-	uint32_t gate_part;          /* this one closes its gate after so many thousandths of W */
-	bool incoming;               /* started to receive: may not run before a decision */
-	bool paused;                 /* by an operator */
-	bool asked;                  /* it asked the cluster; asked again after a daemon restart */
-	uint32_t peer;               /* migration: other host */
-	bool dry_run;                /* ... only asked */
+	bool admitted;      /* by the daemon that runs now: the lease goes to its page */
+	uint64_t lease_ms;  /* its page: host clock */
+	uint64_t gate_ms;   /* W that belongs to what its page says; a gate that closed does not open again */
+	uint32_t gate_part; /* this one closes its gate after so many thousandths of W */
+	bool incoming;      /* started to receive: may not run before a decision */
+	bool paused;        /* by an operator */
+	bool asked;         /* it asked the cluster; asked again after a daemon restart */
+	uint32_t peer;      /* migration: other host */
+	bool dry_run;       /* ... only asked */
 	uint64_t peer_incarnation;
+	uint64_t writer; /* the how manieth of its domain that could write, 0: it could not yet */
 };
 
 struct sim_host {
 	uint32_t id;
-	bool up, paused;             /* power; the whole host stopped */
+	bool up, paused; /* power; the whole host stopped */
 	bool corosync;
 	bool daemon, daemon_paused, joined;
-	uint64_t gen;                /* of the daemon: events for a former one are dropped */
+	uint64_t gen; /* of the daemon: events for a former one are dropped */
 	int64_t rate_ppm;
 	uint64_t clock_base_us, boot_at;
 	struct ha_core *core;
 	struct sim_disk disk, backup;
-	bool copied;                 /* its disk holds the backup, and nothing newer */
-	bool foreign;                /* its disk holds the record of another cluster */
-	uint64_t lease_ms;           /* what its daemon may publish: host clock */
-	uint32_t token;              /* what corosync.conf says here, ms */
-	uint64_t gate_ms;            /* W that belongs to it */
+	bool copied;       /* its disk holds the backup, and nothing newer */
+	bool foreign;      /* its disk holds the record of another cluster */
+	uint64_t lease_ms; /* what its daemon may publish: host clock */
+	uint32_t token;    /* what corosync.conf says here, ms */
+	uint64_t gate_ms;  /* W that belongs to it */
 	uint64_t tick_at;
-	uint64_t checked;            /* last committed entry that check_step() compared */
+	uint64_t checked;             /* last committed entry that check_step() compared */
 	uint64_t placed[SIM_DOMAINS]; /* newest incarnation it has seen placed */
 	/* net */
 	struct sim_ring *ring;
-	uint32_t next, join_at;      /* next item to deliver; items before join_at are not for this daemon */
+	uint32_t next, join_at; /* next item to deliver; items before join_at are not for this daemon */
 	uint64_t order_at, pump_at;
 	struct sim_msg **sendq;
 	uint32_t sendq_n, sendq_size, sendq_due;
 	bool reform_due;
-	bool missed;                 /* its corosync gave a ring up for its silence since the last view */
-	bool left;                   /* its corosync was stopped in order, and it has not joined since */
-	uint64_t leaves;             /* how often it left the group by its own will */
+	uint64_t silent_us; /* since when it waits for its ring's token in vain, 0 = it does not */
+	bool missed;        /* its corosync gave a ring up for its silence since the last view */
+	bool waited;        /* ... or waited in vain for an answer when one was formed anew */
+	bool said_leave;    /* its corosync was stopped in order: no ring waits for its answer */
+	bool left;          /* its corosync was stopped in order, and it has not joined since */
+	uint64_t leaves;    /* how often it left the group by its own will */
 	struct {
-		uint64_t gen;        /* of our daemon that was given a view in which that host left ... */
-		uint64_t leave;      /* ... for this time */
-		uint64_t epoch;      /* the newest that we knew it might have been in */
+		uint64_t gen;   /* of our daemon that was given a view in which that host left ... */
+		uint64_t leave; /* ... for this time */
+		uint64_t epoch; /* the newest that we knew it might have been in */
 	} saw_left[SIM_HOSTS];
 	struct {
-		uint64_t gen;        /* of our daemon that heard that host promise ... */
-		uint64_t epoch;      /* ... this */
+		uint64_t gen;   /* of our daemon that heard that host promise ... */
+		uint64_t epoch; /* ... this */
 	} promise[SIM_HOSTS];
 	/* daemon's queue while it is paused */
 	struct sim_in *in;
 	uint32_t in_n, in_size;
-	bool spoiled;                /* its record's digest is another than everybody's */
-	bool unkillable;             /* a signal does not end its VMMs (D state) */
-	bool unlisted;               /* its daemon does not get the list of VMMs together */
-	bool hides;                  /* the next daemon finds none of the VMMs that run now */
-	bool had_daemon;             /* since its power came */
+	bool spoiled;    /* its record's digest is another than everybody's */
+	bool unkillable; /* a signal does not end its VMMs (D state) */
+	bool unlisted;   /* its daemon does not get the list of VMMs together */
+	bool hides;      /* the next daemon finds none of the VMMs that run now */
+	bool had_daemon; /* since its power came */
 	struct sim_vmm vmm[SIM_DOMAINS];
 	struct sim_vmm hidden[SIM_DOMAINS]; /* no daemon knows them, nobody renews their lease */
 };
 
 void host_init(struct sim *s, uint32_t h);
 void host_free(struct sim *s, uint32_t h);
-uint64_t host_now(const struct sim *s, uint32_t h);      /* host clock, ms */
+uint64_t host_now(const struct sim *s, uint32_t h); /* host clock, ms */
 void host_give(struct sim *s, uint32_t h, const struct sim_in *in);
 void host_power_off(struct sim *s, uint32_t h, const char *why);
-void host_wipe(struct sim *s, uint32_t h);              /* power off, and a new, empty disk */
+void host_wipe(struct sim *s, uint32_t h); /* power off, and a new, empty disk */
 void host_power_on(struct sim *s, uint32_t h);
 void host_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_daemon_crash(struct sim *s, uint32_t h);
 void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
 void host_event(struct sim *s, const struct sim_ev *ev);
 bool host_majority(const struct sim *s, uint32_t hosts, uint32_t of); /* by votes, of two sets of hosts */
-size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes); /* the nodelist */
-void host_token(struct sim *s, uint32_t h, uint32_t token); /* corosync.conf was changed here */
-void host_config(struct sim *s, uint32_t configured);   /* hosts in corosync.conf, everywhere */
+size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes);   /* the nodelist */
+void host_token(struct sim *s, uint32_t h, uint32_t token);           /* corosync.conf was changed here */
+void host_config(struct sim *s, uint32_t configured);                 /* hosts in corosync.conf, everywhere */
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd);
 
 /* ------------------------------------------------------------------- disk.c */
-void disk_append(struct sim_disk *d, const struct ha_effect *fx); /* not durable yet */
+void disk_append(struct sim_disk *d, const struct ha_effect *fx);       /* not durable yet */
 void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx); /* EV_PERSISTED follows */
 /* the first @n are safe; returns the token of the last of them */
 uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n);
-void disk_crash(struct sim *s, uint32_t h);             /* the power goes, or the daemon */
+void disk_crash(struct sim *s, uint32_t h); /* the power goes, or the daemon */
 void disk_empty(struct sim_disk *d);
-void disk_backup(struct sim_host *x);                   /* what is durable now */
-void disk_restore(struct sim_host *x);                  /* of a host that is off */
-void disk_foreign(struct sim *s, uint32_t h);           /* of a host that is off: as another cluster left it */
+void disk_backup(struct sim_host *x);         /* what is durable now */
+void disk_restore(struct sim_host *x);        /* of a host that is off */
+void disk_foreign(struct sim *s, uint32_t h); /* of a host that is off: as another cluster left it */
 
 void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
-void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms); /* to the pages of all admitted */
-void vmm_daemon_died(struct sim *s, uint32_t h);              /* the next one admits anew */
+void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms);         /* to the pages of all admitted */
+void vmm_daemon_died(struct sim *s, uint32_t h);                      /* the next one admits anew */
 void vmm_ends(struct sim *s, uint32_t h, uint32_t d, bool power_off); /* crashes, or its guest powers off */
 void vmm_event(struct sim *s, const struct sim_ev *ev);
-void vmm_scan(struct sim *s, uint32_t h);                 /* a new daemon looks around */
+void vmm_scan(struct sim *s, uint32_t h); /* a new daemon looks around */
 void vmm_host_died(struct sim *s, uint32_t h);
 uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d); /* from the lease's end until it stops writing */
 bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d);
 bool vmm_hidden_may_write(const struct sim *s, uint32_t h, uint32_t d); /* one that no daemon knows */
+
+/* ------------------------------------------------------------------ fence.c */
+
+void fence_start(struct sim *s, uint32_t h, const struct ha_effect *fx);
 void fence_event(struct sim *s, const struct sim_ev *ev);
 
 /* ------------------------------------------------------------------- check.c */
 
-struct sim_seen { uint64_t seq, hash; };
+struct sim_seen {
+	uint64_t seq, hash;
+};
 
 /* ---------------------------------------------------------------- operator.c */
 
-enum sim_wish_kind { WISH_EXISTS, WISH_PROTECTED, WISH_WANTED, WISH_GROUP, WISH_MAINTENANCE, WISH_KINDS };
+enum sim_wish_kind {
+	WISH_EXISTS,
+	WISH_PROTECTED,
+	WISH_WANTED,
+	WISH_GROUP,
+	WISH_MAINTENANCE,
+	WISH_KINDS
+};
 
 struct sim_wish {
-	bool known, value;       /* granted: so it is since entry hi at the latest */
-	bool unknown;            /* something may have happened, or not, or in another order */
-	uint32_t open;           /* commands without an answer */
+	bool known, value; /* granted: so it is since entry hi at the latest */
+	bool unknown;      /* something may have happened, or not, or in another order */
+	uint32_t open;     /* commands without an answer */
 	uint64_t hi;
 };
 
-struct sim_request {            /* a command that an operator gave */
+struct sim_request { /* a command that an operator gave */
 	enum ha_op op;
 	uint32_t dom, host;
-	uint64_t lo;             /* what its host had applied then */
+	uint64_t lo; /* what its host had applied then */
 	bool done;
 	uint32_t n_wishes;
 	struct sim_wish *wish[3];
@@ -266,7 +307,7 @@ struct sim_request {            /* a command that an operator gave */
 void operator_add(struct sim *s, uint32_t d, bool plain); /* plain: protected, started, anywhere */
 void operator_random(struct sim *s);
 void operator_peace(struct sim *s);
-void operator_clear(struct sim *s);                       /* what of peace was not taken yet */
+void operator_clear(struct sim *s); /* what of peace was not taken yet */
 void operator_asked(struct sim *s, uint32_t h, const struct ha_command *cmd);
 void operator_answered(struct sim *s, uint32_t h, struct sim_request *q, enum ha_code code);
 /* what was answered with success and is not in @r; NULL: nothing */
@@ -275,7 +316,7 @@ bool operator_keeps_stopped(struct sim *s, uint32_t d, uint64_t *since); /* sinc
 
 /* ------------------------------------------------------------------- rules.c */
 
-#define ONCE_MAX 128             /* incarnations of a domain that are remembered */
+#define ONCE_MAX 128 /* incarnations of a domain that are remembered */
 #define STORM_MAX 8
 
 struct sim_starts {
@@ -294,16 +335,17 @@ void check_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
 void check_reply(struct sim *s, uint32_t h, const struct ha_effect *fx);
 bool check_settled(struct sim *s, char *why, size_t size);
 void check_writers(struct sim *s);
+void check_memory_anew(struct sim *s); /* I12 begins anew */
 
 /* ------------------------------------------------------------------- options */
 
 struct sim_opts {
 	uint32_t hosts, domains, token;
 	uint64_t chaos_us, settle_us;
-	uint32_t fence_percent;     /* of attempts that work; the rest fail, hang, lie or are late */
+	uint32_t fence_percent; /* of attempts that work; the rest fail, hang, lie or are late */
 	uint32_t start_fail_percent;
 	bool faults, operators;
-	bool disks;                 /* faults are also disks restored from backups, lost or exchanged, and other tokens */
+	bool disks; /* faults are also disks restored from backups, lost or exchanged, and other tokens */
 	bool verbose;
 };
 
@@ -313,7 +355,7 @@ struct sim {
 	uint64_t now, ord, steps;
 	struct sim_ev *heap;
 	uint32_t heap_n, heap_size;
-	bool failed, quiet_world;   /* quiet_world: chaos is over, everything works */
+	bool failed, quiet_world; /* quiet_world: chaos is over, everything works */
 	char failure[512];
 	/* trace: the last lines, made only in a verbose run */
 	char (*lines)[256];
@@ -321,7 +363,7 @@ struct sim {
 	FILE *log;
 
 	uint64_t ring_seq, merge_gen;
-	bool link[SIM_HOSTS][SIM_HOSTS];  /* i can send to j */
+	bool link[SIM_HOSTS][SIM_HOSTS]; /* i can send to j */
 	struct sim_host host[SIM_HOSTS];
 	struct ha_effects *fx;
 
@@ -329,23 +371,24 @@ struct sim {
 	struct sim_request *requests; /* REQUESTS_MAX, by number */
 	struct sim_wish wishes[WISH_KINDS][SIM_DOMAINS];
 	struct sim_starts starts[SIM_DOMAINS];
-	uint64_t asked[SIM_DOMAINS];   /* commands for it so far */
+	uint64_t asked[SIM_DOMAINS]; /* commands for it so far */
 	uint64_t once[SIM_DOMAINS][ONCE_MAX];
 	bool fence_asked[SIM_HOSTS];
 	bool unprotected[SIM_DOMAINS]; /* at some time, perhaps */
 	bool removed[SIM_DOMAINS], added[SIM_DOMAINS], stop_asked[SIM_DOMAINS];
+	uint64_t writers[SIM_DOMAINS]; /* VMMs of it that could write so far */
 	bool powered_off[SIM_DOMAINS]; /* by its guest, at some time */
-	struct sim_seen *seen;      /* SEEN_MAX, by seq */
+	struct sim_seen *seen;         /* SEEN_MAX, by seq */
 	uint64_t starts_quiet[SIM_DOMAINS];
-	bool clear_due[SIM_DOMAINS];   /* an operator wants its pauses ended, and was not heard yet */
-	uint32_t unfit[SIM_DOMAINS];  /* hosts on which it cannot start */
+	bool clear_due[SIM_DOMAINS]; /* an operator wants its pauses ended, and was not heard yet */
+	uint32_t unfit[SIM_DOMAINS]; /* hosts on which it cannot start */
 	bool fencing_works;
-	uint32_t configured;        /* hosts in corosync.conf */
-	uint32_t votes[SIM_HOSTS];  /* ... and how many votes each has */
-	uint32_t filled;            /* hosts whose disk holds a log: they were members since it was new */
-	uint32_t crash_after;       /* crash the daemon after this many more effects, 0 = no */
+	uint32_t configured;       /* hosts in corosync.conf */
+	uint32_t votes[SIM_HOSTS]; /* ... and how many votes each has */
+	uint32_t filled;           /* hosts whose disk holds a log: they were members since it was new */
+	uint32_t crash_after;      /* crash the daemon after this many more effects, 0 = no */
 	void *script;
-	uint32_t agent;             /* scenario: 1 ok, 2 fail, 3 hang, 4 slow */
+	uint32_t agent; /* scenario: 1 ok, 2 fail, 3 hang, 4 slow */
 	uint64_t agent_answer_us;
 	uint64_t n_starts, n_moves, n_commits, n_fences;
 };
@@ -354,19 +397,22 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o);
 void sim_free(struct sim *s);
 /** sim_run() - until @until or a failure; false when an invariant was broken */
 bool sim_run(struct sim *s, uint64_t until);
-void sim_dispatch(struct sim *s, const struct sim_ev *ev);
 
-void chaos_begin(struct sim *s);
 void chaos_event(struct sim *s, const struct sim_ev *ev);
-void chaos_end(struct sim *s);
 bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o);
 
 int scenario_play(const char *path, bool verbose);
 void scenario_event(struct sim *s, const struct sim_ev *ev);
 
-uint32_t sim_dom(const char *name);                     /* number of "d17" */
-static inline uint32_t sim_all(const struct sim *s) { return (uint32_t)((1ull << s->o.hosts) - 1); }
-static inline uint64_t sim_token(const struct sim *s) { return s->o.token * MS; }
+uint32_t sim_dom(const char *name); /* number of "d17" */
+static inline uint32_t sim_all(const struct sim *s)
+{
+	return (uint32_t)((1ull << s->o.hosts) - 1);
+}
+static inline uint64_t sim_token(const struct sim *s)
+{
+	return s->o.token * MS;
+}
 const char *sim_dom_name(uint32_t d);
 
 #endif

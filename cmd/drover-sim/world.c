@@ -2,6 +2,7 @@
 /* world - virtual time: a heap of events, one source of randomness, the trace. */
 #include "cmd/drover-sim/sim.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #define TRACE_LINES 40
 
 /* xorshift64* (Marsaglia 2003, Vigna 2016) */
-uint64_t sim_rand(struct sim *s)
+static uint64_t sim_rand(struct sim *s)
 {
 	s->rng ^= s->rng >> 12;
 	s->rng ^= s->rng << 25;
@@ -53,13 +54,13 @@ static bool before(const struct sim_ev *a, const struct sim_ev *b)
 void sim_at(struct sim *s, uint64_t delay, enum sim_ev_kind kind, uint32_t h, uint64_t a,
 	    uint64_t b, uint64_t c)
 {
-	struct sim_ev ev = {.at = s->now + delay,
-			    .ord = ++s->ord,
-			    .kind = kind,
-			    .h = h,
-			    .a = a,
-			    .b = b,
-			    .c = c};
+	struct sim_ev ev = { .at = s->now + delay,
+			     .ord = ++s->ord,
+			     .kind = kind,
+			     .h = h,
+			     .a = a,
+			     .b = b,
+			     .c = c };
 	uint32_t i;
 
 	if (s->heap_n == s->heap_size) {
@@ -78,6 +79,7 @@ static struct sim_ev pop(struct sim *s)
 	struct sim_ev top = s->heap[0], last = s->heap[--s->heap_n];
 	uint32_t i = 0;
 
+	assert(top.at >= s->now); /* time goes forward */
 	for (;;) {
 		uint32_t child = 2 * i + 1;
 
@@ -134,7 +136,7 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	struct sim_request *requests = s->requests;
 	struct sim_ev *heap = s->heap;
 	uint32_t heap_size = s->heap_size;
-	char (*lines)[256] = s->lines;
+	char(*lines)[256] = s->lines;
 	FILE *log = s->log;
 
 	/* What is large is kept from schedule to schedule. */
@@ -173,7 +175,7 @@ void sim_free(struct sim *s)
 	net_free(s);
 }
 
-void sim_dispatch(struct sim *s, const struct sim_ev *ev)
+static void dispatch(struct sim *s, const struct sim_ev *ev)
 {
 	switch (ev->kind) {
 	case EV_ORDER:
@@ -220,7 +222,7 @@ bool sim_run(struct sim *s, uint64_t until)
 
 		s->now = ev.at;
 		s->steps++;
-		sim_dispatch(s, &ev);
+		dispatch(s, &ev);
 		check_writers(s);
 	}
 	if (!s->failed && s->now < until)

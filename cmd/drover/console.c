@@ -7,30 +7,25 @@
  */
 #include "cmd/drover/drover.h"
 
+#include "base/unix_socket.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
-#define ESCAPE 0x1d     /* ^] */
+#define ESCAPE 0x1d /* ^] */
 
 static int console_connect(const char *path, int *out)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd;
+	struct err e = { 0 };
+	int fd = unix_socket_connect(path, &e);
 
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return say_error(EXIT_ERROR, "%s: socket path too long", path);
-	strcpy(sa.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		if (fd >= 0)
-			close(fd);
-		return say_error(EXIT_ERROR, "console %s: %s", path, strerror(errno));
-	}
+	if (fd < 0)
+		return say_error(EXIT_ERROR, "console: %s", e.text);
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK); /* what is typed waits for the guest */
 	*out = fd;
 	return EXIT_OK;
 }
@@ -111,9 +106,9 @@ int verb_console(struct drover *d)
 	vmm = json_object_get(o, "vmm");
 	if (!vmm) {
 		code = *str_of(o, "node") ?
-			say_error(EXIT_REFUSED, "domain '%s' runs on %s: use drover console there",
-				  d->argv[0], str_of(o, "node")) :
-			say_error(EXIT_REFUSED, "domain '%s' is %s", d->argv[0], str_of(o, "state"));
+			       say_error(EXIT_REFUSED, "domain '%s' runs on %s: use drover console there",
+					 d->argv[0], str_of(o, "node")) :
+			       say_error(EXIT_REFUSED, "domain '%s' is %s", d->argv[0], str_of(o, "state"));
 		json_decref(o);
 		return code;
 	}

@@ -16,7 +16,7 @@
 
 #define WAIT_POLL_MS 50
 #define DEFAULT_TIMEOUT_S 60
-#define CONF_MAX 8192           /* what the cluster's record holds of one domain */
+#define CONF_MAX (64u << 10) /* what the cluster's record holds of one domain */
 
 #define URL_LEN 512
 
@@ -71,7 +71,8 @@ static int failed(const char *name, const json_t *domain, const char *reason)
 	return say_error(code, "%s: %s", name, *reason ? reason : "it was stopped");
 }
 
-int domain_wait(struct drover *d, const char *name, const char *field, const char *value, uint32_t timeout_s)
+/* Until the domain's @field ("phase", "state") is @value, or it failed; an exit code, error said. */
+static int wait_for(struct drover *d, const char *name, const char *field, const char *value, uint32_t timeout_s)
 {
 	uint64_t until = d->began_ms + (timeout_s ? timeout_s : DEFAULT_TIMEOUT_S) * 1000ull;
 	const char *now;
@@ -180,10 +181,10 @@ int verb_list(struct drover *d)
 		json_array_foreach(list, i, o) {
 			snprintf(vcpus, sizeof(vcpus), "%.0f", num_of(o, "vcpus"));
 			table_row(t, (const char *const[]){
-				str_of(o, "name"), str_of(o, "state"), str_of(o, "node"),
-				format_size(num_of(o, "memory"), size), vcpus,
-				bool_of(o, "ha") ? *str_of(o, "group") ? str_of(o, "group") : "yes" : "no",
-				str_of(o, "why") });
+					     str_of(o, "name"), str_of(o, "state"), str_of(o, "node"),
+					     format_size(num_of(o, "memory"), size), vcpus,
+					     bool_of(o, "ha") ? *str_of(o, "group") ? str_of(o, "group") : "yes" : "no",
+					     str_of(o, "why") });
 		}
 		table_print(t, stdout);
 	}
@@ -258,7 +259,7 @@ int verb_start(struct drover *d)
 		return code;
 	if (d->opt.no_wait)
 		return done(d, "domain '%s' is being started", a.name);
-	code = domain_wait(d, a.name, "phase", "running", d->opt.timeout_s);
+	code = wait_for(d, a.name, "phase", "running", d->opt.timeout_s);
 	if (code)
 		return code;
 	if (domain_get(d, a.name, &o) == EXIT_OK) {
@@ -271,14 +272,13 @@ int verb_start(struct drover *d)
 int verb_stop(struct drover *d)
 {
 	const char *name = d->argv[0];
-	int code = domain_post(d, "domains", name, "stop", json_pack("{s:b}", "force",
-							       (int)d->opt.force));
+	int code = domain_post(d, "domains", name, "stop", json_pack("{s:b}", "force", (int)d->opt.force));
 
 	if (code)
 		return code;
 	if (d->opt.no_wait)
 		return done(d, "domain '%s' is being stopped", name);
-	code = domain_wait(d, name, "phase", "stopped", d->opt.timeout_s);
+	code = wait_for(d, name, "phase", "stopped", d->opt.timeout_s);
 	return code ? code : done(d, "domain '%s' stopped", name);
 }
 
@@ -288,7 +288,7 @@ static int pause_or_resume(struct drover *d, const char *verb, const char *state
 	int code = domain_post(d, "domains", name, verb, NULL);
 
 	if (!code && !d->opt.no_wait)
-		code = domain_wait(d, name, "state", state, d->opt.timeout_s);
+		code = wait_for(d, name, "state", state, d->opt.timeout_s);
 	return code ? code : done(d, "domain '%s' %s %s", name, d->opt.no_wait ? "will be" : "is", state);
 }
 

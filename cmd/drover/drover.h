@@ -26,20 +26,20 @@
 #include <stdio.h>
 
 struct options {
-	bool json;               /* -o json */
-	const char *socket;      /* --socket */
+	bool json;          /* -o json */
+	const char *socket; /* --socket */
 	bool force, yes, no_wait, why, dry_run, restricted, follow;
-	uint32_t timeout_s;      /* --timeout, 0 = the verb's own */
-	const char *group;       /* --group */
-	const char *node;        /* --node */
-	int max_restart;         /* --max-restart, -1 = not given */
+	uint32_t timeout_s; /* --timeout, 0 = the verb's own */
+	const char *group;  /* --group */
+	const char *node;   /* --node */
+	int max_restart;    /* --max-restart, -1 = not given */
 };
 
 struct drover {
 	struct options opt;
 	struct http *http;
-	uint64_t began_ms;       /* --timeout counts from here */
-	int argc;                /* what is left behind the verb's words */
+	uint64_t began_ms; /* --timeout counts from here */
+	int argc;          /* what is left behind the verb's words */
 	char **argv;
 };
 
@@ -70,6 +70,10 @@ int verb_node_maintenance(struct drover *d);
 int verb_fence(struct drover *d);
 int verb_confirm(struct drover *d);
 
+/* ------------------------------------------------------------------ say.c */
+
+/** say_errors_as_json() - -o json was given: say_error() says {"code": ..., "text": ...} too */
+void say_errors_as_json(bool on);
 /** say_error() - "drover: text" on standard error; returns @code */
 int say_error(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -85,17 +89,11 @@ int domain_post(struct drover *d, const char *base, const char *name, const char
 /** domain_delete() - DELETE @base/@name; says the error; an exit code */
 int domain_delete(struct drover *d, const char *base, const char *name);
 
-/**
- * domain_wait() - until the domain's @field ("phase", "state") is @value; an exit code, error said
- * Ends early with EXIT_ERROR when the domain failed.
- */
-int domain_wait(struct drover *d, const char *name, const char *field, const char *value, uint32_t timeout_s);
-
 /** What a file that was sent says of itself. */
 struct added {
 	char name[64];
-	bool ha;                 /* it has an `ha:` section: protected by having been taken in */
-	char group[64];          /* "": none */
+	bool ha;        /* it has an `ha:` section: protected by having been taken in */
+	char group[64]; /* "": none */
 	int max_restart;
 };
 
@@ -143,15 +141,15 @@ void table_row(struct table *t, const char *const *cells);
 /** table_print() - print and free */
 void table_print(struct table *t, FILE *to);
 
-const char *format_size(double bytes, char buf[32]);   /* "1.5 GiB" */
-const char *format_ms(double ms, char buf[32]);        /* "12 ms", "3.4 s" */
+const char *format_size(double bytes, char buf[32]); /* "1.5 GiB" */
+const char *format_ms(double ms, char buf[32]);      /* "12 ms", "3.4 s" */
 
-const char *text_of(json_t *v);                        /* clean (base/text.h); "" when it is not a string */
-const char *str_of(json_t *o, const char *key);        /* the same of a member of @o */
-double num_of(json_t *o, const char *key);             /* 0 when it is not a number */
+const char *text_of(json_t *v);                 /* clean (base/text.h); "" when it is not a string */
+const char *str_of(json_t *o, const char *key); /* the same of a member of @o */
+double num_of(json_t *o, const char *key);      /* 0 when it is not a number */
 bool bool_of(json_t *o, const char *key);
 #define QUORUM_WORDS 96
 const char *quorum_word(json_t *status, char buf[QUORUM_WORDS]); /* of GET status: "OK", "lost", ... */
-int print_json(json_t *o);                             /* indented; EXIT_OK */
+int print_json(json_t *o);                                       /* indented; EXIT_OK */
 
 #endif

@@ -226,7 +226,7 @@ int verb_ha_group_remove(struct drover *d)
 int verb_ha_group_list(struct drover *d)
 {
 	static const char *const heads[] = { "NAME", "RESTRICTED", "HOSTS" };
-	char hosts[8192]; /* 64 hosts */
+	char hosts[16384]; /* 128 hosts */
 	struct table *t;
 	json_t *list, *g, *h;
 	size_t i, k, n;
@@ -248,7 +248,7 @@ int verb_ha_group_list(struct drover *d)
 				n += (size_t)snprintf(hosts + n, sizeof(hosts) - n, "%s%s:%.0f", k ? "," : "",
 						      str_of(h, "node"), num_of(h, "priority"));
 		table_row(t, (const char *const[]){ str_of(g, "name"),
-			  bool_of(g, "restricted") ? "yes" : "no", hosts });
+						    bool_of(g, "restricted") ? "yes" : "no", hosts });
 	}
 	table_print(t, stdout);
 	json_decref(list);

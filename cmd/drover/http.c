@@ -7,13 +7,13 @@
  */
 #include "cmd/drover/drover.h"
 
+#include "base/unix_socket.h"
+
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define ANSWER_MAX (16u << 20)
@@ -86,15 +86,12 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 /* Why nobody could be reached at @path: asked again without libcurl, which only says that. */
 static int why_not(const char *path)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc = 0;
+	int fd = unix_socket_connect(path, NULL);
 
-	strcpy(sa.sun_path, path);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		rc = errno;
-	if (fd >= 0)
-		close(fd);
-	return rc;
+	if (fd < 0)
+		return -fd;
+	close(fd);
+	return 0;
 }
 
 static int not_reached(const char *path, struct err *e)

@@ -12,6 +12,7 @@
 #include "base/number.h"
 #include "base/stdio_end.h"
 #include "base/text.h"
+#include "base/unix_socket.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -19,15 +20,23 @@
 #include <string.h>
 
 #define DEFAULT_SOCKET "/run/drover/droverd.sock"
-#define SOCKET_PATH_MAX 107     /* sockaddr_un.sun_path */
-#define REQUEST_TIMEOUT_S 35    /* a little more than droverd itself waits for the cluster */
+#define REQUEST_TIMEOUT_S 35 /* a little more than droverd itself waits for the cluster */
 
 enum {
-	TAKES_FORCE = 1, TAKES_YES = 2, TAKES_WAIT = 4, TAKES_WHY = 8, TAKES_RESTRICTED = 16,
-	TAKES_FOLLOW = 32, TAKES_GROUP = 64, TAKES_NODE = 128, TAKES_MAX_RESTART = 256,
-	TAKES_NO_JSON = 512,    /* a verb whose output is not ours to shape */
+	TAKES_FORCE = 1,
+	TAKES_YES = 2,
+	TAKES_WAIT = 4,
+	TAKES_WHY = 8,
+	TAKES_RESTRICTED = 16,
+	TAKES_FOLLOW = 32,
+	TAKES_GROUP = 64,
+	TAKES_NODE = 128,
+	TAKES_MAX_RESTART = 256,
+	TAKES_NO_JSON = 512, /* a verb whose output is not ours to shape */
 	TAKES_DRY_RUN = 8192,
-	GIVEN_JSON = 1024, GIVEN_NO_WAIT = 2048, GIVEN_TIMEOUT = 4096,
+	GIVEN_JSON = 1024,
+	GIVEN_NO_WAIT = 2048,
+	GIVEN_TIMEOUT = 4096,
 	GIVEN_EVERYWHERE = GIVEN_JSON | GIVEN_NO_WAIT | GIVEN_TIMEOUT,
 };
 
@@ -73,7 +82,10 @@ static const struct verb verbs[] = {
 	  "say that a host is off, when no device can" },
 };
 
-static const struct { unsigned int bit; const char *text; } option_help[] = {
+static const struct {
+	unsigned int bit;
+	const char *text;
+} option_help[] = {
 	{ TAKES_FORCE, "      --force           end it at once, without asking the guest\n" },
 	{ TAKES_YES, "      --yes             do not ask\n" },
 	{ TAKES_WAIT, "      --wait            wait for the outcome (default)\n"
@@ -90,48 +102,6 @@ static const struct { unsigned int bit; const char *text; } option_help[] = {
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-/* -o json was given: whoever reads our output by program finds an error there too. */
-static bool json_errors;
-
-int say_error(int code, const char *fmt, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	/* Names and texts come from anywhere; a terminal obeys some of them, and a line is one line. */
-	text_clean(text);
-	fprintf(stderr, "drover: %s\n", text);
-	if (json_errors) {
-		json_t *o = json_pack("{s:i, s:s}", "code", code, "error", text);
-
-		print_json(o);
-		json_decref(o);
-	}
-	return code;
-}
-
-int done(struct drover *d, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-	json_t *o;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (d->opt.json) {
-		o = json_pack("{s:i, s:s}", "code", 0, "text", text);
-		print_json(o);
-		json_decref(o);
-	} else {
-		puts(text);
-	}
-	return EXIT_OK;
-}
-
 static void print_usage(FILE *to)
 {
 	size_t i;
@@ -140,7 +110,8 @@ static void print_usage(FILE *to)
 	for (i = 0; i < N_VERBS; i++)
 		fprintf(to, "  %-17s %-19s %s\n", verbs[i].words, verbs[i].args, verbs[i].help);
 	fputs("  version                               print the version\n"
-	      "  help              [VERB]              this, or more about one verb\n", to);
+	      "  help              [VERB]              this, or more about one verb\n",
+	      to);
 }
 
 /* How many of @argv's words are @v's, 0 when it is another verb. */
@@ -177,6 +148,40 @@ static const struct verb *find_verb(int argc, char **argv, int *used)
 	return best;
 }
 
+/* Does the first word of @v, which has more, say @word? */
+static bool begins_with(const struct verb *v, const char *word)
+{
+	size_t len = strlen(word);
+
+	return strncmp(v->words, word, len) == 0 && v->words[len] == ' ';
+}
+
+static int no_such_verb(int argc, char **argv)
+{
+	size_t i;
+
+	for (i = 0; i < N_VERBS && !begins_with(&verbs[i], argv[0]); i++)
+		;
+	if (i == N_VERBS)
+		return say_error(EXIT_USAGE, "no verb '%s'; 'drover help' lists them", argv[0]);
+	return say_error(EXIT_USAGE, "no verb '%s%s%s'; 'drover help %s' lists those that begin so", argv[0],
+			 argc > 1 ? " " : "", argc > 1 ? argv[1] : "", argv[0]);
+}
+
+/* "help ha": all verbs that begin so */
+static int help_group(int argc, char **argv)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < N_VERBS && argc == 1; i++)
+		if (begins_with(&verbs[i], argv[0])) {
+			printf("  %-17s %-19s %s\n", verbs[i].words, verbs[i].args, verbs[i].help);
+			any = true;
+		}
+	return any ? EXIT_OK : no_such_verb(argc, argv);
+}
+
 static int help(int argc, char **argv)
 {
 	size_t i;
@@ -187,17 +192,8 @@ static int help(int argc, char **argv)
 		print_usage(stdout);
 		return EXIT_OK;
 	}
-	if (!v) {
-		/* "help ha": all verbs that begin so */
-		for (i = 0; i < N_VERBS; i++)
-			if (strncmp(verbs[i].words, argv[0], strlen(argv[0])) == 0 &&
-			    verbs[i].words[strlen(argv[0])] == ' ') {
-				printf("  %-17s %-19s %s\n", verbs[i].words, verbs[i].args, verbs[i].help);
-				used = 1;
-			}
-		return used ? EXIT_OK : say_error(EXIT_USAGE, "no verb '%s'; 'drover help' lists them",
-						  argv[0]);
-	}
+	if (!v)
+		return help_group(argc, argv);
 	printf("usage: drover %s %s\n%s\n", v->words, v->args, v->help);
 	for (i = 0; i < sizeof(option_help) / sizeof(option_help[0]); i++)
 		if (v->takes & option_help[i].bit)
@@ -207,8 +203,22 @@ static int help(int argc, char **argv)
 	return EXIT_OK;
 }
 
-enum { OPT_SOCKET = 256, OPT_FORCE, OPT_YES, OPT_WAIT, OPT_NO_WAIT, OPT_TIMEOUT, OPT_WHY, OPT_DRY_RUN,
-	OPT_RESTRICTED, OPT_FOLLOW, OPT_GROUP, OPT_NODE, OPT_MAX_RESTART, OPT_VERSION };
+enum {
+	OPT_SOCKET = 256,
+	OPT_FORCE,
+	OPT_YES,
+	OPT_WAIT,
+	OPT_NO_WAIT,
+	OPT_TIMEOUT,
+	OPT_WHY,
+	OPT_DRY_RUN,
+	OPT_RESTRICTED,
+	OPT_FOLLOW,
+	OPT_GROUP,
+	OPT_NODE,
+	OPT_MAX_RESTART,
+	OPT_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "output", required_argument, NULL, 'o' },
@@ -238,7 +248,7 @@ static int take_number(const char *what, const char *text, uint32_t min, uint32_
 }
 
 struct parsed {
-	unsigned int given;      /* TAKES_... */
+	unsigned int given; /* TAKES_... */
 	bool help, version;
 };
 
@@ -250,7 +260,8 @@ static int take_option(int c, struct options *o, struct parsed *p)
 	case 'o':
 		if (strcmp(optarg, "json") != 0 && strcmp(optarg, "table") != 0)
 			return say_error(EXIT_USAGE, "-o %s: expected json or table", optarg);
-		o->json = json_errors = strcmp(optarg, "json") == 0;
+		o->json = strcmp(optarg, "json") == 0;
+		say_errors_as_json(o->json);
 		p->given |= o->json ? GIVEN_JSON : 0;
 		return EXIT_OK;
 	case 'h':
@@ -360,9 +371,9 @@ static int check_options(const struct verb *v, unsigned int given, const struct 
 		return say_error(EXIT_USAGE, "--timeout is for waiting, which --no-wait does not");
 	if (o->no_wait && o->dry_run)
 		return say_error(EXIT_USAGE, "--dry-run waits for its answer");
-	if (strlen(o->socket) < 1 || strlen(o->socket) > SOCKET_PATH_MAX)
-		return say_error(EXIT_USAGE, "--socket '%.40s...': %zu characters, expected 1 to %d", o->socket,
-				 strlen(o->socket), SOCKET_PATH_MAX);
+	if (strlen(o->socket) < 1 || strlen(o->socket) > UNIX_SOCKET_PATH_MAX)
+		return say_error(EXIT_USAGE, "--socket '%.40s...': %zu characters, expected 1 to %u", o->socket,
+				 strlen(o->socket), UNIX_SOCKET_PATH_MAX);
 	return EXIT_OK;
 }
 
@@ -379,7 +390,7 @@ static int run_verb(struct drover *d, unsigned int given)
 
 	v = find_verb(d->argc, d->argv, &used);
 	if (!v)
-		return say_error(EXIT_USAGE, "no verb '%s'; 'drover help' lists them", d->argv[0]);
+		return no_such_verb(d->argc, d->argv);
 	code = check_options(v, given, &d->opt);
 	if (code)
 		return code;

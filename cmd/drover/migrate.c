@@ -4,7 +4,7 @@
  *
  * The cluster decides when a migration is over: the record's phase leaves
  * "migrating".  Percent, rate and downtime are told by the source, and its droverd
- * tells them to all hosts (ha/progress.h).
+ * tells them to all hosts (ha/shell/progress.h).
  */
 #include "cmd/drover/drover.h"
 
@@ -19,7 +19,7 @@
 /* What was known before: how an outcome is told from a restart. */
 struct before {
 	double incarnation;
-	char target[64];        /* name of the destination, "" as long as it is not known */
+	char target[64]; /* name of the destination, "" as long as it is not known */
 };
 
 static void progress_line(const char *name, json_t *m)
@@ -134,8 +134,7 @@ static int follow(struct drover *d, const char *name, struct before *was)
 		if (ended && (d->opt.dry_run || has_totals(o) || now - ended > 1000)) {
 			if (tty)
 				fprintf(stderr, "\r\033[K");
-			code = d->opt.dry_run ? conclude_dry_run(d, name, o, was)
-					      : conclude(d, name, o, was, ended - begin);
+			code = d->opt.dry_run ? conclude_dry_run(d, name, o, was) : conclude(d, name, o, was, ended - begin);
 			json_decref(o);
 			return code;
 		}
@@ -144,7 +143,8 @@ static int follow(struct drover *d, const char *name, struct before *was)
 		json_decref(o);
 		if (now >= until)
 			return say_error(EXIT_TIMEOUT, "domain '%s' is still migrating; 'drover cancel %s' "
-					 "stops that", name, name);
+						       "stops that",
+					 name, name);
 		usleep(POLL_MS * 1000);
 	}
 }

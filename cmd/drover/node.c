@@ -8,17 +8,70 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SILENT_MS 1000 /* a lease is renewed more often */
+#define AWAY_NAMED 4   /* the others are counted: a few lines stay a few lines */
+
+/* How many there are, and which of them would take no domain now. */
+static void print_hosts(json_t *nodes)
+{
+	size_t i, away = 0;
+	json_t *o;
+
+	printf("Hosts:     %zu", json_array_size(nodes));
+	json_array_foreach(nodes, i, o)
+		if (strcmp(str_of(o, "state"), "online") != 0 && ++away <= AWAY_NAMED)
+			printf("%s %s (%s)", away == 1 ? ", not online:" : ",", str_of(o, "name"), str_of(o, "state"));
+	if (away > AWAY_NAMED)
+		printf(" and %zu more", away - AWAY_NAMED);
+	putchar('\n');
+}
+
+static void print_domains(json_t *o)
+{
+	double waiting = num_of(o, "waiting");
+
+	printf("Domains:   %.0f, %.0f on this host", num_of(o, "domains"), num_of(o, "vmms"));
+	if (waiting > 0)
+		printf(", %.0f %s: 'drover list' says for what", waiting, waiting > 1 ? "wait" : "waits");
+	putchar('\n');
+}
+
+/* A corosync that hangs still says that all is well; that nothing comes back, not even what this host said, is the sign. */
+static void print_lease(json_t *o, json_t *nodes)
+{
+	double lease = num_of(o, "lease_ms"), heard;
+	char buf[32];
+	size_t i;
+	json_t *n;
+
+	if (lease > 0) {
+		printf("Lease:     %s\n", format_ms(lease, buf));
+		return;
+	}
+	printf("Lease:     none, domains here are paused");
+	json_array_foreach(nodes, i, n) {
+		heard = num_of(n, "heard_ms_ago");
+		if (num_of(n, "id") == num_of(o, "id") && bool_of(n, "member") && heard >= SILENT_MS)
+			printf("; corosync has delivered nothing for %s", format_ms(heard, buf));
+	}
+	putchar('\n');
+}
+
 int verb_status(struct drover *d)
 {
-	char lease[32], words[QUORUM_WORDS];
+	char words[QUORUM_WORDS];
+	json_t *o, *problem, *nodes = NULL;
 	struct err e = { 0 };
-	json_t *o, *problem;
 	size_t i;
 	int code = http_request(d->http, "GET", "status", NULL, 0, &o, &e);
 
 	if (code)
 		return say_error(code, "%s", e.text);
-	if (d->opt.json) {
+	if (!d->opt.json)
+		code = http_request(d->http, "GET", "nodes", NULL, 0, &nodes, &e);
+	if (code) {
+		say_error(code, "%s", e.text);
+	} else if (d->opt.json) {
 		print_json(o);
 	} else {
 		printf("Host:      %s (id %.0f)\n", str_of(o, "node"), num_of(o, "id"));
@@ -27,21 +80,21 @@ int verb_status(struct drover *d)
 		printf("Quorum:    %s\n", quorum_word(o, words));
 		printf("Cluster:   %s, epoch %.0f, entry %.0f\n", str_of(o, "standing"),
 		       num_of(o, "epoch"), num_of(o, "committed"));
-		printf("Lease:     %s\n", num_of(o, "lease_ms") > 0 ?
-		       format_ms(num_of(o, "lease_ms"), lease) : "none, domains here are paused");
-		printf("Hosts:     %.0f\n", num_of(o, "nodes"));
-		printf("Domains:   %.0f, %.0f on this host\n", num_of(o, "domains"), num_of(o, "vmms"));
+		print_lease(o, nodes);
+		print_hosts(nodes);
+		print_domains(o);
 		json_array_foreach(json_object_get(o, "problems"), i, problem)
 			printf("Problem:   %s\n", text_of(problem));
 	}
+	json_decref(nodes);
 	json_decref(o);
-	return EXIT_OK;
+	return code;
 }
 
 int verb_node_status(struct drover *d)
 {
-	static const char *const heads[] = { "NAME", "ID", "STATE", "VOTES", "DOMAINS", "HEARD", "FENCING", "WHY" };
-	char id[16], votes[16], domains[16], heard[48], buf[32];
+	static const char *const heads[] = { "NAME", "ID", "STATE", "VOTES", "DOMAINS", "CPUS", "MEMORY", "HEARD", "FENCING", "WHY" };
+	char id[16], votes[16], domains[16], cpus[16], memory[32], heard[48], buf[32];
 	struct err e = { 0 };
 	struct table *t;
 	json_t *list, *o;
@@ -55,15 +108,22 @@ int verb_node_status(struct drover *d)
 		json_decref(list);
 		return EXIT_OK;
 	}
-	t = table_make(8, heads);
+	t = table_make(10, heads);
 	json_array_foreach(list, i, o) {
 		snprintf(id, sizeof(id), "%.0f", num_of(o, "id"));
 		snprintf(votes, sizeof(votes), "%.0f", num_of(o, "votes"));
 		snprintf(domains, sizeof(domains), "%.0f", num_of(o, "domains"));
+		strcpy(cpus, "-"); /* a host that was never in the view told nobody */
+		strcpy(memory, "-");
+		if (num_of(o, "cpus") > 0)
+			snprintf(cpus, sizeof(cpus), "%.0f", num_of(o, "cpus"));
+		if (num_of(o, "memory") > 0)
+			format_size(num_of(o, "memory"), memory);
 		snprintf(heard, sizeof(heard), "%s ago", format_ms(num_of(o, "heard_ms_ago"), buf));
 		table_row(t, (const char *const[]){ str_of(o, "name"), id, str_of(o, "state"), votes,
-			  domains, json_is_number(json_object_get(o, "heard_ms_ago")) ? heard : "never",
-			  str_of(o, "fence"), *str_of(o, "why") ? str_of(o, "why") : str_of(o, "fence_text") });
+						    domains, cpus, memory,
+						    json_is_number(json_object_get(o, "heard_ms_ago")) ? heard : "never",
+						    str_of(o, "fence"), *str_of(o, "why") ? str_of(o, "why") : str_of(o, "fence_text") });
 	}
 	table_print(t, stdout);
 	json_decref(list);
@@ -114,8 +174,7 @@ int verb_fence(struct drover *d)
 
 	if (!code)
 		code = domain_post(d, "nodes", d->argv[0], "fence", given_at(d));
-	return code ? code : done(d, "fencing of %s was ordered; 'drover node status' shows the outcome",
-				  d->argv[0]);
+	return code ? code : done(d, "fencing of %s was ordered; 'drover node status' shows the outcome", d->argv[0]);
 }
 
 int verb_confirm(struct drover *d)

@@ -12,7 +12,7 @@
 struct table {
 	int columns;
 	size_t n;
-	char **cells;                   /* n * columns */
+	char **cells; /* n * columns */
 	int width[TABLE_COLUMNS_MAX];
 };
 

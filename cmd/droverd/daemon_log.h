@@ -15,7 +15,12 @@
 
 #include <stdbool.h>
 
-enum daemon_log_why { DAEMON_LOG_ASKED, DAEMON_LOG_ERROR, DAEMON_LOG_CRASH, DAEMON_LOG_WHYS };
+enum daemon_log_why {
+	DAEMON_LOG_ASKED,
+	DAEMON_LOG_ERROR,
+	DAEMON_LOG_CRASH,
+	DAEMON_LOG_WHYS
+};
 
 /**
  * daemon_log_open() - take over all lines of base/log.h

@@ -8,13 +8,14 @@
  */
 #include "cmd/droverd/log_writer.h"
 
-#include <errno.h>
+#include "base/clock.h"
+#include "base/wait.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINES 256
@@ -29,9 +30,9 @@ struct log_writer {
 	const char *who;
 	bool to_stderr;
 	pthread_t thread;
-	pthread_mutex_t lock;       /* guards what follows */
+	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t changed;
-	struct line lines[LINES];   /* ring */
+	struct line lines[LINES]; /* ring */
 	unsigned int first, n;
 	unsigned int lost;
 	bool quit, ended;
@@ -107,16 +108,12 @@ static void *writer_main(void *arg)
 static void init_sync(struct log_writer *w)
 {
 	pthread_mutexattr_t ma;
-	pthread_condattr_t ca;
 
 	pthread_mutexattr_init(&ma);
 	pthread_mutexattr_setprotocol(&ma, PTHREAD_PRIO_INHERIT);
 	pthread_mutex_init(&w->lock, &ma);
 	pthread_mutexattr_destroy(&ma);
-	pthread_condattr_init(&ca);
-	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->changed, &ca);
-	pthread_condattr_destroy(&ca);
+	wait_init(&w->changed);
 }
 
 static void release(struct log_writer *w)
@@ -164,17 +161,15 @@ void log_writer_put(struct log_writer *w, int priority, const char *line)
 
 void log_writer_close(struct log_writer *w)
 {
-	struct timespec until;
+	uint64_t deadline = wait_now() + CLOSE_S * NS_PER_SEC;
 	bool ended;
 
 	if (!w)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += CLOSE_S;
 	pthread_mutex_lock(&w->lock);
 	w->quit = true;
 	pthread_cond_broadcast(&w->changed);
-	while (!w->ended && pthread_cond_timedwait(&w->changed, &w->lock, &until) != ETIMEDOUT)
+	while (!w->ended && wait_until(&w->changed, &w->lock, deadline))
 		;
 	ended = w->ended;
 	pthread_mutex_unlock(&w->lock);

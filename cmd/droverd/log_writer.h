@@ -11,7 +11,7 @@
 
 #include <stdbool.h>
 
-#define LOG_WRITER_LINE_MAX 512  /* with its final zero; the rest of a longer line is cut off */
+#define LOG_WRITER_LINE_MAX 512 /* with its final zero; the rest of a longer line is cut off */
 
 struct log_writer;
 

@@ -12,8 +12,8 @@
 #include "base/number.h"
 #include "cmd/droverd/daemon_log.h"
 #include "conf/cluster.h"
-#include "ha/api.h"
-#include "ha/shell.h"
+#include "ha/api/api.h"
+#include "ha/shell/shell.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -42,13 +42,19 @@ static const char usage_text[] =
 	"  -V, --version\n"
 	"  -h, --help\n";
 
-struct options {
+struct arguments {
 	const char *config, *run_dir, *state_dir, *log_dir, *socket, *drover_hv;
 	unsigned int wait_s;
 	bool config_given, foreground, debug, done;
 };
 
-enum { OPT_RUN_DIR = 256, OPT_STATE_DIR, OPT_LOG_DIR, OPT_SOCKET, OPT_DROVER_HV };
+enum {
+	OPT_RUN_DIR = 256,
+	OPT_STATE_DIR,
+	OPT_LOG_DIR,
+	OPT_SOCKET,
+	OPT_DROVER_HV
+};
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -77,11 +83,11 @@ static int take_wait(const char *text, unsigned int *out)
 	return 0;
 }
 
-static int parse_options(int argc, char **argv, struct options *o)
+static int parse_options(int argc, char **argv, struct arguments *o)
 {
 	int c;
 
-	*o = (struct options){ .config = DEFAULT_CONFIG, .foreground = isatty(STDERR_FILENO) };
+	*o = (struct arguments){ .config = DEFAULT_CONFIG, .foreground = isatty(STDERR_FILENO) };
 	while ((c = getopt_long(argc, argv, "c:w:fdVh", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
@@ -202,7 +208,7 @@ static int32_t on_blackbox_wanted(int32_t sig, void *data)
 	return 0;
 }
 
-static int load_cluster(const struct options *o, struct cluster_conf **out, struct err *e)
+static int load_cluster(const struct arguments *o, struct cluster_conf **out, struct err *e)
 {
 	int rc = cluster_conf_load(o->config, out, e);
 
@@ -213,7 +219,7 @@ static int load_cluster(const struct options *o, struct cluster_conf **out, stru
 }
 
 /* @ran: set when it came so far that it served anybody */
-static int serve(qb_loop_t *loop, const struct options *o, const struct cluster_conf *cluster,
+static int serve(qb_loop_t *loop, const struct arguments *o, const struct cluster_conf *cluster,
 		 struct leaving *leaving, bool *ran, struct err *e)
 {
 	char hv[PATH_MAX], socket_path[PATH_MAX];
@@ -222,7 +228,8 @@ static int serve(qb_loop_t *loop, const struct options *o, const struct cluster_
 		.state_dir = o->state_dir ? o->state_dir : cluster->state_dir,
 		.log_dir = o->log_dir,
 		.drover_hv = o->drover_hv ? o->drover_hv : cluster->drover_hv,
-		.cluster = cluster, .wait_ms = o->wait_s * 1000,
+		.cluster = cluster,
+		.wait_ms = o->wait_s * 1000,
 	};
 	struct shell *shell = NULL;
 	struct api *api = NULL;
@@ -257,7 +264,7 @@ int main(int argc, char **argv)
 {
 	struct cluster_conf *cluster = NULL;
 	struct err e = { 0 };
-	struct options o;
+	struct arguments o;
 	qb_loop_t *loop;
 	struct leaving leaving = { 0 };
 	bool ran = false;

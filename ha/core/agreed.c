@@ -20,93 +20,16 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <stdio.h>
-
-static bool is_member(const struct ha_record *r, uint32_t slot)
-{
-	return r->members >> slot & 1;
-}
-
-static uint32_t largest(const struct ha_record *r)
-{
-	uint32_t token = 0;
-
-	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++)
-		if (is_member(r, i) && r->nodes[i].token > token)
-			token = r->nodes[i].token;
-	return token;
-}
 
 size_t ha_core_token_differs(const struct ha_core *c, char *buf, size_t size)
 {
-	const struct ha_record *r = &c->rec;
-	size_t len = 0;
-	int n;
+	char marked[256];
 
-	buf[0] = 0;
-	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id && len < size; i++) {
-		const struct ha_node_rec *m = &r->nodes[i];
-
-		if (!is_member(r, i) || !m->token || m->token == r->token)
-			continue;
-		n = snprintf(buf + len, size - len, "%s%s has %u ms", len ? ", " : "",
-			     ha_core_node_name(c, m->id), m->token);
-		len += n < 0 ? 0 : (size_t)n;
-	}
-	return len;
+	ha_token_differs(&c->rec, marked, sizeof(marked));
+	return ha_core_speak(c, marked, buf, size);
 }
-
-/* ------------------------------------------------- in the record (apply) */
-
-static void agree_on(struct ha_core *c, uint32_t token)
-{
-	struct ha_record *r = &c->rec;
-	char differ[256];
-
-	if (token != r->token) {
-		r->token = token;
-		r->token_changes++;
-		ha_out_note(c, HA_INFO, "all times come from a token of %u ms now", token);
-	}
-	if (ha_core_token_differs(c, differ, sizeof(differ)))
-		ha_out_note(c, HA_WARNING,
-			    "corosync's token differs between hosts: %u ms is used everywhere, but %s",
-			    token, differ);
-	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++)
-		if (is_member(r, i) && r->nodes[i].uses < token)
-			r->nodes[i].uses = token;
-}
-
-/* A member that went away takes nothing with it: only TIMING makes the token smaller. */
-void ha_agreed_epoch(struct ha_core *c, const struct ha_entry *e)
-{
-	struct ha_record *r = &c->rec;
-	uint32_t token;
-
-	for (uint32_t i = 0; i < e->n_members; i++) {
-		int slot = ha_record_slot(r, e->members[i]);
-
-		if (slot >= 0)
-			r->nodes[slot].token = e->tokens[i];
-	}
-	token = largest(r);
-	agree_on(c, token > r->token ? token : r->token);
-}
-
-void ha_agreed_apply(struct ha_core *c, const struct ha_entry *e)
-{
-	struct ha_record *r = &c->rec;
-	int slot = ha_record_slot(r, e->origin);
-
-	if (slot < 0 || !is_member(r, (uint32_t)slot))
-		return;
-	r->nodes[slot].token = e->token;
-	if (e->settled && e->token_changes == r->token_changes)
-		r->nodes[slot].uses = r->token;
-	agree_on(c, largest(r));
-}
-
-/* --------------------------------------------------------- our own part */
 
 void ha_agreed_follow(struct ha_core *c)
 {
@@ -116,6 +39,7 @@ void ha_agreed_follow(struct ha_core *c)
 	if (before == token)
 		return;
 	ha_timing_derive(token, &c->t);
+	assert(c->t.token == token || token < HA_TOKEN_MIN || token > HA_TOKEN_MAX);
 	if (before != c->t.token)
 		c->token_ms = c->now;
 }
@@ -129,17 +53,15 @@ void ha_agreed_of(const struct ha_core *c, uint32_t node, struct ha_timing *t)
 		*t = c->t;
 	else
 		ha_timing_derive(uses, t);
+	assert(t->lease >= c->t.lease && t->proof >= c->t.proof);
 }
 
 /* Nobody is away who might have a larger one. */
 static bool all_are_here(const struct ha_core *c)
 {
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		int slot = ha_record_slot(&c->rec, c->peers[i].conf.id);
-
-		if (c->peers[i].configured && (slot < 0 || !is_member(&c->rec, (uint32_t)slot)))
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].configured && !ha_record_is_member(&c->rec, c->peers[i].conf.id))
 			return false;
-	}
 	return true;
 }
 
@@ -156,7 +78,9 @@ void ha_agreed_tick(struct ha_core *c)
 	uint64_t due = c->token_ms > c->boot_ms ? c->token_ms : c->boot_ms;
 	bool settled = false;
 
-	if (c->form.stage != ST_STANDS || me < 0 || !is_member(&c->rec, (uint32_t)me))
+	if (!c->hosts_looked_at)
+		c->largest_token = ha_token_largest(&c->rec);
+	if (c->form.stage != ST_STANDS || !ha_record_is_member(&c->rec, c->me))
 		return;
 	if (c->rec.nodes[me].uses > c->rec.token) {
 		ha_timing_derive(c->rec.nodes[me].uses, &old);
@@ -165,7 +89,7 @@ void ha_agreed_tick(struct ha_core *c)
 			ha_wake_at(c, due + old.proof);
 	}
 	if (c->rec.nodes[me].token == c->token && !settled &&
-	    !(largest(&c->rec) < c->rec.token && all_are_here(c)))
+	    !(c->largest_token < c->rec.token && all_are_here(c)))
 		return;
 	e = ha_log_prepare(c, HA_E_TIMING, "", 0);
 	if (!e)

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * command - commands of operators on their way: queued until an epoch stands, proposed as an
- * entry, and answered by the node that took them once they are committed (operator.c judges).
+ * entry, and answered by the node that took them once they are committed (apply/operator.c judges).
  *
  * A command that was on its way when the view changed is looked for in the
  * record (last_op) before it is proposed again: it happens once.
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 void ha_op_done(struct ha_core *c, struct ha_pending *p)
 {
+	assert(p->used && c->n_ops); /* each command is answered once */
 	p->used = false;
 	c->n_ops--;
 }
@@ -32,13 +34,17 @@ static const char *malformed(const struct ha_command *cmd)
 {
 	if (cmd->op >= HA_OPS)
 		return "unknown command";
+	if (!cmd->actor || !cmd->actor[0] || cmd->access >= HA_ACCESSES)
+		return "a command needs somebody who gives it";
 	if (cmd->domain && !ha_name_valid(cmd->domain))
 		return "not a valid domain name";
 	if (cmd->group && cmd->group[0] && !ha_name_valid(cmd->group))
 		return "not a valid group name";
 	if (cmd->op == HA_OP_ADD &&
 	    (!cmd->domain || !cmd->conf || !cmd->conf_len || cmd->conf_len > HA_CONF_MAX))
-		return "a domain needs a name and a text of at most 8192 bytes";
+		return "a domain needs a name and a text of at most 64 KiB";
+	if (cmd->op == HA_OP_ADD && (!cmd->size.memory || !cmd->size.cpus))
+		return "a domain needs memory and CPUs";
 	if (cmd->n_hosts > HA_NODES_MAX)
 		return "too many hosts";
 	if (cmd->n_claims > HA_CLAIMS_MAX)
@@ -49,13 +55,6 @@ static const char *malformed(const struct ha_command *cmd)
 			if (cmd->hosts[i].node == cmd->hosts[j].node)
 				return "a host is in the list twice";
 	return NULL;
-}
-
-static uint64_t debt_of(const struct ha_core *c, uint32_t node)
-{
-	int slot = ha_record_slot(&c->rec, node);
-
-	return slot < 0 ? 0 : c->rec.nodes[slot].debt;
 }
 
 /*
@@ -96,6 +95,7 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 		ha_out_reply(c, ev->op.request, HA_ERROR, "too many commands at once; try again");
 		return;
 	}
+	assert(c->n_ops < OPS_MAX);
 	p->used = true;
 	c->n_ops++;
 	p->sent = false;
@@ -104,6 +104,7 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 	p->deadline_ms = c->now + c->t.command;
 	p->order = ++c->op_order;
 	p->cmd = *cmd;
+	ha_copy(p->actor, sizeof(p->actor), cmd->actor);
 	ha_copy(p->domain, sizeof(p->domain), cmd->domain);
 	ha_copy(p->group, sizeof(p->group), cmd->group);
 	if (cmd->conf)
@@ -120,9 +121,13 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 
 	if (!e)
 		return false;
+	assert(p->used && !p->sent);
+	assert(p->cmd.n_hosts <= HA_NODES_MAX && p->cmd.n_claims <= HA_CLAIMS_MAX && p->cmd.op < HA_OPS);
 	e->op = p->cmd.op;
+	ha_copy(e->actor, sizeof(e->actor), p->actor);
+	e->access = p->cmd.access;
 	if (!p->debt && p->cmd.op == HA_OP_FENCE) /* given while the loss was not in the record yet */
-		p->debt = debt_of(c, p->cmd.node);
+		p->debt = ha_record_debt(&c->rec, p->cmd.node);
 	e->debt = p->debt;
 	ha_copy(e->group, sizeof(e->group), p->group);
 	e->ha = p->cmd.ha;
@@ -133,6 +138,7 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 	e->max_restart = p->cmd.max_restart;
 	e->conf = (const uint8_t *)p->conf;
 	e->conf_len = p->cmd.op == HA_OP_ADD ? p->cmd.conf_len : 0;
+	e->size = p->cmd.size;
 	e->n_hosts = p->cmd.op == HA_OP_GROUP_SET ? (uint32_t)p->cmd.n_hosts : 0;
 	memcpy(e->hosts, p->hosts, e->n_hosts * sizeof(e->hosts[0]));
 	e->n_claims = p->cmd.op == HA_OP_ADD ? (uint32_t)p->cmd.n_claims : 0;
@@ -148,6 +154,13 @@ static bool send_op(struct ha_core *c, struct ha_pending *p)
 	return true;
 }
 
+static const char *late_text(const struct ha_pending *p)
+{
+	if (p->sent)
+		return "not confirmed by a majority in time; it may still happen";
+	return "the cluster's view did not stand in time; nothing was done";
+}
+
 void ha_op_tick(struct ha_core *c)
 {
 	bool text_on_its_way = false;
@@ -161,9 +174,7 @@ void ha_op_tick(struct ha_core *c)
 			continue;
 		if (c->now >= p->deadline_ms) {
 			ha_op_done(c, p);
-			ha_out_reply(c, p->request, HA_TIMEOUT, p->sent
-				     ? "not confirmed by a majority in time; it may still happen"
-				     : "the cluster's view did not stand in time; nothing was done");
+			ha_out_reply(c, p->request, HA_TIMEOUT, late_text(p));
 			continue;
 		}
 		ha_wake_at(c, p->deadline_ms);

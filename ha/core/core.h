@@ -25,18 +25,16 @@
 #ifndef DROVER_HA_CORE_CORE_H
 #define DROVER_HA_CORE_CORE_H
 
-#include "ha/core/model.h"
+#include "ha/core/record/code.h"
+#include "ha/core/record/model.h"
+#include "ha/core/record/op.h"
 #include "ha/core/timing.h"
 
-#define HA_MSG_MAX (64u << 10)      /* largest message the core multicasts or accepts */
-#define HA_BLOB_MAX (3u << 20)      /* largest single PERSIST (a snapshot) */
-#define HA_STARTS_MAX 4             /* VMMs that come up on a host at once; more wait their turn */
+#define HA_MSG_MAX (80u << 10)  /* largest message the core multicasts or accepts */
+#define HA_BLOB_MAX (96u << 20) /* largest single PERSIST (a snapshot) */
+#define HA_STARTS_MAX 4         /* VMMs that come up on a host at once; more wait their turn */
 #define HA_EFFECTS_MAX 512
-#define HA_ARENA_MAX (512u << 10)   /* bytes that effects of one step may point to */
-#define HA_REASON_MAX 255
-
-/* Exit codes a command ends with, also in REPLY. */
-enum ha_code { HA_OK = 0, HA_ERROR = 1, HA_USAGE = 2, HA_NOT_FOUND = 3, HA_TIMEOUT = 4, HA_REFUSED = 5 };
+#define HA_ARENA_MAX (1u << 20) /* bytes that effects of one step may point to */
 
 /* ------------------------------------------------------------------ events */
 
@@ -59,7 +57,7 @@ enum ha_event_kind {
 
 struct ha_node_conf {
 	uint32_t id;
-	uint32_t votes;                 /* quorum_votes, usually 1 */
+	uint32_t votes; /* quorum_votes, usually 1 */
 	char name[HA_NAME_MAX + 1];
 };
 
@@ -84,40 +82,30 @@ struct ha_blob {
 	size_t len;
 };
 
-enum ha_op {
-	HA_OP_ADD,         /* domain, conf, claims, group, ha, max_restart; started: also start it, node: there;
-			    * refused as a whole when it could not be */
-	HA_OP_REMOVE,      /* domain; refused unless it is stopped */
-	HA_OP_START,       /* domain; node: on this host (0 = the core chooses) */
-	HA_OP_STOP,        /* domain; force */
-	HA_OP_MIGRATE,     /* domain; node: to this host (0 = the core chooses); on: a dry run, it stays where it is */
-	HA_OP_CANCEL,      /* domain: drop a migration that was not granted yet */
-	HA_OP_HA_ON,       /* domain, group, max_restart: protect it */
-	HA_OP_HA_OFF,      /* domain: no longer protect it */
-	HA_OP_CLEAR,       /* domain: forget failures, try again at once */
-	HA_OP_GROUP_SET,   /* group, hosts[], restricted */
-	HA_OP_GROUP_REMOVE,/* group; refused while a domain uses it */
-	HA_OP_FENCE,       /* node: fence it although it may run nothing; refused for a member of the view */
-	HA_OP_CONFIRM,     /* node: a human says that this host is off (proof of death) */
-	HA_OP_MAINTENANCE, /* node, on: place nothing there and move away what runs, one by one */
-	HA_OP_PAUSE,       /* domain, on: its VMM stands still, or goes on; only while it runs */
-	HA_OPS
-};
-
 struct ha_command {
 	enum ha_op op;
-	const char *domain;             /* name, or NULL */
-	const char *group;              /* name, or NULL */
-	uint32_t node;                  /* node id, or 0 */
-	const char *conf;               /* OP_ADD: the domain's text */
-	size_t conf_len;                /* 1..HA_CONF_MAX */
+	const char *domain;  /* name, or NULL */
+	const char *group;   /* name, or NULL */
+	uint32_t node;       /* node id, or 0 */
+	const char *conf;    /* OP_ADD: the domain's text */
+	size_t conf_len;     /* 1..HA_CONF_MAX */
+	struct ha_size size; /* OP_ADD: what the domain takes, neither 0 */
 	bool ha, started, force, restricted, on;
 	uint32_t max_restart;
 	const struct ha_group_host *hosts; /* OP_GROUP_SET: each host once */
 	size_t n_hosts;
-	const struct ha_claim *claims;  /* OP_ADD: what no other domain may have */
-	size_t n_claims;                /* 0..HA_CLAIMS_MAX */
-	uint64_t asked_ms;              /* when somebody gave it, by this host's BOOTTIME; 0 = now (OP_CONFIRM, OP_FENCE) */
+	const struct ha_claim *claims; /* OP_ADD: what no other domain may have */
+	size_t n_claims;               /* 0..HA_CLAIMS_MAX */
+	const char *actor;             /* who gives it, for people: 1..HA_ACTOR_MAX bytes, no control characters */
+	enum ha_access access;         /* what that one may */
+	uint64_t asked_ms;             /* when somebody gave it, by this host's BOOTTIME; 0 = now (OP_CONFIRM, OP_FENCE) */
+};
+
+/* Why the ring of the view before was given up, as this host's corosync counts it. */
+enum ha_ring {
+	HA_RING_CALLED,  /* somebody left or came, and all others answered when it was formed anew */
+	HA_RING_STALLED, /* somebody did not answer when it was formed anew */
+	HA_RING_SILENT,  /* its token did not come any more */
 };
 
 struct ha_event {
@@ -127,32 +115,32 @@ struct ha_event {
 		struct {
 			uint32_t me;                /* own node id */
 			uint32_t token_ms;          /* runtime.config.totem.token */
+			struct ha_size size;        /* what this host has */
 			uint64_t draw;              /* random: an id for the cluster, if it has none yet */
 			const struct ha_blob *disk; /* newest SNAPSHOT (if there is one), then the APPENDs after it */
 			size_t n_disk;
-			bool copied;                /* disk may be older than what this host promised and acknowledged: its
+			bool copied; /* disk may be older than what this host promised and acknowledged: its
 						     * vote does not count until it has the record from others. A
 						     * PERSIST of a snapshot says that it has. */
-			bool unseen;                /* a droverd ran here before, under this kernel: VMMs of it
+			bool unseen; /* a droverd ran here before, under this kernel: VMMs of it
 						     * may live that this one does not find */
 		} boot;
 		struct {
 			const struct ha_node_conf *nodes;
 			size_t n;
-			uint32_t token_ms;          /* runtime.config.totem.token; 0 = as before */
+			uint32_t token_ms; /* runtime.config.totem.token; 0 = as before */
 		} config;
 		struct {
-			const uint32_t *nodes;      /* members of the CPG group, one process per node */
+			const uint32_t *nodes; /* members of the CPG group, one process per node */
 			size_t n;
-			const uint32_t *left;       /* gone since the last view, but well: its process ended, or its
+			const uint32_t *left; /* gone since the last view, but well: its process ended, or its
 						     * corosync was stopped in order; the ring did not lose it */
 			size_t n_left;
-			bool silence;               /* the ring broke because it had fallen silent, as this host's corosync
-						     * saw it: its token did not come any more */
+			enum ha_ring ring;
 		} view;
 		struct {
 			bool quorate;
-			const uint32_t *nodes;      /* alive by votequorum */
+			const uint32_t *nodes; /* alive by votequorum */
 			size_t n;
 			uint64_t ring_seq;
 		} quorum;
@@ -168,15 +156,15 @@ struct ha_event {
 			const char *domain;
 			uint64_t incarnation;
 			enum ha_vmm_what what;
-			const char *addr;           /* INCOMING */
-			enum ha_end end;            /* EXITED */
-			int rc;                     /* EXITED: exit status, for people */
-			const char *text;           /* EXITED, MIGRATE_FAILED; may be NULL */
+			const char *addr; /* INCOMING */
+			enum ha_end end;  /* EXITED */
+			int rc;           /* EXITED: exit status, for people */
+			const char *text; /* EXITED, MIGRATE_FAILED; may be NULL */
 		} vmm;
 		struct {
 			uint32_t node;
-			uint64_t debt;              /* as the FENCE effect gave it: an answer is for one debt only */
-			int rc;                     /* 0 = confirmed off; else it failed, also when there is no device */
+			uint64_t debt; /* as the FENCE effect gave it: an answer is for one debt only */
+			int rc;        /* 0 = confirmed off; else it failed, also when there is no device */
 			const char *text;
 		} fence_done;
 		struct {
@@ -199,7 +187,8 @@ enum ha_effect_kind {
 	HA_FX_STOP,         /* stop: press the power button, after timeout_ms kill; force: kill -> VMM EXITED */
 	HA_FX_KILL,         /* SIGKILL, whatever incarnation it says -> VMM EXITED (also when there is none) */
 	HA_FX_RECEIVE,      /* start domain waiting for a migration, admitted -> VMM INCOMING addr */
-	HA_FX_MIGRATE,      /* send domain to addr, or (dry_run) ask there -> MIGRATE_FAILED; arbiter=cluster; to_incarnation is the destination's */
+	HA_FX_MIGRATE,      /* send domain to addr, or (dry_run) ask there -> MIGRATE_FAILED; arbiter=cluster;
+			     * to_incarnation is the destination's */
 	HA_FX_CANCEL,       /* cancel a migration before GRANT -> MIGRATE_FAILED, or nothing if it is too late */
 	HA_FX_DECIDE,       /* tell a VMM the outcome; incarnation = the one that may run from now on */
 	HA_FX_PAUSE,        /* pause: stand still, else go on -> VMM HELD, or anything else */
@@ -211,35 +200,55 @@ enum ha_effect_kind {
 	HA_FX_KINDS
 };
 
-enum ha_level { HA_DEBUG, HA_INFO, HA_WARNING, HA_ALARM };
-
 struct ha_effect {
 	enum ha_effect_kind kind;
 	union {
-		struct { const uint8_t *bytes; size_t len; } mcast;
-		struct { bool snapshot; const uint8_t *bytes; size_t len; uint64_t token; } persist;
-		struct { uint64_t until_ms; } lease;
-		struct {                                    /* ADMIT START STOP KILL RECEIVE MIGRATE CANCEL DECIDE PAUSE */
+		struct {
+			const uint8_t *bytes;
+			size_t len;
+		} mcast;
+		struct {
+			bool snapshot;
+			const uint8_t *bytes;
+			size_t len;
+			uint64_t token;
+		} persist;
+		struct {
+			uint64_t until_ms;
+		} lease;
+		struct { /* ADMIT START STOP KILL RECEIVE MIGRATE CANCEL DECIDE PAUSE */
 			const char *name;
-			uint64_t incarnation;               /* of the VMM this is for */
-			const char *conf; size_t conf_len;  /* START, RECEIVE */
-			uint64_t cluster;                   /* START, RECEIVE: who counts the incarnation; 0 = unknown */
-			const char *addr;                   /* MIGRATE */
-			uint32_t peer;                      /* MIGRATE, RECEIVE: node id of the other side */
-			uint64_t to_incarnation;            /* MIGRATE: destination's; DECIDE: the winner's */
-			bool admit;                         /* ADMIT */
-			bool dry_run;                       /* MIGRATE: only ask the destination */
-			bool commit;                        /* DECIDE */
-			bool pause;                         /* PAUSE */
-			bool force; uint32_t timeout_ms;    /* STOP */
+			uint64_t incarnation; /* of the VMM this is for */
+			const char *conf;
+			size_t conf_len;         /* START, RECEIVE */
+			uint64_t cluster;        /* START, RECEIVE: who counts the incarnation; 0 = unknown */
+			const char *addr;        /* MIGRATE */
+			uint32_t peer;           /* MIGRATE, RECEIVE: node id of the other side */
+			uint64_t to_incarnation; /* MIGRATE: destination's; DECIDE: the winner's */
+			bool admit;              /* ADMIT */
+			bool dry_run;            /* MIGRATE: only ask the destination */
+			bool commit;             /* DECIDE */
+			bool pause;              /* PAUSE */
+			bool force;
+			uint32_t timeout_ms; /* STOP */
 		} vmm;
-		struct { uint32_t node; uint64_t debt; } fence;
-		struct { uint64_t request; enum ha_code code; const char *text; } reply;
-		struct { enum ha_level level; const char *text; } note;
+		struct {
+			uint32_t node;
+			uint64_t debt;
+		} fence;
+		struct {
+			uint64_t request;
+			enum ha_code code;
+			const char *text;
+		} reply;
+		struct {
+			enum ha_level level;
+			const char *text;
+		} note;
 	};
 };
 
-/* Filled by a step.  About 0.6 MiB: allocate once, reuse. */
+/* Filled by a step.  Just over 1 MiB: allocate once, reuse. */
 struct ha_effects {
 	size_t n;
 	struct ha_effect fx[HA_EFFECTS_MAX];
@@ -251,7 +260,10 @@ struct ha_effects {
 
 struct ha_core;
 
-/** ha_core_size() - bytes of a struct ha_core (some MiB); align as malloc() does */
+/**
+ * ha_core_size() - bytes of a struct ha_core, room for the largest cluster; align to 64
+ * Some 200 MiB of address space, of which no more is touched than the cluster needs (base/reserve.h).
+ */
 size_t ha_core_size(void);
 
 /** ha_core_init() - make @c ready for BOOT; the memory may hold anything */
@@ -267,32 +279,34 @@ uint64_t ha_core_next_wakeup(const struct ha_core *c);
 
 /* Where this node stands. */
 enum ha_standing {
-	HA_ALONE,    /* not in the CPG group */
-	HA_FORMING,  /* a new epoch is being agreed */
-	HA_STANDS,   /* the epoch stands: commands are taken */
+	HA_ALONE,   /* not in the CPG group */
+	HA_FORMING, /* a new epoch is being agreed */
+	HA_STANDS,  /* the epoch stands: commands are taken */
 };
 
 struct ha_status {
 	uint32_t me;
 	enum ha_standing standing;
-	bool quorate;                   /* by votequorum: its rule may be weaker than ours (two_node) */
-	uint64_t votes, needed;         /* of the hosts whose daemons are in the group; a majority of all */
+	bool quorate;           /* by votequorum: its rule may be weaker than ours (two_node) */
+	uint64_t votes, needed; /* of the hosts whose daemons are in the group; a majority of all */
 	uint64_t epoch, seq, committed, hash;
-	uint64_t lease_until_ms;        /* 0 = never had one */
+	uint64_t lease_until_ms; /* 0 = never had one */
 	uint32_t n_nodes;
 };
 
 struct ha_node_status {
 	struct ha_node_conf conf;
-	bool alive;                     /* in votequorum's list */
-	bool in_group;                  /* its daemon is in the CPG group */
-	bool member;                    /* in the view of the standing epoch */
+	bool alive;    /* in votequorum's list */
+	bool in_group; /* its daemon is in the CPG group */
+	bool member;   /* in the view of the standing epoch */
 	bool debt, report_due, maintenance;
-	uint64_t heard_ms;              /* when its last RENEW was delivered here, 0 = never */
-	uint32_t domains;               /* how many it owns */
-	char why[HA_REASON_MAX + 1];    /* what a debt waits for, or "" */
+	uint64_t heard_ms;           /* when its last RENEW was delivered here, 0 = never */
+	uint32_t domains;            /* how many it owns */
+	struct ha_size size;         /* what it has */
+	char why[HA_REASON_MAX + 1]; /* what a debt waits for, or "" */
 };
 
+/** ha_core_status() - what this host knows, for people; *@out is overwritten */
 void ha_core_status(const struct ha_core *c, struct ha_status *out);
 
 /** ha_core_node() - @i in [0, n_nodes), sorted by node id; false past the end */
@@ -326,6 +340,12 @@ const char *ha_core_node_name(const struct ha_core *c, uint32_t id);
 uint32_t ha_core_node_id(const struct ha_core *c, const char *name);
 
 /**
+ * ha_core_wrong() - what this core keeps beside its record, held against a search through all of it
+ * Return: a literal that says what should hold, or NULL.  For the simulator and tests: it takes long.
+ */
+const char *ha_core_wrong(const struct ha_core *c);
+
+/**
  * ha_core_why() - one line on what domain @name waits for, "" when it waits for nothing
  * Return: 0, or -ENOENT.
  */
@@ -333,15 +353,14 @@ int ha_core_why(const struct ha_core *c, const char *name, uint64_t now_ms, char
 
 /* ----------------------------------------------------------------- printing */
 
-const char *ha_event_kind_str(enum ha_event_kind k);
+/** ha_effect_kind_str() - "PERSIST", as in traces */
 const char *ha_effect_kind_str(enum ha_effect_kind k);
-const char *ha_vmm_what_str(enum ha_vmm_what w);
-const char *ha_op_str(enum ha_op op);
-const char *ha_end_str(enum ha_end e);
+/** ha_standing_str() - "alone", "forming", "stands" */
 const char *ha_standing_str(enum ha_standing s);
 
 /* One line, no newline; as snprintf(). */
 size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size);
+/** ha_effect_print() - one line, no newline; as snprintf() */
 size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size);
 
 #endif

@@ -9,10 +9,13 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
+
 static void vote_out(struct ha_core *c, struct ha_peer *p, const char *why)
 {
 	struct ha_writer w;
 
+	assert(p != ha_self(c) && p->in_group && !p->evicted);
 	if (p->evict_sent_ms && c->now - p->evict_sent_ms < c->t.evict) {
 		ha_wake_at(c, p->evict_sent_ms + c->t.evict);
 		return;
@@ -43,7 +46,7 @@ void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	p = ha_peer_find(c, id);
 	if (!p || !p->in_group || p->evicted || c->peers[from].evicted || target != c->form.target)
 		return;
-	p->evict_votes |= 1ull << from;
+	p->evict_votes |= ha_set_of(from);
 	if (ha_votes(c, p->evict_votes) < ha_majority(c))
 		return;
 	p->evicted = true;
@@ -87,6 +90,11 @@ static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64
 
 void ha_evict_tick(struct ha_core *c)
 {
+	uint64_t first = UINT64_MAX;
+
+	/* Who spoke later is mute later: while an epoch stands nobody is before the first of them was, last time. */
+	if (c->form.stage == ST_STANDS && ha_self(c)->spoke_ms < c->mute_ms && c->mute_after == c->t.evict)
+		return;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 		uint64_t due = UINT64_MAX;
@@ -95,6 +103,7 @@ void ha_evict_tick(struct ha_core *c)
 		if (!p->in_group || p->evicted || i == c->self)
 			continue;
 		why = mute(c, p, &due);
+		first = due < first ? due : first;
 		/*
 		 * Silence is measured while we hear ourselves: when the whole ring stands
 		 * still nobody is mute, and corosync will tell who is gone.
@@ -102,4 +111,6 @@ void ha_evict_tick(struct ha_core *c)
 		if (why && ha_self(c)->spoke_ms >= due)
 			vote_out(c, p, why);
 	}
+	c->mute_ms = first;
+	c->mute_after = c->t.evict;
 }

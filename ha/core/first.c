@@ -5,6 +5,7 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 /*
@@ -13,140 +14,132 @@
  * what they saw, and NEW_EPOCH puts it into the record.
  *
  *   left     it said so, or its process ended: CPG tells
- *   silent   it said nothing, and the ring had fallen silent: a token did not come, which is how
- *            corosync notices a crash
- *   sudden   it said nothing, and nobody missed a token: the ring was formed anew because somebody
- *            wanted it to be.  Most likely it left in order while that was going on, when nobody
- *            can say good-bye
+ *   called   it said nothing, but nobody missed it: the ring was formed anew because somebody wanted
+ *            it to be, and all whom corosync asked have answered.  It left in order: corosync does not
+ *            wait until its good-bye is heard, and while a ring forms nobody can say one
+ *   stalled  it said nothing, and corosync waited for an answer when it formed the ring anew: for its,
+ *            which then has crashed, or for another's
+ *   silent   it said nothing, and the token did not come, which is how corosync notices a crash
  *
- * One member misses the token first and calls the others together, who then do not miss it: so a
- * host is sudden if no member says silent of that loss.
+ * One member misses the token first and calls the others together, who then do not miss it, but
+ * they all wait for the answer of one that crashed.  So the gravest counts that any of them saw.
  *
  * What was seen is about one loss: whoever tells it may have been away since, while the host
  * came back to the others and was lost again.  So it goes with the epoch of that time: the
  * newest of our log, or what the host itself had promised then.  In each later view it promises
  * more, so an epoch that has it as a member again is above both.
  */
-void ha_first_lost(struct ha_core *c, uint64_t were, bool silence)
+void ha_first_lost(struct ha_core *c, ha_set were, ha_set left, enum ha_ring ring)
 {
+	static const enum ha_sight without_a_word[] = {
+		[HA_RING_CALLED] = HA_SIGHT_CALLED,
+		[HA_RING_STALLED] = HA_SIGHT_STALLED,
+		[HA_RING_SILENT] = HA_SIGHT_SILENT,
+	};
+
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
-		if (!(were >> i & 1) || p->in_group)
+		if (!ha_set_has(were, i) || p->in_group)
 			continue;
-		p->silent = silence;
-		p->sudden = !silence && !MUTANT(M_SUDDEN_CRASH);
+		p->sight = ha_set_has(left, i) ? HA_SIGHT_LEFT : without_a_word[ring];
 		p->gone_epoch = p->state.promised > c->log.epoch ? p->state.promised : c->log.epoch;
 	}
 }
 
-enum sight { SIGHT_LEFT, SIGHT_SUDDEN, SIGHT_SILENT };
-
-static bool seen(const struct ha_peer *p, enum sight sight)
+static enum ha_sight seen(const struct ha_peer *p)
 {
-	switch (sight) {
-	case SIGHT_LEFT:
-		return p->left && !MUTANT(M_LEFT_UNTOLD);
-	case SIGHT_SUDDEN:
-		return p->sudden;
-	case SIGHT_SILENT:
-		return p->silent;
-	}
-	return false;
-}
-
-static void put_ids(const struct ha_core *c, struct ha_writer *w, enum sight sight)
-{
-	uint64_t set = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (seen(&c->peers[i], sight))
-			set |= 1ull << i;
-	ha_put_u32(w, (uint32_t)__builtin_popcountll(set));
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		if (!(set >> i & 1))
-			continue;
-		ha_put_u32(w, c->peers[i].conf.id);
-		ha_put_u64(w, c->peers[i].gone_epoch);
-	}
+	if ((p->sight == HA_SIGHT_LEFT && MUTANT(M_LEFT_UNTOLD)) || (p->sight == HA_SIGHT_CALLED && MUTANT(M_CALLED_CRASH)))
+		return HA_SIGHT_NONE;
+	return p->sight == HA_SIGHT_STALLED && MUTANT(M_STALL_LEFT) ? HA_SIGHT_CALLED : p->sight;
 }
 
 void ha_first_put(const struct ha_core *c, struct ha_writer *w)
 {
-	put_ids(c, w, SIGHT_LEFT);
-	put_ids(c, w, SIGHT_SUDDEN);
-	put_ids(c, w, SIGHT_SILENT);
-}
+	uint32_t n = 0;
 
-static void get_ids(struct ha_reader *r, struct ha_ids *ids)
-{
-	ids->n = ha_get_u32(r);
-	if (ids->n > HA_NODES_MAX)
-		r->bad = true;
-	for (uint32_t i = 0; i < ids->n && !r->bad; i++) {
-		ids->id[i] = ha_get_u32(r);
-		ids->epoch[i] = ha_get_u64(r);
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		n += seen(&c->peers[i]) != HA_SIGHT_NONE;
+	ha_put_u32(w, n);
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_peer *p = &c->peers[i];
+
+		if (seen(p) == HA_SIGHT_NONE)
+			continue;
+		ha_put_u32(w, p->conf.id);
+		ha_put_u64(w, p->gone_epoch);
+		ha_put_u8(w, (uint8_t)seen(p));
 	}
 }
 
 void ha_first_get(struct ha_reader *r, struct ha_state *s)
 {
-	get_ids(r, &s->left);
-	get_ids(r, &s->sudden);
-	get_ids(r, &s->silent);
+	s->gone.n = ha_get_u32(r);
+	if (s->gone.n > HA_NODES_MAX)
+		r->bad = true;
+	for (uint32_t i = 0; i < s->gone.n && !r->bad; i++) {
+		uint8_t sight;
+
+		s->gone.id[i] = ha_get_u32(r);
+		s->gone.epoch[i] = ha_get_u64(r);
+		sight = ha_get_u8(r);
+		if (sight == HA_SIGHT_NONE || sight >= HA_SIGHTS)
+			r->bad = true;
+		s->gone.sight[i] = (enum ha_sight)sight;
+	}
 }
 
-static const struct ha_ids *told(const struct ha_state *s, enum sight sight)
-{
-	return sight == SIGHT_LEFT ? &s->left : sight == SIGHT_SUDDEN ? &s->sudden : &s->silent;
-}
-
-/* The lowest id above @last that one of those who agree told, 0 = none. */
-static uint32_t next_told(const struct ha_core *c, enum sight sight, uint32_t last)
+/* The lowest id above @last that one of those who agree saw go, 0 = none. */
+static uint32_t next_gone(const struct ha_core *c, uint32_t last)
 {
 	uint32_t next = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
-		const struct ha_ids *ids = told(&c->peers[i].state, sight);
+		const struct ha_state *s = &c->peers[i].state;
 
-		for (uint32_t k = 0; (c->form.parts >> i & 1) && k < ids->n; k++)
-			if (ids->id[k] > last && (!next || ids->id[k] < next))
-				next = ids->id[k];
+		for (uint32_t k = 0; ha_set_has(c->form.parts, i) && k < s->gone.n; k++)
+			if (s->gone.id[k] > last && (!next || s->gone.id[k] < next))
+				next = s->gone.id[k];
 	}
 	return next;
 }
 
-/* The newest epoch in which one of those who agree saw @id go. */
-static uint64_t newest_told(const struct ha_core *c, enum sight sight, uint32_t id)
+/* The newest epoch in which one of those who agree saw @id go like that, 0 = nobody did. */
+static uint64_t newest(const struct ha_core *c, enum ha_sight sight, uint32_t id)
 {
-	uint64_t newest = 0;
+	uint64_t epoch = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
-		const struct ha_ids *ids = told(&c->peers[i].state, sight);
+		const struct ha_state *s = &c->peers[i].state;
 
-		for (uint32_t k = 0; (c->form.parts >> i & 1) && k < ids->n; k++)
-			if (ids->id[k] == id && ids->epoch[k] > newest)
-				newest = ids->epoch[k];
+		for (uint32_t k = 0; ha_set_has(c->form.parts, i) && k < s->gone.n; k++)
+			if (s->gone.id[k] == id && s->gone.sight[k] == sight && s->gone.epoch[k] > epoch)
+				epoch = s->gone.epoch[k];
 	}
-	return newest;
+	return epoch;
 }
 
-/* Who is absent and was seen to go; by rising id, for all must write the same. */
-static void gather_told(const struct ha_core *c, const struct ha_entry *e, enum sight sight, struct ha_ids *out)
+static void ids_add(struct ha_ids *ids, uint32_t id, uint64_t epoch)
 {
-	uint32_t id = 0;
+	if (!epoch)
+		return;
+	assert(ids->n < HA_NODES_MAX);
+	ids->epoch[ids->n] = epoch;
+	ids->id[ids->n++] = id;
+}
 
-	out->n = 0;
-	while ((id = next_told(c, sight, id)) && out->n < HA_NODES_MAX) {
-		uint64_t newest = newest_told(c, sight, id);
+/* What all sights of @id together say; by the newest of them, as each is about one loss. */
+static void gather_sights(const struct ha_core *c, struct ha_entry *e, uint32_t id)
+{
+	uint64_t left = newest(c, HA_SIGHT_LEFT, id), called = newest(c, HA_SIGHT_CALLED, id);
+	uint64_t stalled = newest(c, HA_SIGHT_STALLED, id), silent = newest(c, HA_SIGHT_SILENT, id);
 
-		if (ha_entry_has_member(e, id))
-			continue;
-		if (sight == SIGHT_SUDDEN && newest_told(c, SIGHT_SILENT, id) >= newest && !MUTANT(M_OWN_SILENCE))
-			continue;
-		out->epoch[out->n] = newest;
-		out->id[out->n++] = id;
-	}
+	if (MUTANT(M_OWN_SILENCE) && (called || stalled))
+		silent = 0;
+	if (called > stalled && called > silent && called > left)
+		left = called;
+	ids_add(&e->left, id, left);
+	ids_add(&e->unsure, id, stalled > silent ? stalled : 0);
 }
 
 /* The first entry of the epoch: its members by rising node id. */
@@ -165,7 +158,7 @@ void ha_first_make(struct ha_core *c)
 		for (uint32_t i = 0; i < c->n_peers; i++) {
 			const struct ha_peer *p = &c->peers[i];
 
-			if ((c->form.parts >> i & 1) && p->conf.id > last &&
+			if (ha_set_has(c->form.parts, i) && p->conf.id > last &&
 			    (!next || p->conf.id < next->conf.id))
 				next = p;
 		}
@@ -173,11 +166,20 @@ void ha_first_make(struct ha_core *c)
 			break;
 		if (!e->cluster)
 			e->cluster = next->state.draw;
+		assert(e->n_members < HA_NODES_MAX && next->state.have);
+		assert(next->state.promised == c->form.target);
 		e->members[e->n_members] = last = next->conf.id;
 		e->tokens[e->n_members] = next->state.token;
 		e->levels[e->n_members] = next->state.level;
+		e->sizes[e->n_members] = next->state.size;
 		e->fresh[e->n_members++] = next->state.fresh;
 	}
-	gather_told(c, e, SIGHT_LEFT, &e->left);
-	gather_told(c, e, SIGHT_SUDDEN, &e->sudden);
+	assert(ha_entry_has_member(e, c->me));
+	e->left.n = e->unsure.n = 0;
+	for (uint32_t id = next_gone(c, 0), n = 0; id && n < HA_NODES_MAX; id = next_gone(c, id)) {
+		if (ha_entry_has_member(e, id))
+			continue;
+		gather_sights(c, e, id);
+		n++;
+	}
 }

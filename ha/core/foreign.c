@@ -11,8 +11,8 @@
  * into the record by that NEW_EPOCH, and told in STATE as far as it is applied, which means
  * committed.  Two ids in one view are two clusters.  The one whose hosts there have a majority
  * of the votes goes on; if none has, the one with more hosts, as those without an id may help it
- * to one.  Hosts of another are left out of the view as if voted out, and stay out.  Who has no id (an empty log, or one in which nothing is committed) goes
- * with whoever is there.
+ * to one.  Hosts of another are left out of the view as if voted out, and stay out.  Who has
+ * no id (an empty log, or one in which nothing is committed) goes with whoever is there.
  *
  * All must leave out the same ones, at the same message.  Hosts are the same for all; votes are
  * each host's own configuration, which is changed one vote at a time (docs/ha.md), so that two
@@ -20,15 +20,16 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
-static uint64_t hosts_of(const struct ha_core *c, uint64_t set, uint64_t cluster)
+static ha_set hosts_of(const struct ha_core *c, ha_set set, uint64_t cluster)
 {
-	uint64_t hosts = 0;
+	ha_set hosts = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
-		if ((set >> i & 1) && c->peers[i].state.cluster == cluster)
-			hosts |= 1ull << i;
+		if (ha_set_has(set, i) && c->peers[i].state.cluster == cluster)
+			hosts |= ha_set_of(i);
 	return hosts;
 }
 
@@ -36,20 +37,21 @@ static uint64_t hosts_of(const struct ha_core *c, uint64_t set, uint64_t cluster
  * The id that hosts of @set with a majority of the votes have, else the one that most of them have,
  * 0 = none has one; *@tie: another has as many.
  */
-static uint64_t home_of(const struct ha_core *c, uint64_t set, bool *tie)
+static uint64_t home_of(const struct ha_core *c, ha_set set, bool *tie)
 {
 	uint64_t home = 0;
 	uint32_t most = 0;
 
 	*tie = false;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
-		uint64_t cluster = c->peers[i].state.cluster, hosts;
+		uint64_t cluster = c->peers[i].state.cluster;
+		ha_set hosts;
 		uint32_t n;
 
-		if (!(set >> i & 1) || !cluster || cluster == home)
+		if (!ha_set_has(set, i) || !cluster || cluster == home)
 			continue;
 		hosts = hosts_of(c, set, cluster);
-		n = (uint32_t)__builtin_popcountll(hosts);
+		n = ha_set_count(hosts);
 		if (ha_votes(c, hosts) >= ha_majority(c) && !MUTANT(M_FOREIGN_HOSTS)) {
 			*tie = false;
 			return cluster;
@@ -70,7 +72,7 @@ bool ha_foreign(const struct ha_core *c, const struct ha_peer *p)
 	return p->state.have && p->state.cluster && c->rec.cluster && p->state.cluster != c->rec.cluster;
 }
 
-uint64_t ha_foreign_home(const struct ha_core *c, uint64_t set)
+uint64_t ha_foreign_home(const struct ha_core *c, ha_set set)
 {
 	bool tie;
 
@@ -79,6 +81,7 @@ uint64_t ha_foreign_home(const struct ha_core *c, uint64_t set)
 
 static void leave_out(struct ha_core *c, struct ha_peer *p)
 {
+	assert(p->in_group && p->state.have && p->state.cluster);
 	p->evicted = p->foreign = true;
 	if (p->conf.id == c->me)
 		ha_out_note(c, HA_ALARM,
@@ -90,7 +93,7 @@ static void leave_out(struct ha_core *c, struct ha_peer *p)
 			    ha_core_node_name(c, p->conf.id), p->state.cluster);
 }
 
-bool ha_foreign_leave_out(struct ha_core *c, uint64_t set)
+bool ha_foreign_leave_out(struct ha_core *c, ha_set set)
 {
 	bool tie, self = false;
 	uint64_t home = home_of(c, set, &tie);
@@ -102,7 +105,7 @@ bool ha_foreign_leave_out(struct ha_core *c, uint64_t set)
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
-		if (!(set >> i & 1) || !p->state.cluster || p->state.cluster == home || MUTANT(M_FOREIGN))
+		if (!ha_set_has(set, i) || !p->state.cluster || p->state.cluster == home || MUTANT(M_FOREIGN))
 			continue;
 		leave_out(c, p);
 		self |= p->conf.id == c->me;

@@ -19,13 +19,15 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
+
 #define FIRST_ACK_MS 2 /* long enough to take the others' first words along */
 
 static bool in_epoch(const struct ha_core *c, const struct ha_peer *p)
 {
 	int slot = ha_record_slot(&c->rec, p->conf.id);
 
-	return slot >= 0 && (c->rec.members >> slot & 1);
+	return slot >= 0 && ha_set_has(c->rec.members, slot);
 }
 
 static void send_renew(struct ha_core *c)
@@ -34,6 +36,8 @@ static void send_renew(struct ha_core *c)
 	struct ha_writer w;
 	uint32_t n = 0;
 
+	assert(c->form.stage != ST_ALONE);
+	assert(l->k + 1 >= l->epoch_k);
 	l->k++;
 	l->sent_ms[l->k % RENEW_RING] = c->now;
 	l->next_ms = c->now + c->t.renew;
@@ -57,20 +61,11 @@ static void send_renew(struct ha_core *c)
 /* The newest own k that a majority heard, 0 = none. */
 static uint64_t majority_k(const struct ha_core *c)
 {
-	uint64_t best = 0, need = MUTANT(M_LEASE_FIRST_ACK) ? 1 : ha_majority(c);
+	uint64_t at[HA_NODES_MAX];
 
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		uint64_t k = c->peers[i].acked_k, set = 0;
-
-		if (k <= best)
-			continue;
-		for (uint32_t j = 0; j < c->n_peers; j++)
-			if (c->peers[j].acked_k >= k)
-				set |= 1ull << j;
-		if (ha_votes(c, set) >= need)
-			best = k;
-	}
-	return best;
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		at[i] = c->peers[i].acked_k;
+	return ha_reached(c, at, MUTANT(M_LEASE_FIRST_ACK) ? 1 : ha_majority(c), 0);
 }
 
 static void extend(struct ha_core *c)
@@ -80,6 +75,7 @@ static void extend(struct ha_core *c)
 
 	if (!k || k < l->epoch_k || k > l->k || l->k - k >= RENEW_RING)
 		return;
+	assert(l->sent_ms[k % RENEW_RING] <= c->now); /* rule T: a lease is counted from what was sent, and that is past */
 	until = l->sent_ms[k % RENEW_RING] + c->t.lease;
 	if (until > l->until_ms)
 		l->until_ms = until;
@@ -115,16 +111,17 @@ static void contradicted(struct ha_core *c)
 /* Two replicas at the same place in the log must have the same record. */
 static void compare(struct ha_core *c, struct ha_peer *p, uint64_t applied, uint64_t hash)
 {
-	uint64_t differ = 0, same = 1ull << c->self;
+	ha_set differ = 0, same = ha_set_of(c->self);
 
+	assert(c->self < c->n_peers);
 	if (!applied || applied != c->log.applied || p == ha_self(c))
 		return;
 	p->differs = hash == ha_log_record_hash(c) ? 1 : -1;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		if (c->peers[i].differs < 0)
-			differ |= 1ull << i;
+			differ |= ha_set_of(i);
 		else if (c->peers[i].differs > 0)
-			same |= 1ull << i;
+			same |= ha_set_of(i);
 	}
 	if (p->differs > 0) {
 		p->alarmed = false;
@@ -186,6 +183,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 
 void ha_lease_epoch(struct ha_core *c)
 {
+	assert(c->form.stage == ST_STANDS);
 	c->lease.stands_ms = c->now;
 	c->lease.over_serial = 0; /* it is in the log before this epoch, or lost for ever */
 	c->lease.epoch_k = c->lease.k + 1;

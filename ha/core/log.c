@@ -16,11 +16,12 @@
  * epoch's entries are appended in one total order behind one common beginning.
  *
  * The tail holds what is not yet applied.  Its place is bounded by the window
- * each node keeps (PROPS_MAX proposals, one of them with a domain's text), so
- * that 64 nodes fit.
+ * each node keeps (PROPS_MAX proposals, one of them with a domain's text, or a
+ * part of a report), so that all nodes fit.
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 static struct ha_tail_entry *tail_at(struct ha_log *l, uint32_t i)
@@ -32,6 +33,7 @@ const uint8_t *ha_log_bytes(const struct ha_core *c, uint32_t i, size_t *len)
 {
 	const struct ha_tail_entry *t = tail_at((struct ha_log *)&c->log, i);
 
+	assert(i < c->log.n);
 	*len = t->len;
 	return c->log.bytes + t->off;
 }
@@ -42,6 +44,28 @@ void ha_log_clear_tail(struct ha_core *c)
 
 	l->first = l->n = 0;
 	l->bytes_start = l->bytes_end = 0;
+}
+
+uint64_t ha_log_hash(uint64_t before, uint64_t epoch, uint64_t seq, const uint8_t *bytes, size_t len)
+{
+	return ha_hash(ha_hash_u64(ha_hash_u64(before, epoch), seq), bytes, len);
+}
+
+/* Rule L in counters: applied, committed, written, in this order; and what is said to others is here. */
+void ha_log_check(const struct ha_core *c)
+{
+	const struct ha_log *l = &c->log;
+
+	assert(l->applied <= l->commit);
+	assert(l->commit <= l->seq);
+	assert(l->n <= TAIL_MAX && l->first < TAIL_MAX);
+	assert(l->seq - l->applied == l->n);
+	assert(l->applied_epoch <= l->epoch || MUTANT(M_NO_PROMISE));
+	assert(l->epoch <= l->promised || MUTANT(M_NO_PROMISE));
+	assert(l->acked <= l->seq);
+	assert(l->promise_token <= l->next_token);
+	assert(l->promise_durable <= l->promised);
+	assert(l->bytes_start <= l->bytes_end && l->bytes_end <= TAIL_BYTES);
 }
 
 /* Room for @len bytes behind the tail; moves it to the front of its buffer when needed. */
@@ -56,8 +80,10 @@ static bool tail_room(struct ha_log *l, size_t len)
 	if (l->bytes_end - l->bytes_start + len > TAIL_BYTES)
 		return false;
 	memmove(l->bytes, l->bytes + l->bytes_start, l->bytes_end - l->bytes_start);
-	for (uint32_t i = 0; i < l->n; i++)
+	for (uint32_t i = 0; i < l->n; i++) {
+		assert(tail_at(l, i)->off >= l->bytes_start);
 		tail_at(l, i)->off -= l->bytes_start;
+	}
 	l->bytes_end -= l->bytes_start;
 	l->bytes_start = 0;
 	return true;
@@ -86,18 +112,21 @@ void ha_log_append(struct ha_core *c, uint64_t epoch, const uint8_t *bytes, size
 		ha_membership_rejoin(c, "log tail is full");
 		return;
 	}
+	assert(epoch >= l->epoch || MUTANT(M_NO_PROMISE));
+	assert(epoch <= l->promised || !store || MUTANT(M_NO_PROMISE)); /* rule L: promised before it is used */
 	t = tail_at(l, l->n++);
 	l->epoch = epoch;
 	l->seq++;
-	l->hash = ha_hash(ha_hash_u64(ha_hash_u64(l->hash, epoch), l->seq), bytes, len);
-	*t = (struct ha_tail_entry){ .epoch = epoch, .seq = l->seq, .hash = l->hash,
-				     .off = l->bytes_end, .len = (uint32_t)len };
+	l->hash = ha_log_hash(l->hash, epoch, l->seq, bytes, len);
+	*t = (struct ha_tail_entry){ .epoch = epoch, .seq = l->seq, .hash = l->hash, .off = l->bytes_end, .len = (uint32_t)len };
 	memcpy(l->bytes + t->off, bytes, len);
 	l->bytes_end += (uint32_t)len;
+	assert(l->bytes_end <= TAIL_BYTES);
 	if (!store)
 		return;
 	t->token = ++l->next_token;
 	n = ha_blob_entry(c, epoch, l->seq, bytes, len, c->msg, sizeof(c->msg));
+	assert(n > len);
 	ha_out_persist(c, false, c->msg, n, t->token);
 	l->disk_bytes += n;
 	if (MUTANT(M_ACK_BEFORE_DISK))
@@ -109,10 +138,12 @@ void ha_log_promise(struct ha_core *c, uint64_t promised)
 	struct ha_log *l = &c->log;
 	size_t n;
 
+	assert(promised > l->promised && promised > l->epoch); /* no epoch is promised twice */
 	l->promised = promised;
 	l->promise_token = ++l->next_token;
 	c->form.said_state = false;
 	n = ha_blob_promise(promised, c->msg, sizeof(c->msg));
+	assert(n);
 	ha_out_persist(c, false, c->msg, n, l->promise_token);
 	l->disk_bytes += n;
 }
@@ -138,10 +169,11 @@ void ha_log_entry(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	 * Sent in another epoch, or by somebody who is not in this one: nobody
 	 * appends it, its sender proposes it again when the new epoch stands.
 	 */
-	if (c->form.stage != ST_STANDS || epoch != c->epoch || !(c->form.parts >> from & 1))
+	if (c->form.stage != ST_STANDS || epoch != c->epoch || !ha_set_has(c->form.parts, from))
 		return;
 	if (!log_in_epoch(c))
 		return;
+	assert(c->epoch == c->form.target);
 	/*
 	 * What we cannot read may be of a newer version: it has its place in the log as with
 	 * everybody, or our log would be another one, and it changes nothing (ha_log_apply).
@@ -181,6 +213,7 @@ void ha_log_persisted(struct ha_core *c, uint64_t token)
 	for (uint32_t i = 0; i < l->n; i++) {
 		struct ha_tail_entry *t = tail_at(l, i);
 
+		assert(t->seq == l->applied + 1 + i);
 		if (t->token <= l->durable_token && t->epoch == c->form.target)
 			seq = t->seq;
 	}
@@ -197,32 +230,28 @@ void ha_log_ack(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		return;
 	}
 	if ((c->form.stage != ST_SYNC && c->form.stage != ST_STANDS) || epoch != c->form.target ||
-	    !(c->form.parts >> from & 1))
+	    !ha_set_has(c->form.parts, from))
 		return;
+	/* Nobody has less of this epoch than its first entry. */
+	if (seq < c->form.epoch_seq) {
+		r->bad = true;
+		return;
+	}
 	if (seq > c->peers[from].ack)
 		c->peers[from].ack = seq;
 	ha_log_commit(c);
 }
 
-/* Largest seq that peers with a majority of the configured votes hold; 0 = none. */
+/* Largest seq that peers with a majority of the configured votes hold; not below what is committed. */
 static uint64_t majority_seq(const struct ha_core *c)
 {
-	uint64_t best = 0, need = ha_majority(c);
+	uint64_t at[HA_NODES_MAX], need = ha_majority(c);
 
 	if (MUTANT(M_EPOCH_MINORITY) && c->form.stage == ST_SYNC)
 		need = 1;
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		uint64_t seq = c->peers[i].ack, set = 0;
-
-		if (!(c->form.parts >> i & 1) || seq <= best)
-			continue;
-		for (uint32_t j = 0; j < c->n_peers; j++)
-			if ((c->form.parts >> j & 1) && c->peers[j].ack >= seq)
-				set |= 1ull << j;
-		if (ha_votes(c, set) >= need)
-			best = seq;
-	}
-	return best;
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		at[i] = ha_set_has(c->form.parts, i) ? c->peers[i].ack : 0;
+	return ha_reached(c, at, need, c->log.commit);
 }
 
 void ha_log_commit(struct ha_core *c)
@@ -242,6 +271,7 @@ void ha_log_commit(struct ha_core *c)
 	 * can be committed is NEW_EPOCH, and with it all that stands before it
 	 * (Raft 3.6.2: never commit an older term's entry by counting).
 	 */
+	assert(seq >= c->form.epoch_seq);
 	c->log.commit = seq;
 	ha_membership_check(c);
 	ha_log_apply(c);
@@ -254,12 +284,14 @@ void ha_log_apply(struct ha_core *c)
 	while (l->n && l->applied < l->commit) {
 		struct ha_tail_entry *t = tail_at(l, 0);
 
+		assert(t->seq == l->applied + 1 && (t->epoch >= l->applied_epoch || MUTANT(M_NO_PROMISE)));
+		assert(t->off == l->bytes_start && t->off + t->len <= l->bytes_end);
 		if (!ha_entry_decode(&c->entry, l->bytes + t->off, t->len))
 			ha_out_note(c, HA_ALARM,
 				    "entry %llu.%llu cannot be read by this version: it changes nothing",
 				    (unsigned long long)t->epoch, (unsigned long long)t->seq);
 		else
-			ha_apply(c, &c->entry);
+			ha_applied(c, &c->entry);
 		l->applied = t->seq;
 		l->applied_epoch = t->epoch;
 		l->applied_hash = t->hash;
@@ -287,6 +319,7 @@ struct ha_entry *ha_log_prepare(struct ha_core *c, enum ha_entry_kind kind, cons
 	struct ha_entry *e = &c->entry;
 	bool room = false;
 
+	assert(kind >= HA_E_REPORT && kind < HA_E_KINDS); /* NEW_EPOCH is proposed by nobody */
 	if (c->form.stage != ST_STANDS || !ha_out_room(c, 1, HA_ENTRY_MAX + 64))
 		return NULL;
 	for (uint32_t i = 0; i < PROPS_MAX; i++) {
@@ -303,7 +336,7 @@ struct ha_entry *ha_log_prepare(struct ha_core *c, enum ha_entry_kind kind, cons
 	if (!room)
 		return NULL;
 	memset(e, 0, offsetof(struct ha_entry, members));
-	e->n_items = 0;
+	e->from = e->to = e->n_items = 0;
 	memset((char *)e + offsetof(struct ha_entry, op), 0,
 	       offsetof(struct ha_entry, hosts) - offsetof(struct ha_entry, op));
 	e->kind = kind;
@@ -320,6 +353,7 @@ bool ha_log_propose(struct ha_core *c, struct ha_entry *e)
 	int slot = ha_record_slot(&c->rec, c->me);
 	size_t n;
 
+	assert(c->form.stage == ST_STANDS && e == &c->entry);
 	for (uint32_t i = 0; i < PROPS_MAX && !p; i++)
 		if (!c->props[i].used)
 			p = &c->props[i];
@@ -336,10 +370,10 @@ bool ha_log_propose(struct ha_core *c, struct ha_entry *e)
 	ha_msg_begin(c, &w, MSG_ENTRY);
 	ha_put_u64(&w, c->epoch);
 	ha_put_u32(&w, (uint32_t)n);
+	assert(w.len == head && n <= w.size - head);
 	w.len += n;
 	ha_msg_send(c, &w);
-	*p = (struct ha_prop){ .used = true, .kind = e->kind, .node = e->node,
-			       .serial = e->serial, .sent_ms = c->now };
+	*p = (struct ha_prop){ .used = true, .kind = e->kind, .node = e->node, .serial = e->serial, .sent_ms = c->now };
 	ha_copy(p->domain, sizeof(p->domain), e->domain);
 	ha_wake_at(c, c->now + c->t.propose + 1);
 	return true;

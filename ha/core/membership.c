@@ -28,98 +28,24 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <string.h>
 
-struct ha_peer *ha_peer_find(struct ha_core *c, uint32_t id)
+static ha_set present(const struct ha_core *c)
 {
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (c->peers[i].conf.id == id)
-			return &c->peers[i];
-	return NULL;
-}
-
-/*
- * When it was heard last is what its proof of death counts from (rule F).  Our record may not know
- * yet what a host was given that we heard a moment ago; until its lease is over that is kept.
- */
-static bool may_hold_a_lease(const struct ha_core *c, const struct ha_peer *p)
-{
-	return p->heard_ms && c->now < ha_proof_passed_at(c, p->conf.id);
-}
-
-/*
- * One that is in no list of corosync's any more and was in no agreement that counts, NULL = none.
- * Nor one whose proof of death may be sought.
- */
-static struct ha_peer *forgettable(struct ha_core *c)
-{
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		struct ha_peer *p = &c->peers[i];
-		int slot = ha_record_slot(&c->rec, p->conf.id);
-
-		if (p->configured || p->in_group || p->alive || p->conf.id == c->me || (c->form.parts >> i & 1) ||
-		    may_hold_a_lease(c, p))
-			continue;
-		if ((slot < 0 || !c->rec.nodes[slot].debt) && !ha_node_may_run(&c->rec, p->conf.id))
-			return p;
-	}
-	return NULL;
-}
-
-struct ha_peer *ha_peer_get(struct ha_core *c, uint32_t id)
-{
-	struct ha_peer *p = ha_peer_find(c, id);
-
-	if (p || !id)
-		return p;
-	p = c->n_peers < HA_NODES_MAX ? &c->peers[c->n_peers++] : forgettable(c);
-	if (!p)
-		return NULL;
-	memset(p, 0, sizeof(*p));
-	p->conf.id = id;
-	return p;
-}
-
-uint64_t ha_votes(const struct ha_core *c, uint64_t set)
-{
-	uint64_t v = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if ((set >> i & 1) && c->peers[i].configured)
-			v += MUTANT(M_ONE_VOTE_EACH) ? 1 : c->peers[i].conf.votes;
-	return v;
-}
-
-/* More than half of the configured votes, whoever is alive. */
-uint64_t ha_majority(const struct ha_core *c)
-{
-	return ha_votes(c, ~0ull) / 2 + 1;
-}
-
-uint64_t ha_group_votes(const struct ha_core *c)
-{
-	uint64_t set = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (c->peers[i].in_group)
-			set |= 1ull << i;
-	return ha_votes(c, set);
-}
-
-static uint64_t present(const struct ha_core *c)
-{
-	uint64_t set = 0;
+	ha_set set = 0;
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		if (c->peers[i].in_group && !c->peers[i].evicted)
-			set |= 1ull << i;
+			set |= ha_set_of(i);
 	return set;
 }
 
-static void set_stage(struct ha_core *c, enum ha_stage s)
+void ha_membership_stage(struct ha_core *c, enum ha_stage s)
 {
 	c->form.stage = s;
 	c->form.since_ms = c->now;
+	c->mute_ms = 0;
 }
 
 /*
@@ -148,6 +74,9 @@ static void send_state(struct ha_core *c)
 	struct ha_log *l = &c->log;
 	struct ha_writer w;
 
+	/* What we say we keep: the promise is durable before it is said, and our log is older than it. */
+	assert(l->promise_durable == l->promised || MUTANT(M_NO_PROMISE));
+	assert(l->epoch < l->promised || MUTANT(M_NO_PROMISE));
 	ha_msg_begin(c, &w, MSG_STATE);
 	ha_put_u64(&w, l->promised);
 	ha_put_u64(&w, c->resync ? 0 : l->epoch);
@@ -159,6 +88,7 @@ static void send_state(struct ha_core *c)
 	ha_put_u8(&w, c->form.said_haunted);
 	ha_put_u32(&w, c->token);
 	ha_put_u8(&w, HA_LEVEL);
+	ha_size_put(&w, &c->size);
 	ha_put_u64(&w, c->resync ? 0 : c->rec.cluster);
 	ha_put_u64(&w, c->draw);
 	ha_first_put(c, &w);
@@ -195,7 +125,7 @@ static uint64_t config_digest(const struct ha_core *c)
 static void config_changed(struct ha_core *c)
 {
 	if ((c->form.stage == ST_GATHER || c->form.stage == ST_SYNC) && !MUTANT(M_DEAF_CONFIG)) {
-		set_stage(c, ST_GATHER);
+		ha_membership_stage(c, ST_GATHER);
 		promise(c, c->log.promised + 1);
 	}
 }
@@ -205,13 +135,13 @@ void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 	uint64_t before = config_digest(c);
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
-		c->peers[i].configured = false;
+		ha_peer_configure(c, &c->peers[i], false);
 	/* First those we know: a new one takes no place that another one of the list still has. */
 	for (size_t i = 0; i < ev->config.n; i++) {
 		struct ha_peer *p = ha_peer_find(c, ev->config.nodes[i].id);
 
 		if (p)
-			p->configured = true;
+			ha_peer_configure(c, p, true);
 	}
 	for (size_t i = 0; i < ev->config.n; i++) {
 		struct ha_peer *p = ha_peer_get(c, ev->config.nodes[i].id);
@@ -221,11 +151,13 @@ void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 				    HA_NODES_MAX, ev->config.nodes[i].id);
 			continue;
 		}
+		ha_peer_configure(c, p, false);
 		p->conf = ev->config.nodes[i];
 		p->conf.name[HA_NAME_MAX] = 0;
-		p->configured = true;
+		ha_peer_configure(c, p, true);
 	}
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
+	assert(c->self < c->n_peers);
 	if (ev->config.token_ms)
 		c->token = ev->config.token_ms;
 	ha_agreed_follow(c);
@@ -269,7 +201,8 @@ void ha_membership_tick(struct ha_core *c)
 /* Back to GATHER within this view: what stood is frozen, everybody speaks again. */
 static void gather(struct ha_core *c, uint64_t target)
 {
-	set_stage(c, ST_GATHER);
+	assert(c->form.stage != ST_ALONE);
+	ha_membership_stage(c, ST_GATHER);
 	if (target > c->form.target)
 		c->form.target = target;
 	if (c->log.promised < c->form.target)
@@ -278,13 +211,13 @@ static void gather(struct ha_core *c, uint64_t target)
 
 void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 {
-	uint64_t were = 0;
+	ha_set were = 0, left = 0;
 	bool inside = false;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
-		were |= (uint64_t)p->in_group << i;
+		were |= (ha_set)p->in_group << i;
 		p->in_group = p->evicted = p->foreign = false;
 		p->evict_votes = 0;
 		p->evict_sent_ms = 0;
@@ -295,7 +228,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		struct ha_peer *p = ha_peer_find(c, ev->view.left[i]);
 
 		if (p)
-			p->left = true;
+			left |= ha_set_of((uint32_t)(p - c->peers));
 	}
 	for (size_t i = 0; i < ev->view.n; i++) {
 		struct ha_peer *p = ha_peer_get(c, ev->view.nodes[i]);
@@ -306,19 +239,19 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		p->spoke_ms = p->progress_ms = c->now;
 		inside |= p->conf.id == c->me;
 	}
-	ha_first_lost(c, were, ev->view.silence);
+	ha_first_lost(c, were, left, ev->view.ring);
 	if (!inside) {
 		ha_membership_lost(c);
 		return;
 	}
-	set_stage(c, ST_GATHER);
+	ha_membership_stage(c, ST_GATHER);
 	c->form.target = 0;
 	promise(c, c->log.promised + 1);
 }
 
 void ha_membership_lost(struct ha_core *c)
 {
-	set_stage(c, ST_ALONE);
+	ha_membership_stage(c, ST_ALONE);
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		c->peers[i].in_group = false;
 }
@@ -328,121 +261,6 @@ void ha_membership_rejoin(struct ha_core *c, const char *why)
 	ha_out_note(c, HA_WARNING, "leaving the group to join again: %s", why);
 	ha_membership_lost(c);
 	ha_out_simple(c, HA_FX_REJOIN, 0, 0);
-}
-
-static bool same_log(const struct ha_state *a, const struct ha_state *b)
-{
-	return a->epoch == b->epoch && a->seq == b->seq && a->hash == b->hash;
-}
-
-static bool longer_log(const struct ha_state *a, const struct ha_state *b)
-{
-	return a->epoch != b->epoch ? a->epoch > b->epoch : a->seq > b->seq;
-}
-
-/* The longest log; among equals the lowest node id. Its hash decides when hashes differ. */
-static uint32_t choose_donor(const struct ha_core *c)
-{
-	uint32_t best = HA_NODES_MAX;
-
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		const struct ha_peer *p = &c->peers[i], *b;
-
-		if (!(c->form.parts >> i & 1))
-			continue;
-		if (best == HA_NODES_MAX) {
-			best = i;
-			continue;
-		}
-		b = &c->peers[best];
-		if (MUTANT(M_DONOR_LOWEST)) {
-			if (p->conf.id < b->conf.id)
-				best = i;
-		} else if (longer_log(&p->state, &b->state) ||
-			   (!longer_log(&b->state, &p->state) && p->conf.id < b->conf.id)) {
-			best = i;
-		}
-	}
-	return best;
-}
-
-static void append_first(struct ha_core *c)
-{
-	static const size_t off = 64; /* c->msg is used for the blob as well */
-	size_t n = ha_entry_encode(&c->form.first, c->snap + HA_BLOB_MAX - HA_ENTRY_MAX,
-				   HA_ENTRY_MAX - off);
-
-	c->log.acked = 0;
-	ha_log_append(c, c->form.target, c->snap + HA_BLOB_MAX - HA_ENTRY_MAX, n, true);
-}
-
-static void send_chunks(struct ha_core *c)
-{
-	struct ha_form *f = &c->form;
-
-	while (f->snap_sent < f->snap_len && f->snap_sent - f->snap_got < CHUNK_WINDOW * CHUNK) {
-		size_t n = f->snap_len - f->snap_sent;
-		struct ha_writer w;
-
-		if (n > CHUNK)
-			n = CHUNK;
-		ha_msg_begin(c, &w, MSG_CHUNK);
-		ha_put_u64(&w, f->target);
-		ha_put_u32(&w, (uint32_t)f->snap_len);
-		ha_put_u32(&w, (uint32_t)f->snap_sent);
-		ha_put_bytes(&w, c->snap + f->snap_sent, n);
-		ha_msg_send(c, &w);
-		f->snap_sent += n;
-	}
-}
-
-/*
- * Everybody agrees on what was delivered as our STATE, so it had better be ours: a word of
- * a former daemon, kept somewhere on the way, would make the others build on a log that
- * this host does not have, or leave it out for a record that was moved away.
- */
-static bool said_by_me(const struct ha_core *c)
-{
-	const struct ha_state *s = &c->peers[c->self].state;
-	struct ha_state mine = {.epoch = c->log.epoch, .seq = c->log.seq, .hash = c->log.hash};
-
-	if (c->resync)
-		mine = (struct ha_state){0};
-	else
-		mine.cluster = c->rec.cluster;
-	return same_log(s, &mine) && s->cluster == mine.cluster && s->promised <= c->log.promised;
-}
-
-static void agree(struct ha_core *c)
-{
-	struct ha_form *f = &c->form;
-	const struct ha_state *best;
-
-	f->parts = present(c);
-	f->donor = choose_donor(c);
-	best = &c->peers[f->donor].state;
-	f->snap_needed = false;
-	f->snap_len = f->snap_sent = f->snap_got = 0;
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		c->peers[i].ack = 0;
-		c->peers[i].progress_ms = c->now;
-		if ((f->parts >> i & 1) && !same_log(&c->peers[i].state, best))
-			f->snap_needed = true;
-	}
-	f->snap_done = !f->snap_needed;
-	f->epoch_seq = best->seq + 1;
-	ha_first_make(c);
-	set_stage(c, ST_SYNC);
-	if (f->snap_needed && f->donor == c->self) {
-		f->snap_len = ha_snapshot_encode(c, c->snap, HA_BLOB_MAX - HA_ENTRY_MAX);
-		send_chunks(c);
-	}
-	/*
-	 * Having promised more in the meantime we take no part in this epoch; our
-	 * next STATE, already on its way, calls everybody back to GATHER.
-	 */
-	if (same_log(&ha_self(c)->state, best) && c->log.promised == f->target)
-		append_first(c);
 }
 
 /*
@@ -456,42 +274,42 @@ static void agree(struct ha_core *c)
  * older than what runs: a domain may be given to one host while another has it under a lease of
  * that time.  So not before none of those who have forgotten can have such a lease.
  */
-static uint64_t votes_to_agree(const struct ha_core *c, uint64_t set)
+static uint64_t votes_to_agree(const struct ha_core *c, ha_set set)
 {
-	uint64_t knowing = 0;
+	ha_set knowing = 0;
 	bool logs = false, ghosts = false;
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		const struct ha_state *s = &c->peers[i].state;
 
-		if (!(set >> i & 1))
+		if (!ha_set_has(set, i))
 			continue;
 		ghosts |= s->haunted;
 		if (!s->seq)
 			continue;
 		logs = true;
 		if (!s->copied || MUTANT(M_COPY_VOTES))
-			knowing |= 1ull << i;
+			knowing |= ha_set_of(i);
 	}
 	ghosts &= ha_votes(c, set & ~knowing) >= ha_majority(c);
-	if (!logs || (ha_votes(c, set) == ha_votes(c, ~0ull) && !ghosts) || MUTANT(M_EMPTY_VOTES))
+	if (!logs || (ha_votes(c, set) == c->all_votes && !ghosts) || MUTANT(M_EMPTY_VOTES))
 		knowing = set;
 	return ha_votes(c, knowing);
 }
 
 static void try_agree(struct ha_core *c)
 {
-	uint64_t set = present(c);
+	ha_set set = present(c);
 
 	if (c->form.stage != ST_GATHER)
 		return;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		const struct ha_state *s = &c->peers[i].state;
 
-		if ((set >> i & 1) && (!s->have || s->promised != c->form.target))
+		if (ha_set_has(set, i) && (!s->have || s->promised != c->form.target))
 			return;
 	}
-	if (!said_by_me(c)) {
+	if (!ha_sync_said_by_me(c)) {
 		ha_membership_rejoin(c, "what was delivered as its own STATE is not what its log holds");
 		return;
 	}
@@ -500,7 +318,7 @@ static void try_agree(struct ha_core *c)
 	set = present(c);
 	if (votes_to_agree(c, set) < ha_majority(c) && !MUTANT(M_EPOCH_MINORITY))
 		return;
-	agree(c);
+	ha_sync_begin(c, set);
 }
 
 void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
@@ -517,10 +335,13 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.haunted = ha_get_bool(r);
 	s.token = ha_get_u32(r);
 	s.level = ha_get_u8(r);
+	ha_size_get(r, &s.size);
 	s.cluster = ha_get_u64(r);
 	s.draw = ha_get_u64(r);
 	ha_first_get(r, &s);
-	if (!ha_get_end(r)) {
+	/* Its log is of epochs before the one it promises, and what it counted fits. */
+	if (!ha_get_end(r) || s.promised > COUNT_MAX || s.seq > COUNT_MAX ||
+	    (s.epoch >= s.promised && !MUTANT(M_NO_PROMISE))) {
 		r->bad = true;
 		return;
 	}
@@ -532,53 +353,11 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	if (p->evicted || (p->state.have && s.promised <= p->state.promised))
 		return;
 	p->state = s;
-	p->left = p->sudden = p->silent = false; /* it is back; that CPG lists it means less (corosync #828) */
+	p->sight = HA_SIGHT_NONE; /* it is back; that CPG lists it means less (corosync #828) */
 	p->progress_ms = c->now;
 	if (s.promised > c->form.target)
 		gather(c, s.promised);
 	try_agree(c);
-}
-
-void ha_membership_chunk(struct ha_core *c, uint32_t from, struct ha_reader *r)
-{
-	struct ha_form *f = &c->form;
-	uint64_t target = ha_get_u64(r);
-	size_t total = ha_get_u32(r), off = ha_get_u32(r), len;
-	const uint8_t *bytes = ha_get_bytes(r, CHUNK, &len);
-	bool lagging;
-
-	if (!ha_get_end(r) || !len || total > HA_BLOB_MAX - HA_ENTRY_MAX || off > total ||
-	    len > total - off) {
-		r->bad = true;
-		return;
-	}
-	if (f->stage != ST_SYNC || target != f->target || from != f->donor || f->snap_done ||
-	    off != f->snap_got)
-		return;
-	c->peers[from].progress_ms = c->now;
-	lagging = !same_log(&ha_self(c)->state, &c->peers[f->donor].state) &&
-		  c->log.promised == f->target;
-	if (lagging)
-		memcpy(c->snap + off, bytes, len);
-	f->snap_got += len;
-	if (f->donor == c->self)
-		send_chunks(c);
-	if (f->snap_got < total)
-		return;
-
-	f->snap_done = true;
-	if (lagging) {
-		if (!ha_snapshot_check(c->snap, total)) {
-			ha_membership_rejoin(c, "the snapshot received is not valid");
-			return;
-		}
-		ha_snapshot_load(c, c->snap, total);
-		ha_agreed_follow(c);
-		c->resync = false;
-		ha_snapshot_store(c);
-		append_first(c);
-	}
-	ha_log_commit(c);
 }
 
 /* The commit index moved. */
@@ -588,7 +367,9 @@ void ha_membership_check(struct ha_core *c)
 
 	if (f->stage != ST_SYNC || c->log.commit < f->epoch_seq)
 		return;
-	set_stage(c, ST_STANDS);
+	assert(f->target > c->epoch || MUTANT(M_NO_PROMISE)); /* epochs only grow */
+	assert(f->snap_done && c->log.epoch == f->target);
+	ha_membership_stage(c, ST_STANDS);
 	c->epoch = f->target;
 	c->fresh = false;
 	if (c->copied) { /* whoever agreed knew all: now we do */
@@ -597,10 +378,41 @@ void ha_membership_check(struct ha_core *c)
 	}
 	c->proof_from_ms = ha_lease_valid(c) || MUTANT(M_FENCE_AT_ONCE) ? 0 : c->now + c->t.detect;
 	ha_log_apply(c);
+	assert(c->log.applied >= f->epoch_seq);
 	ha_log_epoch_changed(c);
 	ha_lease_epoch(c);
 	ha_out_note(c, HA_INFO, "epoch %llu stands with %u members", (unsigned long long)c->epoch,
 		    f->first.n_members);
+}
+
+/* What holds between two steps, by stage. */
+void ha_membership_invariants(const struct ha_core *c)
+{
+	const struct ha_form *f = &c->form;
+
+	assert(c->self < c->n_peers && c->n_peers <= HA_NODES_MAX);
+	assert(c->peers[c->self].conf.id == c->me);
+	assert(c->epoch <= c->log.promised || MUTANT(M_NO_PROMISE));
+	switch (f->stage) {
+	case ST_ALONE:
+		assert(!c->peers[c->self].in_group);
+		break;
+	case ST_GATHER:
+		assert(c->peers[c->self].in_group);
+		assert(f->target <= c->log.promised);
+		break;
+	case ST_SYNC:
+	case ST_STANDS:
+		assert(ha_set_has(f->parts, c->self));
+		assert(f->donor < c->n_peers && ha_set_has(f->parts, f->donor));
+		assert(f->target <= c->log.promised);
+		break;
+	}
+	if (f->stage != ST_STANDS)
+		return;
+	assert(c->epoch == f->target && c->log.epoch == f->target);
+	assert(c->log.commit >= f->epoch_seq);
+	assert(f->snap_done && !c->fresh);
 }
 
 /* A member was voted out: agree without it. */
@@ -611,6 +423,6 @@ void ha_membership_evicted(struct ha_core *c)
 		return;
 	}
 	/* An epoch with a mute member goes on without it: agree again. */
-	set_stage(c, ST_GATHER);
+	ha_membership_stage(c, ST_GATHER);
 	promise(c, c->log.promised + 1);
 }

@@ -4,7 +4,7 @@
  *
  *   u8 version, u8 kind, then
  *   STATE   u64 promised, epoch, seq, hash; u8 fresh, copied, haunted; u32 token; u8 level; u64 cluster, draw;
- *           thrice (who left; who vanished suddenly; who in a silence): u32 n; n x { u32 node; u64 epoch }
+ *           whom it saw go: u32 n; n x { u32 node; u64 epoch; u8 sight }
  *   EVICT   u64 target; u32 node
  *   CHUNK   u64 target; u32 total, offset; bytes
  *   ENTRY   u64 epoch; bytes (entry.c)
@@ -15,9 +15,11 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 
 void ha_msg_begin(struct ha_core *c, struct ha_writer *w, enum ha_msg_kind kind)
 {
+	assert(kind >= MSG_STATE && kind < MSG_KINDS);
 	*w = (struct ha_writer){ .p = c->msg, .size = sizeof(c->msg) };
 	ha_put_u8(w, HA_MSG_VERSION);
 	ha_put_u8(w, (uint8_t)kind);
@@ -25,6 +27,8 @@ void ha_msg_begin(struct ha_core *c, struct ha_writer *w, enum ha_msg_kind kind)
 
 void ha_msg_send(struct ha_core *c, struct ha_writer *w)
 {
+	/* The largest of each kind fits: its sender bounds what goes in. */
+	assert(!w->bad && w->p == c->msg && w->len >= 2);
 	if (!w->bad)
 		ha_out_mcast(c, w->p, w->len);
 }
@@ -41,6 +45,7 @@ void ha_msg_deliver(struct ha_core *c, const struct ha_event *ev)
 	if (!p || !p->in_group || c->form.stage == ST_ALONE)
 		return;
 	from = (uint32_t)(p - c->peers);
+	assert(from < c->n_peers);
 	version = ha_get_u8(&r);
 	kind = ha_get_u8(&r);
 	if (r.bad || version != HA_MSG_VERSION) {
@@ -57,7 +62,7 @@ void ha_msg_deliver(struct ha_core *c, const struct ha_event *ev)
 		ha_evict_vote(c, from, &r);
 		break;
 	case MSG_CHUNK:
-		ha_membership_chunk(c, from, &r);
+		ha_sync_chunk(c, from, &r);
 		break;
 	case MSG_ENTRY:
 		ha_log_entry(c, from, &r);

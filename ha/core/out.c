@@ -8,6 +8,7 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +26,7 @@ static struct ha_effect *add(struct ha_core *c, enum ha_effect_kind kind)
 {
 	struct ha_effect *fx;
 
+	assert(c->out && c->out->n <= HA_EFFECTS_MAX && kind < HA_FX_KINDS);
 	if (c->out->n == HA_EFFECTS_MAX) {
 		ha_wake_at(c, c->now);
 		return NULL;
@@ -39,6 +41,7 @@ static const uint8_t *keep(struct ha_core *c, const void *p, size_t len)
 {
 	uint8_t *at = c->out->arena + c->out->used;
 
+	assert(c->out->used <= HA_ARENA_MAX);
 	if (HA_ARENA_MAX - c->out->used < len)
 		return NULL;
 	memcpy(at, p, len);
@@ -65,6 +68,7 @@ void ha_out_persist(struct ha_core *c, bool snapshot, const uint8_t *p, size_t l
 
 	if (!fx)
 		return;
+	assert(len && token <= c->log.next_token);
 	fx->persist.snapshot = snapshot;
 	fx->persist.bytes = bytes;
 	fx->persist.len = len;
@@ -88,6 +92,7 @@ void ha_out_simple(struct ha_core *c, enum ha_effect_kind kind, uint64_t arg, ui
 {
 	struct ha_effect *fx = add(c, kind);
 
+	assert(kind == HA_FX_LEASE || kind == HA_FX_FENCE || kind == HA_FX_FENCE_CANCEL || kind == HA_FX_REJOIN);
 	if (!fx)
 		return;
 	if (kind == HA_FX_LEASE) {

@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const char *ha_event_kind_str(enum ha_event_kind k)
+static const char *ha_event_kind_str(enum ha_event_kind k)
 {
 	switch (k) {
 	case HA_EV_BOOT: return "BOOT";
@@ -51,7 +51,7 @@ const char *ha_effect_kind_str(enum ha_effect_kind k)
 	return "?";
 }
 
-const char *ha_vmm_what_str(enum ha_vmm_what w)
+static const char *ha_vmm_what_str(enum ha_vmm_what w)
 {
 	switch (w) {
 	case HA_VMM_STARTING: return "starting";
@@ -64,43 +64,6 @@ const char *ha_vmm_what_str(enum ha_vmm_what w)
 	case HA_VMM_ASK_COMMIT: return "ask-commit";
 	case HA_VMM_ASK_ABORT: return "ask-abort";
 	case HA_VMM_EXITED: return "exited";
-	}
-	return "?";
-}
-
-const char *ha_end_str(enum ha_end e)
-{
-	switch (e) {
-	case HA_END_FAILED: return "failed";
-	case HA_END_POWEROFF: return "powered off by its guest";
-	case HA_END_ASKED: return "was told to end";
-	case HA_END_MOVED: return "moved away";
-	case HA_END_KILLED: return "had to be killed";
-	case HA_END_ABSENT: return "its VMM is not there";
-	case HA_ENDS: break;
-	}
-	return "?";
-}
-
-const char *ha_op_str(enum ha_op op)
-{
-	switch (op) {
-	case HA_OP_ADD: return "add";
-	case HA_OP_REMOVE: return "remove";
-	case HA_OP_START: return "start";
-	case HA_OP_STOP: return "stop";
-	case HA_OP_MIGRATE: return "migrate";
-	case HA_OP_CANCEL: return "cancel";
-	case HA_OP_HA_ON: return "ha-on";
-	case HA_OP_HA_OFF: return "ha-off";
-	case HA_OP_CLEAR: return "clear";
-	case HA_OP_GROUP_SET: return "group-set";
-	case HA_OP_GROUP_REMOVE: return "group-remove";
-	case HA_OP_FENCE: return "fence";
-	case HA_OP_CONFIRM: return "confirm";
-	case HA_OP_MAINTENANCE: return "maintenance";
-	case HA_OP_PAUSE: return "pause";
-	case HA_OPS: break;
 	}
 	return "?";
 }
@@ -138,8 +101,8 @@ static void add(struct line *l, const char *fmt, ...)
 /* What a message or a stored blob is, by its first bytes (msg.c). */
 static const char *message_str(const uint8_t *p, size_t len)
 {
-	static const char *const names[] = {"?",     "STATE", "EVICT", "CHUNK",
-					    "ENTRY", "ACK",   "RENEW"};
+	static const char *const names[] = { "?", "STATE", "EVICT", "CHUNK",
+					     "ENTRY", "ACK", "RENEW" };
 
 	return len > 1 && p[1] < sizeof(names) / sizeof(names[0]) ? names[p[1]] : "?";
 }
@@ -165,8 +128,8 @@ size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size)
 		break;
 	case HA_EV_VIEW:
 		add_nodes(&l, ev->view.nodes, ev->view.n);
-		if (ev->view.silence)
-			add(&l, " after a silence");
+		if (ev->view.ring)
+			add(&l, ev->view.ring == HA_RING_SILENT ? " after a silence" : " after a stall");
 		break;
 	case HA_EV_QUORUM:
 		add(&l, " %s, alive", ev->quorum.quorate ? "quorate" : "not quorate");
@@ -198,9 +161,8 @@ size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size)
 	case HA_EV_OPERATOR:
 		add(&l, " #%llu %s %s", (unsigned long long)ev->op.request,
 		    ha_op_str(ev->op.cmd.op),
-		    ev->op.cmd.domain  ? ev->op.cmd.domain
-		    : ev->op.cmd.group ? ev->op.cmd.group
-				       : "");
+		    ev->op.cmd.domain ? ev->op.cmd.domain : ev->op.cmd.group ? ev->op.cmd.group :
+									       "");
 		if (ev->op.cmd.node)
 			add(&l, " node %u", ev->op.cmd.node);
 		break;

@@ -42,8 +42,8 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
  * The same for its lease alone: until then it may come back unharmed. A host that vanished
  * (a crash, a power cut) is not waited for. One whose corosync still answers, with a daemon
  * that does not, was well a moment ago. Where several vanish at once the ring broke, rather
- * than that many hosts; and who vanishes while the ring is not silent (first.c) did not crash:
- * corosync cannot tell who left in order while it forms a new ring.
+ * than that many hosts; and where no token was missed, but somebody did not answer afterwards
+ * (first.c), it may be that one or another.
  */
 static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
 {
@@ -59,104 +59,27 @@ static uint64_t grace_ends(const struct ha_core *c, const struct ha_node_rec *n)
 
 /*
  * It went in order: its daemon said so in the log, or its corosync or daemon ended and CPG saw
- * that. Somebody works on it; its VMMs gate themselves by the lease's end, and PASSED alone
- * frees them. It is not switched off for that, however long it takes.
+ * that, or nobody missed it when it went (first.c). Somebody works on it; its VMMs gate themselves
+ * by the lease's end, and PASSED alone frees them. It is not switched off for that, however long
+ * it takes.
  */
 static bool left_in_order(const struct ha_core *c, const struct ha_node_rec *n)
 {
 	struct ha_peer *p = ha_peer_find((struct ha_core *)c, n->id);
 
-	return n->parted || n->left || (p && p->left && p->gone_epoch >= n->last_in);
+	return n->parted || n->left || (p && p->sight == HA_SIGHT_LEFT && p->gone_epoch >= n->last_in);
 }
-
-/* ------------------------------------------------- in the record (apply) */
-
-void ha_proof_check(struct ha_core *c, uint32_t slot)
-{
-	const struct ha_node_rec *n = &c->rec.nodes[slot];
-	bool all = (n->passed & c->rec.members) == c->rec.members;
-
-	if (MUTANT(M_PASSED_ONE))
-		all = n->passed != 0;
-	if (!n->debt || !all)
-		return;
-	/* Its domains may start elsewhere; that it is off, as an operator wants it, is not proved. */
-	if (n->fence_ordered && !MUTANT(M_ORDER_PASSES))
-		ha_apply_free(c, slot, "its host's lease is over");
-	else
-		ha_apply_prove(c, slot, "its lease is over");
-}
-
-/*
- * The last domain of a lost host went elsewhere by a COMMIT that was on its way: there is
- * nothing left that it might run, so there is no reason to switch it off.
- */
-void ha_proof_needless(struct ha_core *c)
-{
-	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id; i++) {
-		struct ha_node_rec *n = &c->rec.nodes[i];
-
-		if (!n->debt || n->fence_ordered || MUTANT(M_NEEDLESS) || ha_node_may_run(&c->rec, n->id))
-			continue;
-		n->debt = n->passed = 0;
-		n->fence_attempts = 0;
-	}
-}
-
-/*
- * The majority says so: the host is not back among them. It said so a moment ago, shorter than a
- * ring takes to form without us; what we learn later, because we stood still, we ask again.
- */
-static void agree(struct ha_core *c, struct ha_fencing *f, const struct ha_entry *e)
-{
-	if (f->debt != e->debt || !f->asked_ms)
-		return;
-	f->agreed = c->now - f->asked_ms <= c->t.token / 2;
-	f->asked_ms = 0;
-}
-
-void ha_proof_apply(struct ha_core *c, const struct ha_entry *e)
-{
-	int slot = ha_record_slot(&c->rec, e->node), by = ha_record_slot(&c->rec, e->origin);
-	struct ha_node_rec *n;
-
-	if (slot < 0 || by < 0)
-		return;
-	n = &c->rec.nodes[slot];
-	/* A proof is for one debt: the host may have come back and been lost again since. */
-	if (!n->debt || (n->debt != e->debt && !MUTANT(M_OLD_DEBT)))
-		return;
-	switch (e->kind) {
-	case HA_E_PASSED:
-		n->passed |= 1ull << by;
-		ha_proof_check(c, (uint32_t)slot);
-		break;
-	case HA_E_FENCING:
-		if (e->origin == c->me)
-			agree(c, &c->fencing[slot], e);
-		break;
-	case HA_E_FENCED:
-		ha_apply_prove(c, (uint32_t)slot, "it was fenced");
-		break;
-	case HA_E_FENCE_FAILED:
-		n->fence_attempts++;
-		break;
-	default:
-		break;
-	}
-}
-
-/* --------------------------------------------------------- our own part */
 
 /* Whose turn it is: members with a lease by rising node id, each failed attempt moves on to the next. */
 static bool my_turn(const struct ha_core *c, const struct ha_node_rec *n, bool *full_round)
 {
 	uint32_t ids[HA_NODES_MAX], count = 0, turn;
+	ha_set workers = ha_record_workers(&c->rec);
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		uint32_t id = c->rec.nodes[i].id, j;
 
-		if (!(ha_workers(&c->rec) >> i & 1))
+		if (!ha_set_has(workers, i))
 			continue;
 		for (j = count++; j > 0 && ids[j - 1] > id; j--)
 			ids[j] = ids[j - 1];
@@ -218,6 +141,24 @@ static bool named_amiss(const struct ha_core *c, const struct ha_fencing *f, uin
 	return false;
 }
 
+/*
+ * The majority says so: the host is not back among them. It said so a moment ago, shorter than a
+ * ring takes to form without us; what we learn later, because we stood still, we ask again.
+ */
+void ha_proof_agreed(struct ha_core *c, const struct ha_entry *e)
+{
+	int slot = ha_record_slot(&c->rec, e->node);
+	struct ha_fencing *f;
+
+	if (slot < 0 || !c->rec.nodes[slot].debt || (c->rec.nodes[slot].debt != e->debt && !MUTANT(M_OLD_DEBT)))
+		return;
+	f = &c->fencing[slot];
+	if (f->debt != e->debt || !f->asked_ms)
+		return;
+	f->agreed = c->now - f->asked_ms <= c->t.token / 2;
+	f->asked_ms = 0;
+}
+
 static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
 {
 	bool full_round = false;
@@ -244,8 +185,8 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 		ha_wake_at(c, c->now);
 		return;
 	}
-	if (!my_turn(c, n, &full_round))
-		return;
+	if (c->leaving || !my_turn(c, n, &full_round))
+		return; /* who leaves would take the attempt with it; when that is told the turn is another's */
 	due = MUTANT(M_NO_GRACE) ? 0 : grace_ends(c, n);
 	if (full_round && f->started_ms + c->t.fence_retry > due)
 		due = f->started_ms + c->t.fence_retry;
@@ -301,7 +242,7 @@ static void seek_proof(struct ha_core *c, struct ha_fencing *f, const struct ha_
 	int me = ha_record_slot(&c->rec, c->me);
 	uint64_t at;
 
-	if (!n->debt || c->form.stage != ST_STANDS || me < 0 || !(c->rec.members >> me & 1))
+	if (!n->debt || c->form.stage != ST_STANDS || me < 0 || !ha_set_has(c->rec.members, me))
 		return;
 	/*
 	 * Rule G: our own lease had ended, so the whole ring was gone, and whoever is
@@ -312,7 +253,7 @@ static void seek_proof(struct ha_core *c, struct ha_fencing *f, const struct ha_
 		return;
 	}
 	at = ha_proof_passed_at(c, n->id);
-	if (n->passed >> me & 1)
+	if (ha_set_has(n->passed, me))
 		;
 	else if (c->now >= at)
 		propose_about(c, HA_E_PASSED, n, "");
@@ -323,10 +264,18 @@ static void seek_proof(struct ha_core *c, struct ha_fencing *f, const struct ha_
 
 void ha_proof_tick(struct ha_core *c)
 {
-	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id; i++) {
+	bool all = !c->hosts_looked_at;
+
+	if (all)
+		c->owing = 0;
+	for (uint32_t i = 0; (all || c->owing) && i < HA_NODES_MAX && c->rec.nodes[i].id; i++) {
 		struct ha_fencing *f = &c->fencing[i];
 
-		follow(c, f, &c->rec.nodes[i]);
+		if (all)
+			follow(c, f, &c->rec.nodes[i]);
+		if (!f->debt)
+			continue;
+		c->owing |= ha_set_of(i);
 		seek_proof(c, f, &c->rec.nodes[i]);
 		f->agreed = false; /* what could not be done at once is asked again */
 	}

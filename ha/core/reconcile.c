@@ -11,13 +11,14 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <string.h>
 
-static bool reported(const struct ha_core *c)
+bool ha_reported(const struct ha_core *c)
 {
 	int slot = ha_record_slot(&c->rec, c->me);
 
-	return slot >= 0 && (c->rec.members >> slot & 1) && !c->rec.nodes[slot].report_due;
+	return slot >= 0 && ha_set_has(c->rec.members, slot) && !c->rec.nodes[slot].report_due;
 }
 
 static void propose_domain(struct ha_core *c, enum ha_entry_kind kind, const char *domain,
@@ -49,6 +50,7 @@ static void propose_exited(struct ha_core *c, const struct ha_domain *d, enum ha
 /* @why: told as the reason, NULL when nobody will ask */
 static void kill_vmm(struct ha_core *c, struct ha_vmm *v, const char *why)
 {
+	assert(v->used && v->state != V_GONE);
 	v->kill_why = why;
 	if (!v->doomed_ms)
 		v->doomed_ms = c->now;
@@ -66,6 +68,7 @@ static void decide(struct ha_core *c, struct ha_vmm *v, bool commit, uint64_t wi
 {
 	struct ha_effect *fx;
 
+	assert(v->used && v->state != V_GONE && winner);
 	if (v->decide_ms && c->now - v->decide_ms < c->t.decide) {
 		ha_wake_at(c, v->decide_ms + c->t.decide);
 		return;
@@ -89,6 +92,7 @@ static void stop_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 {
 	struct ha_effect *fx;
 
+	assert(v->used && v->state != V_GONE && d->phase == HA_STOPPING);
 	if (v->stop_ms && (!d->force_stop || v->stop_force)) {
 		if (c->now - v->stop_ms >= c->t.stop + c->t.stop_kill)
 			kill_vmm(c, v, "it did not stop");
@@ -120,6 +124,7 @@ static void send_vmm(struct ha_core *c, struct ha_vmm *v, const struct ha_domain
 {
 	struct ha_effect *fx;
 
+	assert(d->phase == HA_MIGRATING && d->owner == c->me && d->target_incarnation);
 	if (v->ask_abort || (v->move_failed && v->sending == d->target_incarnation)) {
 		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation,
 			       v->text[0] || d->dry_run ? v->text : "the source asked to go on");
@@ -170,6 +175,7 @@ static void forgive(struct ha_core *c, struct ha_vmm *v, const struct ha_domain 
 {
 	uint64_t due;
 
+	assert(d->phase == HA_RUNNING);
 	if (v->avoid != d->avoid) {
 		v->avoid = d->avoid;
 		v->avoid_ms = c->now;
@@ -185,8 +191,10 @@ static void forgive(struct ha_core *c, struct ha_vmm *v, const struct ha_domain 
 
 static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 {
+	assert(d->owner == c->me);
+	assert(d->incarnation == v->incarnation || MUTANT(M_IGNORE_INCARNATION)); /* rule H */
 	if (v->state == V_GONE) {
-		if (reported(c))
+		if (ha_reported(c))
 			propose_exited(c, d, v->end, v->rc, v->text);
 		return;
 	}
@@ -213,7 +221,7 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 
 	switch (d->phase) {
 	case HA_STARTING:
-		if (v->seen_up && reported(c))
+		if (v->seen_up && ha_reported(c))
 			propose_domain(c, HA_E_RUNNING, d->name, d->incarnation, "");
 		break;
 	case HA_RUNNING:
@@ -229,12 +237,15 @@ static void do_runner(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 	case HA_STOPPED:
 	case HA_WAITING:
 	case HA_BACKOFF:
-		break; /* no owner in these phases */
+		assert(!d->owner); /* no owner in these phases */
+		break;
 	}
 }
 
 static void do_incoming(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d)
 {
+	assert(d->phase == HA_MIGRATING && d->target == c->me && d->owner != c->me);
+	assert(d->target_incarnation == v->incarnation);
 	if (v->state == V_GONE) {
 		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation,
 			       v->text[0] ? v->text : "the destination's VMM ended");
@@ -283,30 +294,22 @@ static void do_vmm(struct ha_core *c, struct ha_vmm *v)
 
 /* ------------------------------------------------------------------ domains */
 
-/*
- * After the loss of a host many start here at once, each reads its kernel and fills its
- * memory, and all would be slow together.  Migrations do not wait: their source does.
- */
-static bool may_start_one_more(const struct ha_core *c)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < c->n_vmms; i++)
-		n += c->vmms[i].used && c->vmms[i].state == V_LAUNCH;
-	return n < HA_STARTS_MAX;
-}
-
 static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, bool receive)
 {
 	uint64_t inc = receive ? d->target_incarnation : d->incarnation;
 	struct ha_effect *fx;
 	struct ha_vmm *v;
 
+	assert(inc && (receive ? d->target : d->owner) == c->me);
 	/* Rules G, H: nothing is started without a lease, nor before we told what runs here. */
-	if (!ha_lease_valid(c) || !reported(c) || ha_vmm_find(c, d->name) ||
+	if (!ha_lease_valid(c) || !ha_reported(c) || ha_vmm_find(c, d->name) ||
 	    !ha_out_room(c, 1, sizeof(d->name)))
 		return;
-	if (!receive && (!may_start_one_more(c) || c->declined[i] == inc))
+	/*
+	 * After the loss of a host many start here at once, each reads its kernel and fills its
+	 * memory, and all would be slow together.  Migrations do not wait: their source does.
+	 */
+	if (!receive && (c->n_launching >= HA_STARTS_MAX || c->declined[i] == inc))
 		return;
 	v = ha_vmm_add(c, d->name, inc, V_LAUNCH);
 	if (!v)
@@ -315,7 +318,7 @@ static void launch(struct ha_core *c, const struct ha_domain *d, uint32_t i, boo
 	fx = ha_out_vmm(c, receive ? HA_FX_RECEIVE : HA_FX_START, d->name, inc);
 	if (!fx)
 		return;
-	fx->vmm.conf = c->rec.conf[i];
+	fx->vmm.conf = ha_text(&c->rec, i);
 	fx->vmm.conf_len = d->conf_len;
 	fx->vmm.cluster = c->rec.cluster;
 	fx->vmm.peer = receive ? d->owner : 0;
@@ -331,7 +334,7 @@ static void give_way(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 {
 	const struct ha_vmm *v = ha_vmm_find(c, d->name);
 
-	if (!v || v->incarnation == d->incarnation || !v->doomed_ms || !reported(c))
+	if (!v || v->incarnation == d->incarnation || !v->doomed_ms || !ha_reported(c))
 		return;
 	if (c->now < v->doomed_ms + c->t.decide)
 		ha_wake_at(c, v->doomed_ms + c->t.decide);
@@ -344,6 +347,7 @@ static uint64_t pause_of(const struct ha_core *c, const struct ha_domain *d)
 {
 	uint64_t p = c->t.retry_min;
 
+	assert(p && p <= c->t.retry_max); /* what doubles comes to an end */
 	if (d->max_restart && d->failures > d->max_restart)
 		return c->t.retry_max;
 	for (uint32_t i = 1; i < d->failures && p < c->t.retry_max; i++)
@@ -354,10 +358,11 @@ static uint64_t pause_of(const struct ha_core *c, const struct ha_domain *d)
 /* The lowest member with a lease notices for all that a pause is over. */
 static bool i_am_lowest(const struct ha_core *c)
 {
+	ha_set workers = ha_record_workers(&c->rec);
 	uint32_t lowest = UINT32_MAX;
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++)
-		if ((ha_workers(&c->rec) >> i & 1) && c->rec.nodes[i].id < lowest)
+		if (ha_set_has(workers, i) && c->rec.nodes[i].id < lowest)
 			lowest = c->rec.nodes[i].id;
 	return lowest == c->me;
 }
@@ -379,69 +384,31 @@ static void do_backoff(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 		propose_domain(c, HA_E_RETRY, d->name, d->incarnation, "");
 }
 
-/*
- * The domain to move next: one after the other, in turn, so that one that cannot move
- * keeps none of the others here. NULL: nothing to move now.
- */
-static const struct ha_domain *next_to_move(struct ha_core *c)
+static void do_domain(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 {
-	const struct ha_domain *next = NULL;
-	uint32_t n = c->rec.n_domains, left = 0, at = 0;
-	struct ha_loads loads;
-
-	ha_loads(&c->rec, &loads);
-	for (uint32_t k = 1; k <= n; k++) {
-		uint32_t i = (c->drain_at + k) % n;
-		const struct ha_domain *d = &c->rec.domains[i];
-
-		if (!d->used || d->owner != c->me)
-			continue;
-		left++;
-		if (d->phase == HA_MIGRATING)
-			return NULL;
-		if (d->phase == HA_RUNNING && !next && ha_place_among(&c->rec, d, c->me, &loads)) {
-			next = d;
-			at = i;
-		}
+	do_backoff(c, d, i);
+	if (!d->used)
+		return;
+	if (d->owner == c->me && d->phase == HA_STARTING) {
+		launch(c, d, i, false);
+		give_way(c, d, i);
+		if (c->declined[i] == d->incarnation)
+			propose_exited(c, d, HA_END_FAILED, 1, "an old VMM of it could not be killed here");
+	} else if (d->phase == HA_MIGRATING && d->target == c->me && d->move == HA_MOVE_INTENT) {
+		launch(c, d, i, true);
+	} else if (d->owner == c->me && !ha_vmm_find(c, d->name) && ha_reported(c)) {
+		propose_exited(c, d, HA_END_ABSENT, HA_ERROR, "");
 	}
-	/* Once round and nothing went: the pause doubles. */
-	if (left != c->drain_left)
-		c->drain_round = 0;
-	else if (next && at <= c->drain_at && c->now >= c->drain_ms)
-		c->drain_round++;
-	c->drain_left = left;
-	if (next && c->now >= c->drain_ms)
-		c->drain_at = at;
-	return next;
 }
 
-/* Maintenance: the owner moves its domains away. */
-static void drain(struct ha_core *c)
+/* Those that are awake, and while one more may start here, those that are to; by rising slot. */
+static uint32_t next_domain(const struct ha_core *c, uint32_t from)
 {
-	int slot = ha_record_slot(&c->rec, c->me);
-	const struct ha_domain *next;
-	uint64_t pause = c->t.fence_retry;
-	struct ha_entry *e;
+	uint32_t awake = ha_bits_next(&c->awake_domains, from), queued = HA_BITS_END;
 
-	if (slot < 0 || !c->rec.nodes[slot].maintenance || !reported(c)) {
-		c->drain_left = c->drain_round = 0;
-		return;
-	}
-	next = next_to_move(c);
-	if (!next)
-		return;
-	if (c->now < c->drain_ms) {
-		ha_wake_at(c, c->drain_ms);
-		return;
-	}
-	e = ha_log_prepare(c, HA_E_OP, next->name, 0);
-	if (!e)
-		return;
-	e->op = HA_OP_MIGRATE;
-	for (uint32_t i = 0; i < c->drain_round && pause < c->t.retry_max; i++)
-		pause *= 2;
-	if (ha_log_propose(c, e))
-		c->drain_ms = c->now + (pause < c->t.retry_max ? pause : c->t.retry_max);
+	if (c->n_launching < HA_STARTS_MAX && ha_lease_valid(c) && ha_reported(c))
+		queued = ha_bits_next(&c->queue, from);
+	return awake < queued ? awake : queued;
 }
 
 void ha_reconcile(struct ha_core *c)
@@ -451,25 +418,22 @@ void ha_reconcile(struct ha_core *c)
 	if (c->form.stage != ST_STANDS || !c->listed)
 		return;
 	ha_report(c);
-	for (uint32_t i = 0; i < c->n_vmms; i++)
+	for (uint32_t i = ha_bits_next(&c->awake_vmms, 0); i < c->n_vmms; i = ha_bits_next(&c->awake_vmms, i + 1)) {
 		if (c->vmms[i].used)
 			do_vmm(c, &c->vmms[i]);
-	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
-		const struct ha_domain *d = &c->rec.domains[i];
-
-		do_backoff(c, d, i);
-		if (!d->used)
-			continue;
-		if (d->owner == c->me && d->phase == HA_STARTING) {
-			launch(c, d, i, false);
-			give_way(c, d, i);
-			if (c->declined[i] == d->incarnation)
-				propose_exited(c, d, HA_END_FAILED, 1, "an old VMM of it could not be killed here");
-		} else if (d->phase == HA_MIGRATING && d->target == c->me &&
-			 d->move == HA_MOVE_INTENT)
-			launch(c, d, i, true);
-		else if (d->owner == c->me && !ha_vmm_find(c, d->name) && reported(c))
-			propose_exited(c, d, HA_END_ABSENT, HA_ERROR, "");
+		if (!c->vmms[i].used || ha_rest_vmm(c, &c->vmms[i]))
+			ha_bits_drop(&c->awake_vmms, i);
 	}
-	drain(c);
+	for (uint32_t i = next_domain(c, 0); i != HA_BITS_END; i = next_domain(c, i + 1)) {
+		bool here = i < c->rec.n_domains, queued;
+
+		if (here)
+			do_domain(c, &c->rec.domains[i], i);
+		else
+			c->backoff_ms[i] = 0;
+		queued = here && ha_rest_queued(c, i);
+		ha_bits_set(&c->queue, i, queued);
+		ha_bits_set(&c->awake_domains, i, here && !queued && !ha_rest_domain(c, i));
+	}
+	ha_drain(c);
 }

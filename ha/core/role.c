@@ -3,9 +3,11 @@
  * role - what a VMM of this host is by the record, and so whether the lease is its own too.
  *
  *   runner     owner is me, same incarnation
- *   incoming   destination of a migration that is not decided
+ *   incoming   destination of a migration that is not decided, and waits for that
  *   moved      I was the source of the last committed migration: it stands still until it is told
- *   stale      anything else: it is killed (reconcile.c)
+ *   stale      anything else: it is killed (reconcile.c). Also a destination that runs where the record
+ *              knows of no decision: the record is older than the VMM, since a majority's disks were
+ *              set back (docs/ha.md), and its next entry may give the domain to another host
  *
  * A lease page knows no incarnations, so each VMM has one of its own, and only what is
  * admitted gets the host's lease written there (rules G and H): runners and those that
@@ -19,6 +21,8 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
+
 enum ha_role ha_vmm_role(const struct ha_core *c, const struct ha_vmm *v, struct ha_domain **dom)
 {
 	int i = ha_record_find(&c->rec, v->name);
@@ -31,7 +35,7 @@ enum ha_role ha_vmm_role(const struct ha_core *c, const struct ha_vmm *v, struct
 		return R_RUNNER;
 	if (d->phase == HA_MIGRATING && d->target == c->me &&
 	    d->target_incarnation == v->incarnation)
-		return R_INCOMING;
+		return v->seen_up && !MUTANT(M_RAN_UNDECIDED) ? R_STALE : R_INCOMING;
 	if (d->moved_from == c->me && d->moved_incarnation == v->incarnation)
 		return R_MOVED;
 	if (MUTANT(M_IGNORE_INCARNATION) && d->owner == c->me)
@@ -43,6 +47,7 @@ static bool admit(struct ha_core *c, struct ha_vmm *v, enum ha_admission to)
 {
 	struct ha_effect *fx;
 
+	assert(v->used && to != A_UNDECIDED);
 	if (v->admission == to)
 		return true;
 	if (c->form.stage != ST_STANDS)
@@ -61,7 +66,11 @@ static bool admit(struct ha_core *c, struct ha_vmm *v, enum ha_admission to)
 
 void ha_vmm_admit_found(struct ha_core *c)
 {
-	for (uint32_t i = 0; i < c->n_vmms && c->form.stage == ST_STANDS; i++)
+	const struct ha_bits *awake = &c->awake_vmms; /* who rests was admitted */
+
+	if (c->form.stage != ST_STANDS)
+		return;
+	for (uint32_t i = ha_bits_next(awake, 0); i < c->n_vmms; i = ha_bits_next(awake, i + 1))
 		if (c->vmms[i].used && c->vmms[i].admission == A_UNDECIDED) {
 			ha_vmm_admit(c);
 			return;
@@ -70,11 +79,12 @@ void ha_vmm_admit_found(struct ha_core *c)
 
 bool ha_vmm_admit(struct ha_core *c)
 {
-	bool all = true; /* no short cut: each is looked at */
+	const struct ha_bits *awake = &c->awake_vmms; /* who rests was admitted, and is what it was */
+	bool all = true;                              /* no short cut: each is looked at */
 
 	if (!c->listed)
 		return false;
-	for (uint32_t i = 0; i < c->n_vmms; i++) {
+	for (uint32_t i = ha_bits_next(awake, 0); i < c->n_vmms; i = ha_bits_next(awake, i + 1)) {
 		struct ha_vmm *v = &c->vmms[i];
 		struct ha_domain *d;
 

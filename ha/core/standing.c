@@ -13,45 +13,18 @@
  * its domains start elsewhere.  No other member's clock is needed for that, and no fencing:
  * who could not say it is mute, is voted out, and is proved dead like anybody (rule F).
  *
- * Between "over" and its commit (of the last copy, if one is sent again) the host publishes nothing.  The entry is in the log before
- * the next epoch or is lost for ever, so also a daemon that is restarted meanwhile has
- * applied it, if it counts, before its first lease.
+ * Between "over" and its commit (of the last copy, if one is sent again) the host publishes
+ * nothing.  The entry is in the log before the next epoch or is lost for ever, so also a daemon
+ * that is restarted meanwhile has applied it, if it counts, before its first lease.
  */
 #include "ha/core/core_int.h"
 
 #define HESITATE 2 /* renewals without a lease before it is told */
 
-uint64_t ha_workers(const struct ha_record *r)
+void ha_standing_told(struct ha_core *c, const struct ha_entry *e)
 {
-	uint64_t set = 0;
-
-	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id; i++)
-		if ((r->members >> i & 1) && r->nodes[i].leased)
-			set |= 1ull << i;
-	/* Nobody yet: who gets a lease first does what needs one. */
-	return set && !MUTANT(M_LEASELESS) ? set : r->members;
-}
-
-void ha_standing_apply(struct ha_core *c, const struct ha_entry *e)
-{
-	int slot = ha_record_slot(&c->rec, e->origin);
-
-	if (slot < 0 || !(c->rec.members >> slot & 1))
-		return;
-	c->rec.nodes[slot].leased = e->has_lease && !e->leaving;
-	c->rec.nodes[slot].parted |= e->leaving;
-	if (e->origin == c->me && e->serial >= c->lease.over_serial)
+	if (ha_record_is_member(&c->rec, c->me) && e->serial >= c->lease.over_serial)
 		c->lease.over_serial = 0;
-	if (!e->over)
-		return;
-	for (uint32_t i = 0; i < c->rec.n_domains; i++) {
-		struct ha_domain *d = &c->rec.domains[i];
-
-		if (d->used && d->owner == e->origin)
-			ha_apply_unown(c, d, false, "its host has no lease");
-	}
-	ha_out_note(c, HA_WARNING, "%s has no lease: what it ran starts elsewhere",
-		    ha_core_node_name(c, e->origin));
 }
 
 /* When the last lease of this host ended, whoever published it: us, or a daemon before us. */
@@ -88,7 +61,7 @@ void ha_standing_tick(struct ha_core *c)
 	struct ha_timing t;
 	struct ha_entry *e;
 
-	if (c->form.stage != ST_STANDS || me < 0 || !(c->rec.members >> me & 1))
+	if (c->form.stage != ST_STANDS || me < 0 || !ha_set_has(c->rec.members, me))
 		return;
 	if (c->leaving) {
 		leave(c, &c->rec.nodes[me]);
@@ -102,9 +75,10 @@ void ha_standing_tick(struct ha_core *c)
 	if (gone < due)
 		gone = due;
 	over = !has && c->now >= gone &&
-	       (ha_node_may_run(&c->rec, c->me) || c->lease.over_serial);
+	       (ha_record_may_run(&c->rec, c->me) || c->lease.over_serial);
 	if (!has) {
-		ha_wake_at(c, c->now < due ? due : c->now < gone ? gone : UINT64_MAX);
+		ha_wake_at(c, c->now < due ? due : c->now < gone ? gone :
+								   UINT64_MAX);
 		if (!over && (!c->rec.nodes[me].leased || c->now < due))
 			return;
 	} else if (c->rec.nodes[me].leased) {

@@ -8,6 +8,7 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,24 +19,27 @@ size_t ha_core_size(void)
 }
 
 /* From the first member to just before the second. */
-#define CLEAR(c, from, to) \
+#define CLEAR(c, from, to)                                      \
 	memset((char *)(c) + offsetof(struct ha_core, from), 0, \
 	       offsetof(struct ha_core, to) - offsetof(struct ha_core, from))
 
 void ha_core_init(struct ha_core *c)
 {
 	/* What is large is guarded by a count or a flag and needs no clearing. */
-	CLEAR(c, booted, form);
+	CLEAR(c, booted, peers);
 	memset(&c->form, 0, offsetof(struct ha_form, first));
 	memset(&c->log, 0, offsetof(struct ha_log, tail));
 	c->log.bytes_start = c->log.bytes_end = 0;
-	c->log.disk_bytes = 0;
+	c->log.disk_bytes = c->log.snap_bytes = 0;
 	CLEAR(c, lease, ops);
 	for (uint32_t i = 0; i < OPS_MAX; i++)
 		c->ops[i].used = false;
-	CLEAR(c, op_order, vmms);
-	CLEAR(c, backoff_ms, rec);
-	memset(&c->rec, 0, offsetof(struct ha_record, domains));
+	CLEAR(c, op_order, vmm_names);
+	ha_names_clear(&c->vmm_names);
+	CLEAR(c, drain_ms, backoff_ms);
+	memset(&c->rec, 0, offsetof(struct ha_record, index));
+	c->rec.n_domains = c->rec.texts.used = c->rec.texts.live = 0;
+	ha_index_build(&c->rec);
 	c->wake = UINT64_MAX;
 }
 
@@ -45,9 +49,11 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 	c->boot_ms = c->last_ms = ev->now_ms;
 	c->token = ev->boot.token_ms;
 	c->draw = ev->boot.draw;
+	c->size = ev->boot.size;
 	c->fresh = true;
 	c->copied = ev->boot.copied;
 	c->form.stage = ST_ALONE;
+	assert(c->me && !c->booted);
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);
 	/*
@@ -119,15 +125,31 @@ static void dispatch(struct ha_core *c, const struct ha_event *ev)
 	}
 }
 
-/* The store is rewritten now and then; never while the buffer serves a formation. */
+/*
+ * The store is rewritten now and then, when as much was appended as the snapshot is long: so what
+ * is written is at most twice what has to be.  Never while the buffer serves a formation.
+ */
 static void compact(struct ha_core *c)
 {
-	if (c->form.stage == ST_STANDS && c->log.disk_bytes > COMPACT_BYTES)
+	if (c->form.stage == ST_STANDS && c->log.disk_bytes > COMPACT_BYTES && c->log.disk_bytes > c->log.snap_bytes)
 		ha_snapshot_store(c);
+}
+
+/* What each step leaves behind, whatever the event was. */
+static void check(const struct ha_core *c)
+{
+	ha_log_check(c);
+	ha_membership_invariants(c);
+	assert(c->now >= c->boot_ms && c->last_ms == c->now);
+	assert(c->lease.published_ms <= c->lease.until_ms);
+	assert(c->n_vmms <= VMMS_MAX);
+	assert(c->n_ops <= OPS_MAX);
+	assert(c->out->n <= HA_EFFECTS_MAX && c->out->used <= HA_ARENA_MAX);
 }
 
 void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effects *out)
 {
+	assert(!c->out); /* one step at a time: what an effect causes is another event */
 	out->n = 0;
 	out->used = 0;
 	c->out = out;
@@ -147,9 +169,11 @@ void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effect
 		ha_reconcile(c);
 		ha_proof_tick(c);
 		ha_agreed_tick(c);
+		c->hosts_looked_at = true;
 		ha_standing_tick(c);
 		ha_op_tick(c);
 		compact(c);
+		check(c);
 	}
 	c->out = NULL;
 }
@@ -164,9 +188,16 @@ uint64_t ha_core_next_wakeup(const struct ha_core *c)
 void ha_core_status(const struct ha_core *c, struct ha_status *out)
 {
 	*out = (struct ha_status){
-		.me = c->me, .quorate = c->quorate, .votes = ha_group_votes(c), .needed = ha_majority(c), .epoch = c->epoch, .seq = c->log.seq,
-		.committed = c->log.applied, .hash = c->log.applied_hash,
-		.lease_until_ms = c->lease.published_ms, .n_nodes = c->n_peers,
+		.me = c->me,
+		.quorate = c->quorate,
+		.votes = ha_group_votes(c),
+		.needed = ha_majority(c),
+		.epoch = c->epoch,
+		.seq = c->log.seq,
+		.committed = c->log.applied,
+		.hash = c->log.applied_hash,
+		.lease_until_ms = c->lease.published_ms,
+		.n_nodes = c->n_peers,
 	};
 	switch (c->form.stage) {
 	case ST_ALONE:
@@ -184,19 +215,7 @@ void ha_core_status(const struct ha_core *c, struct ha_status *out)
 
 static const struct ha_peer *nth_peer(const struct ha_core *c, size_t nth)
 {
-	const struct ha_peer *p = NULL;
-	uint32_t last = 0;
-
-	for (size_t k = 0; k <= nth; k++) {
-		p = NULL;
-		for (uint32_t i = 0; i < c->n_peers; i++)
-			if (c->peers[i].conf.id > last && (!p || c->peers[i].conf.id < p->conf.id))
-				p = &c->peers[i];
-		if (!p)
-			return NULL;
-		last = p->conf.id;
-	}
-	return p;
+	return nth < c->n_peers ? &c->peers[c->by_id[nth]] : NULL;
 }
 
 bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
@@ -216,12 +235,12 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 	slot = ha_record_slot(&c->rec, p->conf.id);
 	if (slot < 0)
 		return true;
-	out->member = c->form.stage == ST_STANDS && (c->rec.members >> slot & 1);
+	out->member = c->form.stage == ST_STANDS && ha_set_has(c->rec.members, slot);
 	out->debt = c->rec.nodes[slot].debt != 0;
 	out->report_due = c->rec.nodes[slot].report_due;
 	out->maintenance = c->rec.nodes[slot].maintenance;
-	for (uint32_t d = 0; d < c->rec.n_domains; d++)
-		out->domains += c->rec.domains[d].used && c->rec.domains[d].owner == p->conf.id;
+	out->size = c->rec.nodes[slot].size;
+	out->domains = c->rec.index.owned[slot];
 	if (out->debt || !p->foreign)
 		ha_why_node(c, (uint32_t)slot, c->now, out->why, sizeof(out->why));
 	return true;

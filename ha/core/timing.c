@@ -28,6 +28,7 @@
  */
 #include "ha/core/timing.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -68,9 +69,19 @@ void ha_timing_derive(uint32_t token, struct ha_timing *t)
 	t->stop = 30000;
 	t->stop_kill = 10000;
 	t->kill_again = 2000;
+
+	/* docs/ha.md, rule T: what the proofs there take for granted of any token */
+	assert(t->renew && t->renew * 2 < t->lease);
+	assert(t->detect < t->lease);
+	assert(t->proof > t->lease + t->gate);
+	assert(t->grace > t->lease && t->grace < t->proof);
+	assert(t->retry_min <= t->retry_max && t->fence_retry <= t->retry_max);
 }
 
-#define ROW(name, symbol, formula, meaning) { #name, symbol, offsetof(struct ha_timing, name), formula, meaning }
+#define ROW(name, symbol, formula, meaning)                                       \
+	{                                                                         \
+#name, symbol, offsetof(struct ha_timing, name), formula, meaning \
+	}
 
 static const struct ha_timing_row rows[] = {
 	ROW(token, "", "largest totem.token of all", "the one knob"),
@@ -83,7 +94,7 @@ static const struct ha_timing_row rows[] = {
 	ROW(grace, "", "L x 1.021 + 0.25 s", "a host is not fenced for its daemon's death before"),
 	ROW(fence, "", "", "one fencing attempt may take this long"),
 	ROW(fence_retry, "", "5 token, at least 5 s", "pause after all hosts failed to fence, and between two moves "
-	    "off a host in maintenance"),
+						      "off a host in maintenance"),
 	ROW(retry_min, "", "doubles up to retry_max", "pause before a failed domain is started again"),
 	ROW(retry_max, "", "", "the longest such pause"),
 	ROW(ready, "", "", "a migration's destination listens by then"),

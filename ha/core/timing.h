@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HA_TOKEN_MIN 100u     /* ms; corosync itself is unsteady below 300 */
+#define HA_TOKEN_MIN 100u /* ms; corosync itself is unsteady below 300 */
 #define HA_TOKEN_MAX 60000u
-#define HA_CONTROL_MS 5000u   /* the shell asks for it where there is no core (ha/vmm.c) */
+#define HA_CONTROL_MS 5000u /* the shell asks for it where there is no core (ha/vmm/vmm.c) */
 
 struct ha_timing {
 	uint32_t token;       /* corosync's effective totem.token */
@@ -43,10 +43,10 @@ struct ha_timing {
 
 /* A time and what people are told of it.  Every field of struct ha_timing has one. */
 struct ha_timing_row {
-	const char *name;     /* also its key in the API */
-	const char *symbol;   /* in docs/ha.md, or "" */
-	size_t offset;        /* of the uint32_t in struct ha_timing */
-	const char *formula;  /* "" = fixed */
+	const char *name;    /* also its key in the API */
+	const char *symbol;  /* in docs/ha.md, or "" */
+	size_t offset;       /* of the uint32_t in struct ha_timing */
+	const char *formula; /* "" = fixed */
 	const char *meaning;
 };
 

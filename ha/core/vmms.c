@@ -5,6 +5,7 @@
  */
 #include "ha/core/core_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct ha_vmm *ha_vmm_find(struct ha_core *c, const char *name)
@@ -20,13 +21,14 @@ struct ha_vmm *ha_vmm_add(struct ha_core *c, const char *name, uint64_t incarnat
 {
 	struct ha_vmm *v = NULL;
 
-	for (uint32_t i = 0; i < c->n_vmms && !v; i++)
+	for (uint32_t i = 0; c->used_vmms < c->n_vmms && i < c->n_vmms && !v; i++)
 		if (!c->vmms[i].used)
 			v = &c->vmms[i];
 	if (!v && c->n_vmms < VMMS_MAX)
 		v = &c->vmms[c->n_vmms++];
 	if (!v)
 		return NULL;
+	assert(!ha_vmm_find(c, name)); /* one VMM per domain and host */
 	memset(v, 0, sizeof(*v));
 	v->used = true;
 	ha_copy(v->name, sizeof(v->name), name);
@@ -34,21 +36,31 @@ struct ha_vmm *ha_vmm_add(struct ha_core *c, const char *name, uint64_t incarnat
 	v->incarnation = incarnation;
 	v->state = state;
 	v->since_ms = c->now;
+	c->used_vmms++;
+	c->n_launching += state == V_LAUNCH;
+	ha_rest_wake(c, name);
 	return v;
 }
 
 void ha_vmm_drop(struct ha_core *c, struct ha_vmm *v)
 {
+	assert(v->used && v >= c->vmms && v < c->vmms + c->n_vmms);
 	v->used = false;
+	c->used_vmms--;
+	c->n_launching -= v->state == V_LAUNCH;
+	ha_rest_wake(c, v->name);
+	ha_bits_drop(&c->awake_vmms, (uint32_t)(v - c->vmms));
 	ha_names_drop(&c->vmm_names, v->name, (uint32_t)(v - c->vmms));
 	while (c->n_vmms && !c->vmms[c->n_vmms - 1].used)
 		c->n_vmms--;
+	assert(!ha_vmm_find(c, v->name));
 }
 
 static void set_state(struct ha_core *c, struct ha_vmm *v, enum ha_vmm_state s)
 {
 	if (v->state == s)
 		return;
+	c->n_launching += (s == V_LAUNCH) - (v->state == V_LAUNCH);
 	v->state = s;
 	v->since_ms = c->now;
 }
@@ -60,6 +72,7 @@ void ha_vmm_event(struct ha_core *c, const struct ha_event *ev)
 	if (!ev->vmm.domain || !ha_name_valid(ev->vmm.domain))
 		return;
 	v = ha_vmm_find(c, ev->vmm.domain);
+	ha_rest_wake(c, ev->vmm.domain);
 	if (ev->vmm.what == HA_VMM_EXITED) {
 		/* Incarnation 0: the shell knows only that there is no such VMM. */
 		if (!v || (ev->vmm.incarnation && ev->vmm.incarnation != v->incarnation))

@@ -16,8 +16,8 @@ void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf
 	const struct ha_node_rec *n = &c->rec.nodes[slot];
 	uint64_t at = ha_proof_passed_at(c, n->id);
 	unsigned long long t = tenths(at, now);
-	int passed = __builtin_popcountll(n->passed & c->rec.members);
-	int members = __builtin_popcountll(c->rec.members);
+	uint32_t passed = ha_set_count(n->passed & c->rec.members);
+	uint32_t members = ha_set_count(c->rec.members);
 
 	buf[0] = 0;
 	if (n->debt && now < at)
@@ -27,7 +27,7 @@ void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf
 			 n->fence_attempts, t / 10, t % 10);
 	else if (n->debt)
 		snprintf(buf, size,
-			 "proof of death: fencing (%u attempts failed), or %d of %d hosts that "
+			 "proof of death: fencing (%u attempts failed), or %u of %u hosts that "
 			 "have waited its lease out",
 			 n->fence_attempts, passed, members);
 	else if (n->report_due)
@@ -102,14 +102,16 @@ int ha_core_why(const struct ha_core *c, const char *name, uint64_t now, char *b
 		why_waiting(c, d, buf, size);
 		break;
 	case HA_STARTING:
-		snprintf(buf, size, "%s to start it (%u at once)", ha_core_node_name(c, d->owner),
+		snprintf(buf, size, "%s to start it (%d at once)", ha_core_node_name(c, d->owner),
 			 HA_STARTS_MAX);
 		break;
 	case HA_STOPPING:
 		/* The guest is asked in the first case only; what holds up a killed process is the kernel. */
-		snprintf(buf, size, d->force_stop ?
-			 "%s to end its VMM by force; a process that a disk does not answer to ends when that does" :
-			 "its guest to power off on %s", ha_core_node_name(c, d->owner));
+		if (d->force_stop)
+			snprintf(buf, size, "%s to end its VMM by force; a process that a disk does not answer to ends when that does",
+				 ha_core_node_name(c, d->owner));
+		else
+			snprintf(buf, size, "its guest to power off on %s", ha_core_node_name(c, d->owner));
 		break;
 	case HA_MIGRATING:
 		snprintf(buf, size,
@@ -118,7 +120,7 @@ int ha_core_why(const struct ha_core *c, const char *name, uint64_t now, char *b
 		break;
 	case HA_BACKOFF:
 		snprintf(buf, size,
-			 "the pause after %u failures in a row (`drover ha clear %s` ends it)",
+			 "the pause after %u failures in a row (`drover clear %s` ends it)",
 			 d->failures, d->name);
 		break;
 	}

@@ -5,7 +5,8 @@
     chaos.py [--seed N] [--faults N] [--every SECONDS] [--long] [--plan]
 
 Judged by the guests' trails on the disks (never two writers, every flushed record there), by the BMCs' logs (who was powered
-off, against what this driver had done to that host), and by the guests' writing again when all is mended.  Exit status 0
+off, against what this driver had done to that host, and against whether its domains wrote until then), and by the guests'
+writing again when all is mended.  Exit status 0
 when all of it holds.  --plan prints what would be done.
 """
 
@@ -24,6 +25,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chaos_faults  # noqa: E402  (found by the line above)
 import chaos_plan  # noqa: E402
 from chaos_bed import ChaosBed, LunDomain  # noqa: E402
+from chaos_trails import Trails  # noqa: E402
+from chaos_writers import Writers  # noqa: E402
 from cluster import missing  # noqa: E402
 from domains import Domain, drover  # noqa: E402
 from host import clock  # noqa: E402
@@ -91,21 +94,20 @@ class Chaos:
     def try_on(self, h, do):
         """Do something to a host that may be powered off under our hands."""
         try:
-            do()
+            return do()
         except (OSError, RuntimeError, subprocess.SubprocessError):
             self.bed.thaw_storage()     # a host whose PID 1 is dying is off as soon as nothing of it waits in the kernel
             for _ in range(100):
                 if not h.on():
-                    return
+                    return None
                 time.sleep(0.1)
             raise
 
     def mend(self):
         for entry in list(self.undo):
             when, h, what, undo = entry
-            if when <= clock():
+            if when <= clock() and self.try_on(h, undo) is not chaos_faults.NOT_YET:
                 self.undo.remove(entry)
-                self.try_on(h, undo)
                 self.hurt[h.n] = [(w, a, clock() if w == what and to is None else to) for w, a, to in self.hurt[h.n]]
         for h in self.bed.hosts:
             if not h.on() and not any(x[1] is h for x in self.undo):
@@ -147,28 +149,37 @@ class Chaos:
         """What of our doing explains that host @n was powered off at @when."""
         return [w for w, a, to in self.hurt[n] if w not in chaos_faults.HARMLESS and a <= when <= (to or when) + BLAME]
 
+    def out_of_the_ring(self, n, when):
+        """Faults of others can leave a host out of the ring for longer than its lease; but one that was stopped in order is spared."""
+        ordered = any(w.startswith("restart") and a <= when <= (to or when) + BLAME for w, a, to in self.hurt[n])
+        return ["without a lease for what others had"] if not ordered and self.writers.gated(n, when) else []
+
     def check_fencing(self):
         for n, bmc in self.bed.bmcs.items():
             times = bmc.power_off_times()
             for when in times[self.off_seen[n]:]:
-                why = self.blame(n, when)
+                why = self.blame(n, when) or self.out_of_the_ring(n, when)
                 self.say(f"n{n} was powered off: {', '.join(why) or 'FOR NOTHING'}")
                 if not why:
                     last = self.hurt[n][-1][0] if self.hurt[n] else "nothing"
                     self.wrong.append(f"n{n} was fenced at {when - self.began:.2f} while alive (last fault there: {last})")
             self.off_seen[n] = len(times)
 
+    def found(self, d, problem):
+        if (d.name, problem) not in self.seen:
+            self.seen.add((d.name, problem))
+            self.say(f"{d.name}: {problem}")
+            self.wrong.append(f"{d.name}: {problem}")
+
     def check_trails(self):
+        """All of them, now."""
         for d in self.domains:
             try:
                 problems = d.disk.problems()
             except AssertionError as e:
                 problems = [str(e)]
             for p in problems:
-                if (d.name, p) not in self.seen:
-                    self.seen.add((d.name, p))
-                    self.say(f"{d.name}: {p}")
-                    self.wrong.append(f"{d.name}: {p}")
+                self.found(d, p)
 
     def check_alive(self):
         """All is mended: every domain writes again."""
@@ -185,29 +196,33 @@ class Chaos:
 
     def run(self):
         self.seen = set()
+        self.writers = Writers(self.bed, self.domains)
+        self.writers.start()
         mover = threading.Thread(target=self.migrate_all_the_time, daemon=True)
         mover.start()
-        start, next_look = clock(), 0.0
+        start, trails = clock(), Trails(self.domains, self.found)
         for f in self.plan:
             while clock() < start + f.at:
                 self.mend()
                 self.check_fencing()
-                if clock() > next_look:
-                    self.check_trails()
-                    next_look = clock() + 5
+                trails.look()
                 time.sleep(0.05)
+            start += max(0, clock() - start - f.at - 0.5)    # what was late makes the rest late: faults do not pile up
+            self.mend()
             self.do(f)
             if not self.left:
                 break
         while self.undo:
             self.mend()
             time.sleep(0.05)
+        trails.close()
         self.say("no more faults")
         self.ended.set()
         mover.join(30)
         self.check_alive()
         self.check_fencing()
         self.check_trails()
+        self.writers.close()
 
 
 def main():

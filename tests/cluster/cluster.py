@@ -51,7 +51,7 @@ COROSYNC = """totem {{
   }}
 }}
 system {{
-  move_to_root_cgroup: no
+{system}  move_to_root_cgroup: no
   allow_knet_handle_fallback: yes
 }}
 logging {{
@@ -112,6 +112,8 @@ def sweep():
 
 
 class Bed:
+    SYSTEM = ""      # more lines for corosync.conf's section of that name
+
     def __init__(self, hosts=3, token=1000, fence=True, agent_timeout=f"{min(10 * SLOW, 60):.0f}s"):
         sweep()
         self.token, self.fence, self.agent_timeout = token, fence, agent_timeout
@@ -178,7 +180,8 @@ class Bed:
             os.makedirs(etc, exist_ok=True)
             shutil.copy(key, etc)
             with open(os.path.join(etc, "corosync.conf"), "w", encoding="utf-8") as f:
-                f.write(COROSYNC.format(token=self.token, ping=round(200 * SLOW), lost=round(800 * SLOW), nodes=nodes))
+                f.write(COROSYNC.format(token=self.token, ping=round(200 * SLOW), lost=round(800 * SLOW), nodes=nodes,
+                                        system=self.SYSTEM))
 
     def change_corosync_conf(self, pattern, by):
         """In every host's corosync.conf; corosync takes it over when it is told to, or starts."""

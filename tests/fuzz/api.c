@@ -2,7 +2,7 @@
 /*
  * fuzz: a request to the API: "METHOD PATH QUERY\n" and a body, as one string.
  */
-#include "ha/api_call.h"
+#include "ha/api/api_call.h"
 
 #include <stdio.h>
 #include <stdlib.h>

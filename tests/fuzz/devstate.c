@@ -5,12 +5,14 @@
  */
 #include "virtio_bed.h"
 
+#include <assert.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_bed *f = fuzz_bed();
-	struct state_entry s[VIRTIO_DEV_STATES_MAX * FUZZ_DEVICES];
+	struct state_entry s[DEVICE_STATES_MAX * FUZZ_DEVICES];
 	struct reader r;
 	size_t n = 0, i;
 	struct err e;
@@ -23,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* So that inputs with few fields mean something: the rest is as it stands. */
 	for (i = 0; i < n; i++)
 		fuzz_must(s[i].desc->pre_save(s[i].dev, &e), "save");
+	assert(n);
 	r = reader_make(data + 1, size - 1);
 	ret = state_load_one(&s[data[0] % n], 1, &r, &e);
 	for (i = 0; i < FUZZ_DEVICES; i++) {
@@ -34,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			pthread_mutex_unlock(&f->dev[i]->lock);
 			fuzz_must(virtio_dev_quiesce(f->dev[i], 5000, &e), "quiesce");
 		}
-		virtio_dev_reset(f->dev[i]);
+		fuzz_device_reset(f, (unsigned int)i);
 	}
 	return 0;
 }

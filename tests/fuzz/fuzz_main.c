@@ -187,7 +187,8 @@ static int run_random(const struct corpus *c, uint64_t count, uint64_t seed, siz
 static int usage(const char *name)
 {
 	fprintf(stderr, "usage: %s [--random N] [--seed S] [--max BYTES] [--write DIR] "
-		"[FILE-OR-DIRECTORY...]\n", name);
+			"[FILE-OR-DIRECTORY...]\n",
+		name);
 	return 2;
 }
 

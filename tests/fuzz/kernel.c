@@ -7,7 +7,7 @@
  * changes {offset u16, byte} to a good image: first byte even an ELF, odd a bzImage;
  * the second cuts the file short.
  */
-#include "hv/boot.h"
+#include "hv/firmware/boot.h"
 
 #include "tests/unit/hv/guest_code.h"
 
@@ -23,8 +23,14 @@ static void bzimage_build(uint8_t *b)
 		uint16_t at;
 		uint32_t value;
 	} fields[] = {
-		{ 0x1f1, 1 }, { 0x202, 0x53726448 }, { 0x206, 0x020f }, { 0x22c, 0x7fffffff },
-		{ 0x236, 1 }, { 0x238, 2047 }, { 0x258, 0x100000 }, { 0x260, 0x100000 },
+		{ 0x1f1, 1 },
+		{ 0x202, 0x53726448 },
+		{ 0x206, 0x020f },
+		{ 0x22c, 0x7fffffff },
+		{ 0x236, 1 },
+		{ 0x238, 2047 },
+		{ 0x258, 0x100000 },
+		{ 0x260, 0x100000 },
 	};
 
 	memset(b, 0x90, BZIMAGE_SIZE);
@@ -43,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} image;
 	struct boot_options o = { .cmdline = "fuzz", .rsdp = 0xe0000 };
 	struct boot_entry entry;
+	uint8_t *kernel;
 	struct err e;
 	size_t len;
 
@@ -63,10 +70,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		image.bytes[at % sizeof(image.bytes)] = data[i + 2];
 	}
 	/* an exact copy, so that a sanitizer sees the first byte read behind it */
-	o.kernel = (struct boot_file){ memcpy(malloc(len + !len), image.bytes, len), len, "fuzz" };
+	kernel = malloc(len + !len);
+	assert(kernel);
+	memcpy(kernel, image.bytes, len);
+	o.kernel = (struct boot_file){ kernel, len, "fuzz" };
 	o.initrd = (struct boot_file){ data, size, "initrd" };
 	if (boot_load(mem, &o, &entry, &e) == 0)
 		assert(entry.rip < UINT32_MAX + 1ull && entry.arg < BOOT_HIGH);
-	free((void *)o.kernel.data);
+	free(kernel);
 	return 0;
 }

@@ -9,8 +9,9 @@
  * Input: {u8 connection, u8 type, u16 length, payload}...
  */
 #include "base/crc32c.h"
-#include "migrate/hello.h"
+#include "migrate/arbiter/none.h"
 #include "migrate/migrate.h"
+#include "migrate/wire/hello.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define N_STREAMS 2
 
 struct bed {
-	int far[N_STREAMS];          /* our end: control, data 0 */
+	int far[N_STREAMS]; /* our end: control, data 0 */
 	struct stream *near[N_STREAMS];
 	unsigned int accepted;
 	uint8_t *memory;
@@ -99,10 +100,24 @@ static int g_commit(void *self, uint64_t incarnation, struct err *e)
 }
 
 static const struct guest_ops guest = {
-	.regions = g_regions, .describe = g_describe, .dirty_start = g_start, .dirty_stop = g_void,
-	.dirty_fetch = g_fetch, .dirty_clear = g_clear, .throttle = g_throttle, .pause = g_start,
-	.resume = g_resume, .save = g_save, .release = g_start, .gone = g_void, .match = g_match,
-	.load = g_bytes, .preflight = g_start, .prepare = g_start, .commit = g_commit, .let_go = g_start,
+	.regions = g_regions,
+	.describe = g_describe,
+	.dirty_start = g_start,
+	.dirty_stop = g_void,
+	.dirty_fetch = g_fetch,
+	.dirty_clear = g_clear,
+	.throttle = g_throttle,
+	.pause = g_start,
+	.resume = g_resume,
+	.save = g_save,
+	.release = g_start,
+	.gone = g_void,
+	.match = g_match,
+	.load = g_bytes,
+	.preflight = g_start,
+	.prepare = g_start,
+	.commit = g_commit,
+	.let_go = g_start,
 };
 
 /* --- the source's side --- */

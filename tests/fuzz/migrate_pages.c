@@ -5,7 +5,8 @@
  * would be reached).
  */
 #include "base/crc32c.h"
-#include "migrate/receiver.h"
+#include "migrate/session/destination/receiver.h"
+#include "migrate/transport/stream_pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,12 @@ static void mem_dead(struct stream *s, unsigned int ms)
 }
 
 static const struct stream_ops mem_ops = {
-	.writev = mem_writev, .readv = mem_readv, .shutdown = mem_nothing, .close = mem_nothing,
-	.send_wait_ns = mem_wait, .set_dead_ms = mem_dead,
+	.writev = mem_writev,
+	.readv = mem_readv,
+	.shutdown = mem_nothing,
+	.close = mem_nothing,
+	.send_wait_ns = mem_wait,
+	.set_dead_ms = mem_dead,
 };
 
 /* Two regions with forbidden pages behind each: a write past the end dies at once. */
@@ -69,8 +74,14 @@ static void make_session(struct session *s)
 
 		if (p == MAP_FAILED || mprotect(p + 4096, sizes[i], PROT_READ | PROT_WRITE))
 			abort();
-		s->regions[i] = (struct guest_region){ .id = (uint32_t)i, .gpa = i << 30, .size = sizes[i],
-						       .host = p + 4096, .page_size = 4096, .fd = -1 };
+		s->regions[i] = (struct guest_region){
+			.id = (uint32_t)i,
+			.gpa = i << 30,
+			.size = sizes[i],
+			.host = p + 4096,
+			.page_size = 4096,
+			.fd = -1,
+		};
 	}
 	s->n_regions = 2;
 	s->n_data = 1;
@@ -107,24 +118,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct session s;
 	static struct receiver_pool pool;
-	static struct receiver *receiver;
+	static struct page_receiver *receiver;
+	static struct channel ch;
 	struct memory_stream m = { .s.ops = &mem_ops, .p = data, .end = data + size };
-	struct channel ch = { .stream = &m.s, .rx_way = DATA_TO_DST };
+	uint32_t round;
 	struct err e;
 
 	if (!receiver) {
 		make_session(&s);
 		if (receiver_pool_init(&pool, &s, &e))
 			abort();
-		receiver = receiver_create(&pool, 0);
+		pool.sink.dead_ms = 1000;
+		receiver = stream_receiver_create(&pool.sink, &ch, 0);
 	}
 	parse_small(data, size, &s);
 	if (size < PAGES_HEAD_SIZE + 4)
 		return 0;
-	pool.round = (uint32_t)data[4] | (uint32_t)data[5] << 8 | (uint32_t)data[6] << 16 |
-		     (uint32_t)data[7] << 24;
+	round = (uint32_t)data[4] | (uint32_t)data[5] << 8 | (uint32_t)data[6] << 16 | (uint32_t)data[7] << 24;
+	ch = (struct channel){ .stream = &m.s, .rx_way = DATA_TO_DST };
 	ch.rx_left = (uint32_t)size;
 	ch.rx_want = crc32c(0, data, size);
-	receiver_take_pages(receiver, &ch, (uint32_t)size, &e);
+	stream_receiver_take_pages(receiver, round, (uint32_t)size, &e);
 	return 0;
 }

@@ -34,8 +34,9 @@ static void one(struct fuzz_bed *f, const uint8_t *p)
 	memcpy(&value, p + 4, 4);
 	switch (p[0] >> 3 & 3) {
 	case 0:
-		access_bus(f->bed.pio, slot == 254 ? RTC_PORT + offset % 2 : slot == 255 ?
-			   SERIAL_PORT + offset % 8 : PCI_PORT_ADDRESS + offset % 8, len > 4 ? 4 : len, write,
+		access_bus(f->bed.pio, slot == 254 ? RTC_PORT + offset % 2 : slot == 255 ? SERIAL_PORT + offset % 8 :
+											   PCI_PORT_ADDRESS + offset % 8,
+			   len > 4 ? 4 : len, write,
 			   value);
 		break;
 	case 1:
@@ -68,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (i = 0; i < FUZZ_DEVICES; i++)
 		fuzz_device_moves(f->dev[i]);
 	for (i = 0; i < FUZZ_DEVICES; i++)
-		virtio_dev_reset(f->dev[i]);
+		fuzz_device_reset(f, (unsigned int)i);
 	s = serial_state_entry(f->serial);
 	fuzz_moves(&s);
 	s = rtc_state_entry(f->rtc);

@@ -10,9 +10,9 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
-#include "hv/rtc.h"
-#include "hv/serial.h"
-#include "hv/virtio_int.h"
+#include "hv/platform/rtc.h"
+#include "hv/platform/serial.h"
+#include "hv/virtio/virtio_int.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,13 +22,22 @@
 #include <unistd.h>
 
 #define FUZZ_DISK (1u << 20)
+#define FUZZ_STATE 8192
 
-enum { FUZZ_BLK, FUZZ_NET, FUZZ_RNG, FUZZ_DEVICES };
+enum {
+	FUZZ_BLK,
+	FUZZ_NET,
+	FUZZ_RNG,
+	FUZZ_DEVICES
+};
 
 struct fuzz_bed {
 	struct bed bed;
-	struct virtio_dev *dev[FUZZ_DEVICES];  /* slots 1, 2, 3 */
-	int wire;                              /* the other end of the NIC */
+	struct virtio_dev *dev[FUZZ_DEVICES]; /* slots 1, 2, 3 */
+	/* As they were when new, for fuzz_device_reset(). */
+	uint8_t fresh[FUZZ_DEVICES][DEVICE_STATES_MAX][FUZZ_STATE];
+	size_t fresh_len[FUZZ_DEVICES][DEVICE_STATES_MAX];
+	int wire; /* the other end of the NIC */
 	struct serial *serial;
 	struct rtc *rtc;
 };
@@ -58,11 +67,39 @@ static inline void fuzz_moves(const struct state_entry *s)
 
 static inline void fuzz_device_moves(struct virtio_dev *v)
 {
-	struct state_entry s[VIRTIO_DEV_STATES_MAX];
+	struct state_entry s[DEVICE_STATES_MAX];
 	size_t i, n = virtio_dev_state(v, s);
 
 	for (i = 0; i < n; i++)
 		fuzz_moves(&s[i]);
+}
+
+static inline void fuzz_keep(struct fuzz_bed *f, unsigned int i)
+{
+	struct state_entry s[DEVICE_STATES_MAX];
+	size_t n = virtio_dev_state(f->dev[i], s);
+	struct err e;
+
+	for (size_t j = 0; j < n; j++) {
+		struct writer w = writer_make(f->fresh[i][j], FUZZ_STATE);
+
+		fuzz_must(state_save_one(&s[j], &w, &e), "keep");
+		f->fresh_len[i][j] = writer_len(&w);
+	}
+}
+
+/* As a machine does it that resets: what the device was when it was new; it must be quiet. */
+static inline void fuzz_device_reset(struct fuzz_bed *f, unsigned int i)
+{
+	struct state_entry s[DEVICE_STATES_MAX];
+	size_t n = virtio_dev_state(f->dev[i], s);
+	struct err e = { 0 };
+
+	for (size_t j = 0; j < n; j++) {
+		struct reader r = reader_make(f->fresh[i][j], f->fresh_len[i][j]);
+
+		fuzz_must(state_load_one(&s[j], s[j].desc->version, &r, &e), e.text);
+	}
 }
 
 static inline void fuzz_disk(struct fuzz_bed *f)
@@ -76,6 +113,7 @@ static inline void fuzz_disk(struct fuzz_bed *f)
 	fuzz_must(fd < 0 || ftruncate(fd, FUZZ_DISK), path);
 	close(fd);
 	fuzz_must(virtio_blk_create(&f->bed.env, 0, &blk, &f->dev[FUZZ_BLK], &e), "blk");
+	virtio_dev_plug(f->dev[FUZZ_BLK]);
 	fuzz_must(virtio_blk_open(f->dev[FUZZ_BLK], &me, &e), "open");
 	/* Open is enough: nothing stays behind, however this ends. */
 	unlink(path);
@@ -101,9 +139,13 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	net.tap_fd = pair[0];
 	f->wire = pair[1];
 	fuzz_must(virtio_net_create(&f->bed.env, 0, &net, &f->dev[FUZZ_NET], &e), "net");
-	fuzz_must(serial_create(&f->serial, f->bed.pio, f->bed.irq, &e), "serial");
-	fuzz_must(rtc_create(&f->rtc, f->bed.pio, NULL, &e), "rtc");
+	virtio_dev_plug(f->dev[FUZZ_NET]);
+	fuzz_must(serial_create(&f->serial, f->bed.pio, f->bed.irq, &e) || serial_plug(f->serial, &e), "serial");
+	fuzz_must(rtc_create(&f->rtc, f->bed.pio, NULL, &e) || rtc_plug(f->rtc, &e), "rtc");
 	fuzz_must(virtio_rng_create(&f->bed.env, 0, &f->dev[FUZZ_RNG], &e), "rng");
+	virtio_dev_plug(f->dev[FUZZ_RNG]);
+	for (unsigned int i = 0; i < FUZZ_DEVICES; i++)
+		fuzz_keep(f, i);
 	return f;
 }
 

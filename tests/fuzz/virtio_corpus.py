@@ -107,28 +107,30 @@ def pci():
         yield "negotiate%d" % device, b"".join(seq)
 
 
-def field(tag, value):
-    return struct.pack("<HH", tag, len(value)) + value
+def field(tag, layout, *values):
+    """A counted array (docs/stream.md): tag, bytes of one element, how many."""
+    return struct.pack("<HHI", tag, struct.calcsize("<" + layout), len(values)) + struct.pack(
+        "<%d%s" % (len(values), layout), *values)
 
 
 def devstate():
-    # entries: blk0, blk0.blk, net0, net0.net, rng0; tags as in dev_fields of hv/virtio.c
-    queues = [field(9, struct.pack("<4H", 16, 16, 16, 0)),
-              field(10, struct.pack("<4H", 1, 2, 3, 0xffff)),
-              field(11, bytes([1, 1, 1, 0])),
-              field(12, struct.pack("<4Q", 0x10000, 0x20000, 0x30000, 0)),
-              field(13, struct.pack("<4Q", 0x11000, 0x21000, 0x31000, 0)),
-              field(14, struct.pack("<4Q", 0x12000, 0x22000, 0x32000, 0)),
-              field(15, struct.pack("<4H", 5, 5, 5, 0)),
-              field(16, struct.pack("<4H", 5, 5, 5, 0))]
-    running = field(0, struct.pack("<Q", 1 << 32 | 1 << 29)) + field(3, b"\x0f")
-    yield "net-runs", bytes([2]) + running + b"".join(queues)
-    queues[2] = field(11, bytes([1, 0, 0, 0]))
-    yield "blk-runs", bytes([0]) + running + b"".join(queues)
-    yield "rng-runs", bytes([4]) + running + b"".join(queues)
-    yield "blk", bytes([1]) + field(0, struct.pack("<Q", 1 << 20)) + field(1, struct.pack("<I", 512))
-    yield "net", bytes([3]) + field(0, bytes(6)) + field(1, struct.pack("<H", 3))
-    yield "pending", bytes([0]) + field(21, struct.pack("<Q", 3))
+    # entries: blk0, blk0.blk, net0, net0.net, rng0; tags as in dev_fields of hv/virtio/virtio_state.c
+    def running(n):
+        at = [0x10000, 0x20000, 0x30000][:n]
+        queues = [field(8, "H", *[16] * n), field(9, "H", *range(1, n + 1)), field(10, "B", *[1] * n),
+                  field(11, "Q", *at), field(12, "Q", *[a + 0x1000 for a in at]),
+                  field(13, "Q", *[a + 0x2000 for a in at]),
+                  field(14, "H", *[5] * n), field(15, "H", *[5] * n)]
+        return field(0, "Q", 1 << 32 | 1 << 29) + field(3, "B", 0x0f) + b"".join(queues)
+    yield "net-runs", bytes([2]) + running(3)
+    yield "blk-runs", bytes([0]) + running(1)
+    yield "rng-runs", bytes([4]) + running(1)
+    yield "blk", bytes([1]) + field(0, "Q", 1 << 20) + field(1, "I", 512)
+    yield "net", bytes([3]) + field(0, "B", *bytes(6)) + field(1, "H", 3)
+    yield "pending", bytes([0]) + field(17, "Q", 0xfee00000, 0xfee00000) + field(20, "B", 1, 1)
+    yield "queues-too-many", bytes([0]) + field(8, "H", *[16] * 5)
+    yield "queues-differ", bytes([0]) + field(8, "H", 16, 16) + field(9, "H", 1)
+    yield "count-without-end", bytes([0]) + struct.pack("<HHI", 11, 8, 2) + bytes(8)
 
 
 def main():

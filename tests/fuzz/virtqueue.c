@@ -11,7 +11,7 @@
  * lengths must add up.
  */
 #include "base/log.h"
-#include "hv/virtqueue.h"
+#include "hv/virtio/virtqueue.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -14,7 +14,7 @@
 #define FADT_X_DSDT 140
 #define FADT_SLEEP_CONTROL 244
 
-#define EVENT_BUTTON 2                  /* in the selector of the Generic Event Device */
+#define EVENT_BUTTON 2 /* in the selector of the Generic Event Device */
 #define FLAG_RESET_SUPPORTED (1u << 10)
 #define FLAG_HW_REDUCED (1u << 20)
 
@@ -52,7 +52,7 @@ static const uint8_t *find_fadt(void)
 	for (uint32_t at = 36; at + step <= len && at < 4096; at += step) {
 		const uint8_t *t = table_at(step == 8 ? get64(root + at) : get32(root + at));
 
-		if (t && get32(t) == 0x50434146)        /* "FACP" */
+		if (t && get32(t) == 0x50434146) /* "FACP" */
 			return t;
 	}
 	return NULL;
@@ -92,12 +92,12 @@ static int sleep_type(const uint8_t *fadt)
 	for (uint32_t i = 36; i + 12 < len; i++) {
 		const uint8_t *p = dsdt + i;
 
-		if (get32(p) != 0x5f35535f || p[4] != 0x12)     /* "_S5_", PackageOp */
+		if (get32(p) != 0x5f35535f || p[4] != 0x12) /* "_S5_", PackageOp */
 			continue;
 		p += 5;
-		p += 1 + (*p >> 6);                             /* package length */
-		p++;                                            /* number of elements */
-		return *p == 0x0a ? p[1] : *p;                  /* BytePrefix, or Zero and One */
+		p += 1 + (*p >> 6);            /* package length */
+		p++;                           /* number of elements */
+		return *p == 0x0a ? p[1] : *p; /* BytePrefix, or Zero and One */
 	}
 	return 5;
 }
@@ -126,7 +126,7 @@ bool acpi_button(void)
 	if (!looked)
 		selector = find_selector();
 	looked = true;
-	return selector && mmio_r32(selector) & EVENT_BUTTON;   /* reading clears it */
+	return selector && mmio_r32(selector) & EVENT_BUTTON; /* reading clears it */
 }
 
 void acpi_poweroff(void)

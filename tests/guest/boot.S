@@ -118,15 +118,11 @@ trap_call:
 	sti
 	hlt
 	iretq
-1:	cmpl $CALL_RDMSR, %ebx
+1:	cmpl $CALL_WRMSR, %ebx
 	jne 2f
-	rdmsr
-	iretq
-2:	cmpl $CALL_WRMSR, %ebx
-	jne 3f
 	wrmsr
 	iretq
-3:	lidt idtr_none                   /* CALL_RESET: a triple fault */
+2:	lidt idtr_none                   /* CALL_RESET: a triple fault */
 	ud2
 
 	/* The timer only has to end a HLT; trap_call says EOI before the next one. */

@@ -23,27 +23,22 @@ uint64_t tsc_khz = 1000000, boot_tsc;
 #define LAPIC_TIMER_CURRENT 0x390
 #define LAPIC_TIMER_DIVIDE 0x3e0
 
-uint64_t rdmsr(uint32_t msr)
-{
-	uint32_t lo, hi, call = CALL_RDMSR;
-
-	__asm__ volatile("int3" : "=a"(lo), "=d"(hi), "+b"(call) : "c"(msr) : "memory");
-	return lo | (uint64_t)hi << 32;
-}
-
-void wrmsr(uint32_t msr, uint64_t v)
+static void wrmsr(uint32_t msr, uint64_t v)
 {
 	uint32_t call = CALL_WRMSR;
 
-	__asm__ volatile("int3" : "+b"(call)
-			 : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
+	__asm__ volatile("int3"
+			 : "+b"(call)
+			 : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32))
+			 : "memory");
 }
 
 void cpu_rest(void)
 {
 	uint32_t call = CALL_HLT;
 
-	__asm__ volatile("int3" : "+b"(call) :: "memory");
+	__asm__ volatile("int3"
+			 : "+b"(call)::"memory");
 }
 
 void cpu_reset(void)
@@ -51,7 +46,8 @@ void cpu_reset(void)
 	uint32_t call = CALL_RESET;
 
 	out8(0x64, 0xfe);
-	__asm__ volatile("int3" : "+b"(call) :: "memory");
+	__asm__ volatile("int3"
+			 : "+b"(call)::"memory");
 	for (;;)
 		;
 }
@@ -140,7 +136,7 @@ static uint64_t khz_from_hypervisor(void)
 		if (r[0])
 			return r[0];
 	}
-	if (sig != 0x4b4d564b)                  /* "KVMK" */
+	if (sig != 0x4b4d564b) /* "KVMK" */
 		return 0;
 	cpuid(0x40000001, 0, r);
 	return r[0] & 1u << 3 ? khz_from_pvclock() : 0;
@@ -180,7 +176,7 @@ void cpu_find_tsc(void)
 void cpu_timer_start(void)
 {
 	mmio_w32(LAPIC_PA + LAPIC_SVR, 0x100 | VEC_SPURIOUS);
-	mmio_w32(LAPIC_PA + LAPIC_TIMER_DIVIDE, 0xb);           /* by 1; KVM and QEMU count ns */
+	mmio_w32(LAPIC_PA + LAPIC_TIMER_DIVIDE, 0xb); /* by 1; KVM and QEMU count ns */
 	mmio_w32(LAPIC_PA + LAPIC_LVT_TIMER, 0x20000 | VEC_TIMER);
 	mmio_w32(LAPIC_PA + LAPIC_TIMER_COUNT, opt.tick_us * 1000);
 }
@@ -227,12 +223,12 @@ static bool ap_start(uint64_t i)
 	boot_rsp = (uintptr_t)ap_stacks[i][1] + 4096 - 8;
 	boot_rip = (uintptr_t)ap_main;
 	ap_index = i;
-	ipi(i, 0x4500);                                 /* INIT */
+	ipi(i, 0x4500); /* INIT */
 	ap_wait(&cpus[i], 200);
-	ipi(i, 0x4600 | AP_TRAMPOLINE_PA >> 12);        /* SIPI */
+	ipi(i, 0x4600 | AP_TRAMPOLINE_PA >> 12); /* SIPI */
 	if (ap_wait(&cpus[i], 20000))
 		return true;
-	ipi(i, 0x4600 | AP_TRAMPOLINE_PA >> 12);        /* the second one that real CPUs may need */
+	ipi(i, 0x4600 | AP_TRAMPOLINE_PA >> 12); /* the second one that real CPUs may need */
 	return ap_wait(&cpus[i], 1000000);
 }
 
@@ -251,6 +247,7 @@ void cpu_start_all(void)
 
 	if (opt.cpus < 2)
 		return;
+	/* cppcheck-suppress comparePointers ; the linker's names for both ends of one thing */
 	for (uint8_t *from = ap_trampoline; from < ap_trampoline_end; from++)
 		*(volatile uint8_t *)to++ = *from;
 	for (uint64_t i = 1; i < opt.cpus; i++) {

@@ -21,24 +21,30 @@
  */
 #include "virtio.h"
 
-#define MAGIC 0x3143455252565244ull     /* "DRVRREC1" */
+#define MAGIC 0x3143455252565244ull /* "DRVRREC1" */
 #define LANES 64
 #define RING_MAX 65536
 #define FLUSH_EVERY 64
 
-struct record {                         /* little endian; diskcheck.py reads the same */
+struct record { /* little endian; diskcheck.py reads the same */
 	uint64_t magic, seq, inc, boot, first_seq;
-	uint64_t ns;                    /* since this boot */
+	uint64_t ns; /* since this boot */
 	uint64_t tsc, tsc_khz;
-	uint64_t nonce, previous;       /* CRC of record seq - 1, 0 for none */
+	uint64_t nonce, previous; /* CRC of record seq - 1, 0 for none */
 	uint64_t foreign;
 	uint8_t zero[SECTOR - 11 * 8 - 4];
-	uint32_t crc;                   /* CRC-32 (IEEE 802.3) of all before it */
+	uint32_t crc; /* CRC-32 (IEEE 802.3) of all before it */
 };
 
 struct disk_stats disk_stats;
 
-static enum { IDLE, LOOK, RING, LANE, FLUSH } stage;
+static enum {
+	IDLE,
+	LOOK,
+	RING,
+	LANE,
+	FLUSH
+} stage;
 static uint64_t ring_size, next_us, boot_nonce, first_seq;
 static bool can_flush, wrote_before;
 static struct record last, now_rec, read_last, read_slot;
@@ -151,7 +157,8 @@ void disk_init(void)
 	wrote_before = find_last(&last);
 	disk_stats.present = true;
 	disk_stats.seq = wrote_before ? last.seq : 0;
-	disk_stats.inc = opt.inc ? opt.inc : wrote_before ? last.inc + 1 : 1;
+	disk_stats.inc = opt.inc ? opt.inc : wrote_before ? last.inc + 1 :
+							    1;
 	disk_stats.foreign = 0;
 	first_seq = disk_stats.seq + 1;
 	put_str("D: disk");
@@ -168,10 +175,17 @@ static void record_make(void)
 	uint64_t tsc = rdtsc();
 
 	now_rec = (struct record){
-		.magic = MAGIC, .seq = disk_stats.seq + 1, .inc = disk_stats.inc,
-		.boot = boot_nonce, .first_seq = first_seq, .ns = us_of(tsc - boot_tsc) * 1000,
-		.tsc = tsc, .tsc_khz = tsc_khz, .nonce = (tsc ^ boot_nonce) * 0xd6e8feb86659fd93ull,
-		.previous = wrote_before ? last.crc : 0, .foreign = disk_stats.foreign,
+		.magic = MAGIC,
+		.seq = disk_stats.seq + 1,
+		.inc = disk_stats.inc,
+		.boot = boot_nonce,
+		.first_seq = first_seq,
+		.ns = us_of(tsc - boot_tsc) * 1000,
+		.tsc = tsc,
+		.tsc_khz = tsc_khz,
+		.nonce = (tsc ^ boot_nonce) * 0xd6e8feb86659fd93ull,
+		.previous = wrote_before ? last.crc : 0,
+		.foreign = disk_stats.foreign,
 	};
 	now_rec.crc = crc_of(&now_rec);
 }

@@ -8,7 +8,7 @@
 struct start_info {
 	uint32_t magic, version, flags, nr_modules;
 	uint64_t modlist, cmdline, rsdp;
-	uint64_t memmap;                /* from version 1 on */
+	uint64_t memmap; /* from version 1 on */
 	uint32_t memmap_entries, reserved;
 };
 
@@ -19,7 +19,7 @@ struct memmap_entry {
 
 #define START_MAGIC 0x336ec578
 #define MEMMAP_RAM 1
-#define PD_POOL 128             /* GiB that can be mapped above the first four */
+#define PD_POOL 128 /* GiB that can be mapped above the first four */
 
 extern uint64_t start_info_pa, pdpt[512];
 extern uint8_t image_end[];

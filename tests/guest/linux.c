@@ -65,10 +65,10 @@ void info_read(void)
 	options_read(words);
 	if (!opt.mem)
 		opt.mem = (uint64_t)sysconf(_SC_AVPHYS_PAGES) / 2 * PAGE_SIZE;
-	size = opt.mem + opt.mem / 256 + (4 << 20);     /* the version table, and some */
+	size = opt.mem + opt.mem / 256 + (4 << 20); /* the version table, and some */
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED)
-		return;                                 /* mem_init() says so */
+		return; /* mem_init() says so */
 	ram[n_ram++] = (struct range){ .start = (uintptr_t)p, .size = size };
 }
 
@@ -130,7 +130,7 @@ void acpi_poweroff(void)
 
 bool acpi_button(void)
 {
-	return false;                           /* the kernel's */
+	return false; /* the kernel's */
 }
 
 void acpi_reset(void)
@@ -189,11 +189,11 @@ static struct request {
 
 static int disk_fd = -1;
 static sem_t kicked;
-static unsigned int pending;    /* kicked and not yet done; the thread's while it is not 0 */
+static unsigned int pending; /* kicked and not yet done; the thread's while it is not 0 */
 
 static bool request_do(const struct request *r)
 {
-	static uint8_t bounce[SECTOR] __attribute__((aligned(4096)));   /* O_DIRECT wants it so */
+	static uint8_t bounce[SECTOR] __attribute__((aligned(4096))); /* O_DIRECT wants it so */
 	off_t at = (off_t)(r->sector * SECTOR);
 
 	if (r->op == BLK_FLUSH)
@@ -229,7 +229,7 @@ bool blk_open(uint64_t *sectors, bool *can_flush)
 	off_t bytes;
 
 	disk_fd = open(disk_path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (disk_fd < 0 && errno == EINVAL)     /* a file, in a test, where there is no such way */
+	if (disk_fd < 0 && errno == EINVAL) /* a file, in a test, where there is no such way */
 		disk_fd = open(disk_path, O_RDWR | O_CLOEXEC);
 	if (disk_fd < 0)
 		return false;

@@ -161,11 +161,11 @@ static void boot_cpu_loop(struct cpu *c)
 			if (next_report < ms)
 				next_report = ms + opt.report_ms;
 		}
-		if (ms >= next_poll) {          /* an exit each time: not every tick */
+		if (ms >= next_poll) { /* an exit each time: not every tick */
 			command(serial_getc());
 			next_poll = ms + 20;
 		}
-		if (ms >= next_button) {        /* another exit */
+		if (ms >= next_button) { /* another exit */
 			if (acpi_button())
 				acpi_poweroff();
 			next_button = ms + 100;

@@ -26,7 +26,11 @@
 #define WORDS (PAGE_SIZE / 8)
 #define VOCABULARY 128
 
-enum kind { KIND_ZERO, KIND_TEXT, KIND_RANDOM };
+enum kind {
+	KIND_ZERO,
+	KIND_TEXT,
+	KIND_RANDOM
+};
 
 struct area {
 	uint64_t first, pages, pa;
@@ -177,7 +181,7 @@ static bool page_verify(struct cpu *c, uint64_t page)
 	c->verified++;
 	if (e != entry_make(page, kind, version) || kind > KIND_RANDOM) {
 		error_note(c, page, e, p[0], WORDS);
-		page_write(page, KIND_RANDOM, 1);       /* its history is lost: begin anew */
+		page_write(page, KIND_RANDOM, 1); /* its history is lost: begin anew */
 		return false;
 	}
 	header = header_of(page, kind, version);
@@ -212,7 +216,8 @@ void mem_print_errors(void)
 		put_kv("page", log[i].page);
 		put_kv("word", log[i].word);
 		put_str(log[i].word == WORDS ? " what=table entry=" :
-			log[i].word ? " what=content header=" : " what=header expected=");
+			log[i].word          ? " what=content header=" :
+					       " what=header expected=");
 		put_hex(log[i].expected);
 		put_str(" found=");
 		put_hex(log[i].found);
@@ -230,8 +235,7 @@ static void vocabulary_make(void)
 
 		r = mix2(r + i);
 		for (int j = 0; j < 7; j++)
-			w[j] = j & 1 ? "aeiou"[(r >> 8 * j & 0xff) % 5]
-				     : "bcdfghklmnprstvw"[r >> 8 * j & 15];
+			w[j] = j & 1 ? "aeiou"[(r >> 8 * j & 0xff) % 5] : "bcdfghklmnprstvw"[r >> 8 * j & 15];
 		if (r >> 60 & 1)
 			w[3] = ' ';
 		w[7] = ' ';
@@ -306,18 +310,20 @@ void mem_init(void)
 static void fill_range(struct cpu *c, uint64_t first, uint64_t count)
 {
 	uint64_t run = 0, r = first;
-	enum kind kind = opt.fill == FILL_TEXT ? KIND_TEXT :
-			 opt.fill == FILL_RANDOM ? KIND_RANDOM : KIND_ZERO;
+	enum kind kind = opt.fill == FILL_TEXT   ? KIND_TEXT :
+			 opt.fill == FILL_RANDOM ? KIND_RANDOM :
+						   KIND_ZERO;
 
 	for (uint64_t page = first; page < first + count; page++) {
 		if (opt.fill == FILL_MIXED && !run--) {
 			r = mix2(r + page);
 			run = r % 64;
-			kind = (r >> 32) % 10 < 3 ? KIND_ZERO : (r >> 32) % 10 < 8 ? KIND_TEXT : KIND_RANDOM;
+			kind = (r >> 32) % 10 < 3 ? KIND_ZERO : (r >> 32) % 10 < 8 ? KIND_TEXT :
+										     KIND_RANDOM;
 		}
 		page_write(page, kind, 0);
 		cpu_check(c);
-		if (!c->index && page % 64 == 0) {      /* the disk does not wait for the memory */
+		if (!c->index && page % 64 == 0) { /* the disk does not wait for the memory */
 			disk_work();
 			serial_pump();
 		}

@@ -3,8 +3,14 @@
 #include "payload.h"
 
 struct options opt = {
-	.fill = FILL_MIXED, .ws = 64ul << 20, .rate = 100, .sweep = 16, .cpus = 1,
-	.tick_us = 1000, .report_ms = 1000, .disk_ms = 10,
+	.fill = FILL_MIXED,
+	.ws = 64ul << 20,
+	.rate = 100,
+	.sweep = 16,
+	.cpus = 1,
+	.tick_us = 1000,
+	.report_ms = 1000,
+	.disk_ms = 10,
 };
 
 static bool word_is(const char *s, size_t len, const char *word)
@@ -52,14 +58,24 @@ static bool option_fill(const char *s, size_t len)
 
 static bool option_set(const char *s, size_t key, const char *value, size_t len)
 {
-	static const struct { const char *name; uint64_t *to, min, max; } table[] = {
-		{ "mem", &opt.mem, 1 << 20, 1ull << 37 }, { "ws", &opt.ws, 0, 1ull << 37 },
-		{ "rate", &opt.rate, 0, 100000 }, { "sweep", &opt.sweep, 0, 100000 },
-		{ "cpus", &opt.cpus, 1, CPUS_MAX }, { "tick_us", &opt.tick_us, 200, 100000 },
-		{ "report", &opt.report_ms, 10, 3600000 }, { "disk", &opt.disk, 0, 1 },
-		{ "disk_ms", &opt.disk_ms, 1, 60000 }, { "inc", &opt.inc, 0, 1ull << 62 },
-		{ "tsc_khz", &opt.tsc_khz, 0, 100000000 }, { "poweroff", &opt.poweroff_ms, 0, 1ull << 40 },
-		{ "reset", &opt.reset_ms, 0, 1ull << 40 }, { "break", &opt.break_ms, 0, 1ull << 40 },
+	static const struct {
+		const char *name;
+		uint64_t *to, min, max;
+	} table[] = {
+		{ "mem", &opt.mem, 1 << 20, 1ull << 37 },
+		{ "ws", &opt.ws, 0, 1ull << 37 },
+		{ "rate", &opt.rate, 0, 100000 },
+		{ "sweep", &opt.sweep, 0, 100000 },
+		{ "cpus", &opt.cpus, 1, CPUS_MAX },
+		{ "tick_us", &opt.tick_us, 200, 100000 },
+		{ "report", &opt.report_ms, 10, 3600000 },
+		{ "disk", &opt.disk, 0, 1 },
+		{ "disk_ms", &opt.disk_ms, 1, 60000 },
+		{ "inc", &opt.inc, 0, 1ull << 62 },
+		{ "tsc_khz", &opt.tsc_khz, 0, 100000000 },
+		{ "poweroff", &opt.poweroff_ms, 0, 1ull << 40 },
+		{ "reset", &opt.reset_ms, 0, 1ull << 40 },
+		{ "break", &opt.break_ms, 0, 1ull << 40 },
 	};
 	uint64_t v;
 

@@ -12,7 +12,7 @@
 #define LSR 5
 #define LSR_DATA 0x01
 #define LSR_THRE 0x20
-#define PUMP_MAX 8              /* bytes per tick; below the 16 of the FIFO */
+#define PUMP_MAX 8 /* bytes per tick; below the 16 of the FIFO */
 
 void serial_pump(void)
 {
@@ -21,7 +21,7 @@ void serial_pump(void)
 	if (!text_waiting())
 		return;
 	if (!ready) {
-		out8(COM1 + 2, 0x07);   /* FIFO on and empty; 115200 8N1 is what a VMM ignores */
+		out8(COM1 + 2, 0x07); /* FIFO on and empty; 115200 8N1 is what a VMM ignores */
 		out8(COM1 + 3, 0x03);
 		ready = true;
 	}

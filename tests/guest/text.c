@@ -10,7 +10,7 @@ static uint32_t head, tail;
 static void put_char(char c)
 {
 	if (head - tail == RING)
-		return;         /* nobody reads: lose text, not time */
+		return; /* nobody reads: lose text, not time */
 	ring[head++ % RING] = c;
 }
 

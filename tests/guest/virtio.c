@@ -40,7 +40,9 @@ static struct {
 	} avail;
 	struct {
 		uint16_t flags, idx;
-		struct { uint32_t id, len; } ring[QUEUE];
+		struct {
+			uint32_t id, len;
+		} ring[QUEUE];
 		uint16_t event;
 	} used __attribute__((aligned(4)));
 	struct {
@@ -77,7 +79,7 @@ static uint64_t bar_address(uint32_t slot, uint32_t bar)
 	uint64_t a = low & ~15u;
 
 	if (low & 1)
-		return 0;               /* ports: not what a modern device needs */
+		return 0; /* ports: not what a modern device needs */
 	if ((low & 6) == 4)
 		a |= (uint64_t)pci_read(slot, 0x14 + 4 * bar) << 32;
 	return a;
@@ -125,7 +127,7 @@ static bool negotiate(bool *can_flush)
 	mmio_w8(common + C_STATUS, 0);
 	while (mmio_r8(common + C_STATUS))
 		cpu_relax();
-	mmio_w8(common + C_STATUS, 1 | 2);              /* ACKNOWLEDGE, DRIVER */
+	mmio_w8(common + C_STATUS, 1 | 2); /* ACKNOWLEDGE, DRIVER */
 	mmio_w32(common + C_DEVICE_SELECT, 0);
 	features = mmio_r32(common + C_DEVICE_FEATURES);
 	mmio_w32(common + C_DEVICE_SELECT, 1);
@@ -138,7 +140,7 @@ static bool negotiate(bool *can_flush)
 	mmio_w32(common + C_DRIVER_FEATURES, features);
 	mmio_w32(common + C_DRIVER_SELECT, 1);
 	mmio_w32(common + C_DRIVER_FEATURES, features >> 32);
-	mmio_w8(common + C_STATUS, 1 | 2 | 8);          /* FEATURES_OK */
+	mmio_w8(common + C_STATUS, 1 | 2 | 8); /* FEATURES_OK */
 	return mmio_r8(common + C_STATUS) & 8;
 }
 
@@ -155,10 +157,10 @@ static bool queue_setup(uint64_t notify, uint32_t multiplier)
 	write64(common + C_QUEUE_DESC, (uintptr_t)q.desc);
 	write64(common + C_QUEUE_DRIVER, (uintptr_t)&q.avail);
 	write64(common + C_QUEUE_DEVICE, (uintptr_t)&q.used);
-	q.avail.flags = 1;                              /* NO_INTERRUPT */
+	q.avail.flags = 1; /* NO_INTERRUPT */
 	doorbell = notify + (uint64_t)mmio_r16(common + C_QUEUE_NOTIFY_OFF) * multiplier;
 	mmio_w16(common + C_QUEUE_ENABLE, 1);
-	mmio_w8(common + C_STATUS, 1 | 2 | 8 | 4);      /* DRIVER_OK */
+	mmio_w8(common + C_STATUS, 1 | 2 | 8 | 4); /* DRIVER_OK */
 	return true;
 }
 

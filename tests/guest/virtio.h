@@ -6,9 +6,13 @@
 #include "payload.h"
 
 #define SECTOR 512u
-#define BLK_SLOTS 4             /* requests that may be under way */
+#define BLK_SLOTS 4 /* requests that may be under way */
 
-enum blk_op { BLK_READ = 0, BLK_WRITE = 1, BLK_FLUSH = 4 };
+enum blk_op {
+	BLK_READ = 0,
+	BLK_WRITE = 1,
+	BLK_FLUSH = 4
+};
 
 /* Find the first block device of bus 0 and bring it up. False: there is none, or it failed. */
 bool blk_open(uint64_t *sectors, bool *can_flush);

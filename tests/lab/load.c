@@ -2,7 +2,7 @@
 /*
  * load - see load.h.
  *
- * Both are their own checkers: the pump's octet at position n of the stream is a
+ * Both are their own checkers: the pump's byte at position n of the stream is a
  * function of n alone, so a lost, repeated or exchanged piece shows at once, and a
  * block carries its number and how often it was written, so an old copy of it
  * (a write that was answered and is not there) shows as well.
@@ -22,10 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define IN_FLIGHT (512u << 10)  /* octets sent and not yet back: more than the sockets hold stalls nobody */
-#define SILENT_MS 60000         /* a stream that moves nothing for so long has died */
+#define IN_FLIGHT (512u << 10) /* bytes sent and not yet back: more than the sockets hold stalls nobody */
+#define SILENT_MS 60000        /* a stream that moves nothing for so long has died */
 #define BLOCK 4096u
-#define BLOCKS 2048u            /* 8 MiB */
+#define BLOCKS 2048u /* 8 MiB */
 
 static volatile sig_atomic_t stop;
 
@@ -59,7 +59,7 @@ static int fail(const char *what)
 /* --- pump --- */
 
 /* 251 is prime, so the pattern never lines up with a page or a segment. */
-static uint8_t octet(uint64_t at)
+static uint8_t byte_at(uint64_t at)
 {
 	return (uint8_t)(at % 251 ^ at >> 16);
 }
@@ -67,16 +67,16 @@ static uint8_t octet(uint64_t at)
 static void fill(uint8_t *buf, size_t n, uint64_t at)
 {
 	for (size_t i = 0; i < n; i++)
-		buf[i] = octet(at + i);
+		buf[i] = byte_at(at + i);
 }
 
 static int check(const uint8_t *buf, size_t n, uint64_t at)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (buf[i] == octet(at + i))
+		if (buf[i] == byte_at(at + i))
 			continue;
-		printf("work: CORRUPT octet %" PRIu64 " of the stream: %02x, expected %02x\n", at + i,
-		       buf[i], octet(at + i));
+		printf("work: CORRUPT byte %" PRIu64 " of the stream: %02x, expected %02x\n", at + i,
+		       buf[i], byte_at(at + i));
 		return -1;
 	}
 	return 0;
@@ -116,7 +116,7 @@ static int pump(int fd)
 			heard = now;
 		}
 		if (now - heard > SILENT_MS) {
-			printf("work: STALLED: nothing came back for %d ms after %" PRIu64 " octets\n",
+			printf("work: STALLED: nothing came back for %d ms after %" PRIu64 " bytes\n",
 			       SILENT_MS, back);
 			return 1;
 		}
@@ -215,8 +215,8 @@ int load_sink(const char *port)
 
 struct disk {
 	int fd;
-	uint64_t *buf;                  /* one block, aligned */
-	uint32_t version[BLOCKS];       /* how often each was written, 0 = never */
+	uint64_t *buf;            /* one block, aligned */
+	uint32_t version[BLOCKS]; /* how often each was written, 0 = never */
 	uint64_t written, read, longest;
 };
 

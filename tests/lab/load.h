@@ -11,7 +11,7 @@
 /**
  * load_pump() - `work pump HOST PORT`: a numbered byte pattern to an echo server over one TCP
  * connection, as fast as it goes, until SIGTERM; what comes back must be the same bytes.
- * Return: exit status; 1 with a line that says which octet was wrong, or that nothing came for 60 s.
+ * Return: exit status; 1 with a line that says which byte was wrong, or that nothing came for 60 s.
  */
 int load_pump(const char *host, const char *port);
 
@@ -22,7 +22,7 @@ int load_pump(const char *host, const char *port);
 int load_flood(const char *host, const char *port);
 
 /**
- * load_sink() - `work sink PORT`: takes one connection after the other from load_flood(), checks every octet
+ * load_sink() - `work sink PORT`: takes one connection after the other from load_flood(), checks every byte
  * Return: 1 with a line that says what was wrong; else it does not return.
  */
 int load_sink(const char *port);

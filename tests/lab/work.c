@@ -33,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RECORD_LEN 64              /* "record 0000000012 at 0000012345 ms\n", padded with blanks */
+#define RECORD_LEN 64 /* "record 0000000012 at 0000012345 ms\n", padded with blanks */
 #define PERIOD_MS 100
 #define ANSWER_MS 60000
 #define CLIENTS_MAX 16
@@ -279,6 +279,6 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "blocks"))
 		return load_blocks(argv[2]);
 	fprintf(stderr, "usage: work records FILE | echo PORT | ask HOST PORT | "
-		"control SOCKET LINE | pump HOST PORT | flood HOST PORT | sink PORT | blocks DEVICE\n");
+			"control SOCKET LINE | pump HOST PORT | flood HOST PORT | sink PORT | blocks DEVICE\n");
 	return 2;
 }

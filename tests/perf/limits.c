@@ -79,7 +79,7 @@ static void receive(int listener, char *buf)
 
 	while (s >= 0 && read(s, buf, CHUNK) > 0)
 		;
-	_exit(s < 0);
+	_exit(s < 0 ? 1 : 0);
 }
 
 /* One sender, one receiver process, as in a migration with one channel. */

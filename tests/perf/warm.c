@@ -20,7 +20,7 @@
 #define MAX_MIB 65536ul
 
 static char *base;
-static unsigned long held;      /* MiB from base on */
+static unsigned long held; /* MiB from base on */
 
 static void hold(unsigned long mib)
 {

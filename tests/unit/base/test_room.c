@@ -65,8 +65,8 @@ static void each_control_group_on_the_way_up_counts(void **state)
 
 	put("proc/self/cgroup", "0::/droverd.service/web\n");
 	put("sys/fs/cgroup/droverd.service/web/memory.max", "max\n");
-	put("sys/fs/cgroup/droverd.service/memory.max", "440401920\n");     /* 420 MiB */
-	put("sys/fs/cgroup/droverd.service/memory.current", "335544320\n"); /* 320 MiB ... */
+	put("sys/fs/cgroup/droverd.service/memory.max", "440401920\n");                       /* 420 MiB */
+	put("sys/fs/cgroup/droverd.service/memory.current", "335544320\n");                   /* 320 MiB ... */
 	put("sys/fs/cgroup/droverd.service/memory.stat", "anon 1\ninactive_file 10485760\n"); /* 10 of them can go */
 	assert_int_equal(room_check(root, 110 * MIB, &e), 0);
 	assert_refused(111 * MIB, "/droverd.service may take 110 MiB more (limit 420 MiB)");

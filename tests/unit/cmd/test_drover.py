@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import pty
+import re
 import shutil
 import socket
 import socketserver
@@ -245,6 +246,53 @@ class Drover(unittest.TestCase):
             with Api({"GET status": st, "GET nodes": [[]], "GET domains": [[]]}) as api:
                 self.assertTrue(api.run("ha", "status").stdout.startswith(f"quorum {word} (epoch 4"))
                 self.assertIn(f"Quorum:    {word}\n", api.run("status").stdout)
+
+    def test_status_does_not_hide_that_a_host_is_lost(self):
+        st = {"quorate": True, "votes": 2, "votes_needed": 2, "standing": "stands", "domains": 4, "vmms": 1, "waiting": 2}
+        nodes = [{"name": f"n{i}", "state": s} for i, s in enumerate(["online", "lost", "maintenance", "online"], 1)]
+        with Api({"GET status": st, "GET nodes": [nodes]}) as api:
+            said = api.run("status").stdout
+            self.assertIn("Hosts:     4, not online: n2 (lost), n3 (maintenance)\n", said)
+            self.assertIn("Domains:   4, 1 on this host, 2 wait: 'drover list' says for what\n", said)
+            self.assertEqual(json.loads(api.run("-o", "json", "status").stdout), st)
+        nodes = [{"name": f"n{i}", "state": "offline"} for i in range(1, 8)]
+        with Api({"GET status": dict(st, waiting=0), "GET nodes": [nodes]}) as api:
+            said = api.run("status").stdout
+        self.assertIn("n3 (offline), n4 (offline) and 3 more\n", said)
+        self.assertIn("1 on this host\n", said)
+        with Api({"GET status": st}) as api:
+            self.fails(api.run("status"), 3, "nothing at GET nodes")
+
+    def test_status_tells_that_corosync_hangs(self):
+        st = {"id": 2, "quorate": True, "standing": "stands", "lease_ms": 0}
+        for node, said in (({"id": 2, "member": True, "heard_ms_ago": 4200}, "paused; corosync has delivered nothing for 4.20 s\n"),
+                           ({"id": 2, "member": True, "heard_ms_ago": 200}, "paused\n"), ({"id": 2, "member": False, "heard_ms_ago": 4200}, "paused\n"),
+                           ({"id": 1, "member": True, "heard_ms_ago": 4200}, "paused\n"), ({"id": 2, "member": True, "heard_ms_ago": None}, "paused\n")):
+            with Api({"GET status": st, "GET nodes": [[dict(node, name="n", state="online")]]}) as api:
+                self.assertIn("Lease:     none, domains here are " + said, api.run("status").stdout)
+
+    def test_a_command_that_somebody_is_told_to_give_exists(self):
+        """In what is said to people, and in the pages: the way out must be one."""
+        top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+        named = set()
+        for room in ("base", "cmd", "conf", "docs", "fence", "ha", "hv", "migrate", "net"):
+            for where, _, files in os.walk(os.path.join(top, room)):
+                for name in files:
+                    if name.endswith((".c", ".h", ".md", ".yaml")):
+                        with open(os.path.join(where, name), encoding="utf-8") as f:
+                            named |= set(re.findall(r"[`']drover ([a-z]+(?: [a-z]+)*)", f.read()))
+        self.assertGreater(len(named), 10)
+        for words in sorted(named - {"help", "version"}):   # they ask nobody
+            r = subprocess.run([DROVER, "help", *words.split()], capture_output=True, text=True, timeout=20, check=False)
+            self.assertEqual(r.returncode, 0, (words, r.stderr))
+
+    def test_half_a_verb_says_where_the_rest_is(self):
+        with Api({}) as api:
+            for words, said in ((["ha"], "no verb 'ha'; 'drover help ha'"), (["ha", "clear", "web"], "no verb 'ha clear'; 'drover help ha'"),
+                                (["node"], "'drover help node'"), (["bogus", "x"], "no verb 'bogus'; 'drover help' lists"),
+                                (["help", "ha", "clear"], "no verb 'ha clear'")):
+                self.fails(api.run(*words), 2, said)
+            self.assertIn("ha group list", api.run("help", "ha").stdout)
 
     def test_start_waits_until_it_runs(self):
         phases = [dict(WEB, phase=p) for p in ("waiting", "starting", "running")]

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""docs/openapi.yaml and the route table of ha/api_call.c name the same paths and methods."""
+"""docs/openapi.yaml and the route table of ha/api/api_call.c name the same paths and methods."""
 
 import os
 import re
@@ -19,7 +19,7 @@ def documented():
 
 
 def served():
-    with open(os.path.join(TOP, "ha/api_call.c"), encoding="utf-8") as f:
+    with open(os.path.join(TOP, "ha/api/api_call.c"), encoding="utf-8") as f:
         text = f.read()
     rows = re.findall(r'^\t\{ "(\w+)", \{ ([^}]*) \}, API_', text, re.M)
     return {(method, "/v1/" + "/".join(re.findall(r'"([^"]+)"', words))) for method, words in rows}
@@ -30,6 +30,6 @@ for what, rows in (("served but not documented", code - doc), ("documented but n
     for method, path in sorted(rows):
         print(f"{method} {path}: {what}")
 if len(code) < 20:
-    print(f"only {len(code)} routes found in ha/api_call.c: has the table changed its looks?")
+    print(f"only {len(code)} routes found in ha/api/api_call.c: has the table changed its looks?")
 print(f"{len(code & doc)} routes agree")
 sys.exit(doc != code or len(code) < 20)

@@ -123,9 +123,9 @@ static void what_is_printed_loads_to_the_same(void **state)
 {
 	struct domain_conf *a = parse(
 		LEAST "initrd: /i\ncmdline: \"a=\\\"b c\\\" \\\\ \xc3\xa4\"\nvcpus: 3\nrng: false\n"
-		"backing: anon\n"
-		"disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report}]\n"
-		"nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
+		      "backing: anon\n"
+		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report}]\n"
+		      "nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
 
@@ -188,7 +188,7 @@ static void a_wrong_value_says_what_was_expected(void **state)
 	refused(LEAST "backing: huge\n",
 		"t.yaml:4: backing: got 'huge', expected one of auto, memfd, hugetlb, anon");
 	refused(LEAST "uuid: 1234\n", "t.yaml:4: uuid: got '1234', expected a UUID such as "
-		"3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b");
+				      "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b");
 	refused(LEAST "cmdline: \"a\\nb\"\n",
 		"t.yaml:4: cmdline: has a control character in it, expected one line of text");
 	refused(LEAST "ha: {max_restart: 101}\n",
@@ -239,7 +239,7 @@ static void what_is_no_configuration_is_refused(void **state)
 	refused("name: \"a\\0b\"\n", "t.yaml:1: a NUL character in a value");
 	refused("\"na\\nme\": x\n", "t.yaml:1: na?me: unknown key, did you mean 'name'?");
 	refused("name: web\n\tmemory: 4G\n", "t.yaml:2: not valid YAML: found a tab character "
-		"that violates indentation, while scanning a plain scalar");
+					     "that violates indentation, while scanning a plain scalar");
 }
 
 static void the_mark_of_another_encoding_is_told_from_text(void **state)
@@ -255,8 +255,12 @@ static void the_mark_of_another_encoding_is_told_from_text(void **state)
 	c = parse("\xef\xbb\xbf---\r\nname: web\r\nmemory: 4G\r\nkernel: /boot/vmlinuz\r\n");
 	assert_string_equal(c->kernel, "/boot/vmlinuz");
 	domain_conf_free(c);
-	refused(LEAST "cmdline: r\xe9" "tour\n", "t.yaml:4: not valid YAML: invalid trailing UTF-8 octet");
-	refused(LEAST "cmdline: a\x01" "b\n", "t.yaml:4: not valid YAML: control characters are not allowed");
+	refused(LEAST "cmdline: r\xe9"
+		      "tour\n",
+		"t.yaml:4: not valid YAML: invalid trailing UTF-8 octet");
+	refused(LEAST "cmdline: a\x01"
+		      "b\n",
+		"t.yaml:4: not valid YAML: control characters are not allowed");
 	refused(LEAST "cmdline: ~\n", "t.yaml:4: cmdline: is null, expected a value, or the key left out");
 	refused("\xef\xbb\xbf", "t.yaml:1: the file is empty");
 	/* One mark, at the start. */

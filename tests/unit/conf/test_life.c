@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A VMM's last word, as droverd reads it. */
 #include "conf/vmm_life.h"
+#include "conf/vmm_state.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,9 +64,27 @@ static void a_last_word_is_one_harmless_line(void **state)
 	assert_string_equal(after("a\x1b[2J\xc2\x9b\xff", true).text, "a?[2J??");
 }
 
+static void a_vmm_can_say_each_state_but_those_that_are_droverds_own(void **state)
+{
+	enum vmm_state s = VMM_STATES;
+
+	(void)state;
+	for (enum vmm_state i = 0; i < VMM_STATES; i++) {
+		bool own = i != VMM_STARTING && i != VMM_EXITED;
+
+		assert_int_equal(vmm_state_parse(vmm_state_str(i), &s), own ? 0 : -EINVAL);
+		if (own)
+			assert_int_equal(s, i);
+	}
+	assert_int_equal(vmm_state_parse("dancing", &s), -EINVAL);
+	assert_int_equal(vmm_state_parse(NULL, &s), -EINVAL);
+	assert_string_equal(vmm_state_str(VMM_STATES), "?");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_vmm_can_say_each_state_but_those_that_are_droverds_own),
 		cmocka_unit_test(a_last_word_is_cut_between_characters),
 		cmocka_unit_test(a_last_word_is_one_harmless_line),
 	};

@@ -25,7 +25,18 @@ static void sizes_are_powers_of_two(void **state)
 static void a_size_without_unit_is_refused(void **state)
 {
 	static const char *const bad[] = {
-		"", "4096", "G", "4X", "4 G", " 4G", "-4G", "+4G", "0x4G", "4.5G", "4GG", "4g",
+		"",
+		"4096",
+		"G",
+		"4X",
+		"4 G",
+		" 4G",
+		"-4G",
+		"+4G",
+		"0x4G",
+		"4.5G",
+		"4GG",
+		"4g",
 	};
 	uint64_t v;
 
@@ -62,7 +73,15 @@ static void times_are_milliseconds(void **state)
 static void what_is_printed_reads_back(void **state)
 {
 	static const uint64_t values[] = {
-		0, 1, 1023, 1024, 1 << 20, 3ull << 30, (3ull << 30) + 1, 1ull << 42, UINT64_MAX,
+		0,
+		1,
+		1023,
+		1024,
+		1 << 20,
+		3ull << 30,
+		(3ull << 30) + 1,
+		1ull << 42,
+		UINT64_MAX,
 	};
 	char buf[UNITS_TEXT_MAX];
 	uint64_t v;

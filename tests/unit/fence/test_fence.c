@@ -68,9 +68,13 @@ static void device(struct bed *b, uint32_t level, const char *mode, uint64_t tim
 	o[2] = (struct cluster_option){ "log", b->log };
 	o[3] = (struct cluster_option){ "grave", b->grave };
 	o[4] = (struct cluster_option){ "action", "on" }; /* must not win over ours */
-	b->fence[i] = (struct cluster_fence){ .level = level, .agent = FENCE_TEST_AGENT,
-					      .timeout_ms = timeout_ms, .options = o,
-					      .n_options = 5 };
+	b->fence[i] = (struct cluster_fence){
+		.level = level,
+		.agent = FENCE_TEST_AGENT,
+		.timeout_ms = timeout_ms,
+		.options = o,
+		.n_options = 5,
+	};
 }
 
 static int run(struct bed *b, enum fence_action a, struct fence_result *r)
@@ -328,16 +332,14 @@ static void an_event_loop_is_woken_though_no_agent_could_be_run(void **state)
 static void clusterlabs_own_agent_agrees(void **state)
 {
 	struct bed *b = *state;
-	struct cluster_option o[3] = { { "type", "file" }, { "status_file", b->state },
-				       { "power_timeout", "1" } };
+	struct cluster_option o[3] = { { "type", "file" }, { "status_file", b->state }, { "power_timeout", "1" } };
 	struct fence_result r;
 
 	if (access(DUMMY, X_OK)) {
 		print_message("skipped: no %s (package fence-agents)\n", DUMMY);
 		skip();
 	}
-	b->fence[0] = (struct cluster_fence){ .level = 1, .agent = "fence_dummy",
-					      .timeout_ms = 20000, .options = o, .n_options = 3 };
+	b->fence[0] = (struct cluster_fence){ .level = 1, .agent = "fence_dummy", .timeout_ms = 20000, .options = o, .n_options = 3 };
 	b->host.n_fence = 1;
 	assert_int_equal(run(b, FENCE_ON, &r), 0);
 	assert_int_equal(run(b, FENCE_STATUS, &r), 0);

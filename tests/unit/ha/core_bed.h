@@ -7,6 +7,7 @@
 #ifndef CORE_BED_H
 #define CORE_BED_H
 
+#include "base/reserve.h"
 #include "ha/core/core.h"
 
 #include <stdio.h>
@@ -34,16 +35,16 @@ struct bed_msg {
 };
 
 struct bed {
-	uint32_t n, cut;                 /* cut: set of nodes nobody reaches (0-based) */
-	bool silence;                    /* the ring breaks for it */
-	uint32_t left;                   /* of the cut ones, who left in order: the others are told in the next view */
-	uint64_t now, delivered;         /* ms; messages, each counted for each that it reached */
+	uint32_t n, cut;         /* cut: set of nodes nobody reaches (0-based) */
+	enum ha_ring ring;       /* why the ring breaks */
+	uint32_t left;           /* of the cut ones, who left in order: the others are told in the next view */
+	uint64_t now, delivered; /* ms; messages, each counted for each that it reached */
 	struct ha_core *core[BED_MAX];
 	struct ha_effects *fx;
 	struct bed_msg *queue;
 	size_t head, tail, size;
 	uint32_t n_fx;
-	struct bed_fx seen[BED_LOG];     /* what cores did, messages and disk aside */
+	struct bed_fx seen[BED_LOG]; /* what cores did, messages and disk aside */
 };
 
 static inline void bed_step(struct bed *b, uint32_t i, struct ha_event *ev);
@@ -157,7 +158,7 @@ static inline void bed_view(struct bed *b)
 				went[ev.view.n_left++] = j + 1;
 		}
 		ev.view.left = went;
-		ev.view.silence = b->silence;
+		ev.view.ring = b->ring;
 		ev.view.nodes = ids;
 		ev.view.n = n;
 		bed_step(b, i, &ev);
@@ -179,9 +180,9 @@ static inline void bed_crash(struct bed *b, uint32_t cut)
 	b->cut |= cut;
 	bed_pass(b, 1100);
 	b->cut = cut;
-	b->silence = true;
+	b->ring = HA_RING_SILENT;
 	bed_view(b);
-	b->silence = false;
+	b->ring = HA_RING_CALLED;
 }
 
 static inline void bed_boot(struct bed *b, uint32_t i)
@@ -216,7 +217,7 @@ static inline struct bed *bed_new(uint32_t n)
 	b->now = 1000;
 	b->fx = malloc(sizeof(*b->fx));
 	for (uint32_t i = 0; i < n; i++) {
-		b->core[i] = malloc(ha_core_size());
+		b->core[i] = reserve_make(ha_core_size());
 		bed_boot(b, i);
 	}
 	bed_view(b);
@@ -229,7 +230,7 @@ static inline void bed_free(struct bed *b)
 	for (size_t i = b->head; i < b->tail; i++)
 		free(b->queue[i].bytes);
 	for (uint32_t i = 0; i < b->n; i++)
-		free(b->core[i]);
+		reserve_free(b->core[i], ha_core_size());
 	free(b->queue);
 	free(b->fx);
 	free(b);
@@ -243,6 +244,12 @@ static inline struct bed_fx *bed_command(struct bed *b, uint32_t node, struct ha
 
 	ev.op.request = 1;
 	ev.op.cmd = cmd;
+	if (!cmd.size.memory)
+		ev.op.cmd.size = (struct ha_size){ 1 << 30, 1 };
+	if (!cmd.actor) {
+		ev.op.cmd.actor = "root";
+		ev.op.cmd.access = HA_ACCESS_ADMIN;
+	}
 	bed_step(b, node - 1, &ev);
 	bed_settle(b);
 	for (uint32_t i = before; i < b->n_fx; i++)

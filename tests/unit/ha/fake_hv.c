@@ -54,9 +54,11 @@ static void query(struct fake *f, json_t *id)
 			      f->incoming ? "incoming" : "running", "incarnation",
 			      (json_int_t)f->incarnation);
 
-	if (f->about)
-		json_object_set_new(o, "migration", json_pack("{s:s, s:s, s:I}", "role", "source", "phase",
-							      "precopy", "incarnation", f->about));
+	if (f->about) {
+		json_t *m = json_pack("{s:s, s:s, s:I}", "role", "source", "phase", "precopy", "incarnation", f->about);
+
+		json_object_set_new(o, "migration", m);
+	}
 	if (f->incoming) /* tcp:ADDRESS:0 */
 		json_object_set_new(o, "listen", json_sprintf("%.*s4242", (int)strlen(f->incoming) - 1, f->incoming));
 	reply(f, id, o);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* address: what other hosts could not reach is told, and what they could is not. */
-#include "ha/address.h"
+#include "ha/shell/address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api_call: what a request means, and every way it can be wrong. */
-#include "ha/api_call.h"
+#include "ha/api/api_call.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -24,7 +24,8 @@ static int parse(const char *method, const char *path, const char *query, const 
 
 static uint32_t id_of(void *arg, const char *name)
 {
-	return strcmp(name, "n1") == 0 ? 1 : strcmp(name, "n2") == 0 ? 2 : 0;
+	return strcmp(name, "n1") == 0 ? 1 : strcmp(name, "n2") == 0 ? 2 :
+								       0;
 }
 
 static void a_view_is_known_by_its_path(void **state)
@@ -122,7 +123,8 @@ static void a_command_carries_its_names(void **state)
 	assert_int_not_equal(parse("POST", "/v1/nodes/n1/confirm", NULL, "{\"asked_ms\": \"now\"}"), 0);
 	assert_int_not_equal(parse("POST", "/v1/domains/web/stop", NULL, "{\"asked_ms\": 1}"), 0);
 	assert_int_equal(parse("POST", "/v1/ha/domains/web", NULL,
-			       "{\"group\": \"east\", \"max_restart\": 5}"), 0);
+			       "{\"group\": \"east\", \"max_restart\": 5}"),
+			 0);
 	assert_int_equal(call.cmd.op, HA_OP_HA_ON);
 	assert_string_equal(call.cmd.group, "east");
 	assert_int_equal(call.cmd.max_restart, 5);
@@ -138,7 +140,8 @@ static void a_host_that_does_not_exist_is_not_found(void **state)
 static void a_group_lists_hosts_with_priorities(void **state)
 {
 	assert_int_equal(parse("POST", "/v1/ha/groups/east", NULL, "{\"hosts\": [{\"node\": \"n1\", "
-			       "\"priority\": 20}, {\"node\": \"n2\"}], \"restricted\": true}"), 0);
+								   "\"priority\": 20}, {\"node\": \"n2\"}], \"restricted\": true}"),
+			 0);
 	assert_int_equal(api_call_resolve(&call, id_of, NULL, &err), 0);
 	assert_string_equal(call.cmd.group, "east");
 	assert_int_equal(call.cmd.n_hosts, 2);

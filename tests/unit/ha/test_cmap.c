@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "ha/cmap.h"
+#include "ha/corosync/cmap.h"
 
 #include <corosync/cmap.h>
 #include <errno.h>
@@ -22,9 +22,9 @@
 
 static struct {
 	char key[64];
-	const char *text;       /* NULL: a number */
+	const char *text; /* NULL: a number */
 	uint32_t number;
-	bool wrong;             /* a number of another type */
+	bool wrong; /* a number of another type */
 } map[800];
 static size_t n_map, at;
 static int fd;
@@ -251,14 +251,16 @@ static void a_host_too_many_is_an_error(void **state)
 	assert_string_equal(read_map(&c), "");
 	assert_int_equal(c.n_nodes, CMAPLINK_NODES_MAX);
 	node(i, i + 1, NULL);
-	assert_string_equal(read_map(&c), "corosync.conf: more than 64 hosts");
+	assert_string_equal(read_map(&c), "corosync.conf: more than 128 hosts");
 }
 
 /* An entry that was copied, and its name not changed: whoever is fenced by it is the wrong one half of the time. */
 static void a_name_that_two_hosts_have_means_nobody(void **state)
 {
-	const struct cmap_cluster c = { .n_nodes = 3, .nodes = {
-		{ .id = 1, .name = "n1" }, { .id = 2, .name = "n2" }, { .id = 3, .name = "n2" } } };
+	const struct cmap_cluster c = {
+		.n_nodes = 3,
+		.nodes = { { .id = 1, .name = "n1" }, { .id = 2, .name = "n2" }, { .id = 3, .name = "n2" } },
+	};
 
 	(void)state;
 	assert_int_equal(cmap_find(&c, "n1"), 0);

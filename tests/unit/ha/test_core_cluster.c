@@ -7,15 +7,15 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "ha/core/codec.h"
+#include "ha/core/record/codec.h"
 #include "tests/unit/ha/core_bed.h"
 
-static const struct ha_command add = {.op = HA_OP_ADD,
-				      .domain = "web",
-				      .conf = "name: web\n",
-				      .conf_len = 10,
-				      .ha = true,
-				      .started = true};
+static const struct ha_command add = { .op = HA_OP_ADD,
+				       .domain = "web",
+				       .conf = "name: web\n",
+				       .conf_len = 10,
+				       .ha = true,
+				       .started = true };
 
 static struct ha_status status(struct bed *b, uint32_t node)
 {
@@ -52,7 +52,7 @@ static void a_domain_is_added_started_and_its_text_arrives_everywhere(void **sta
 	bed_vmm(b, 1, "web", start->incarnation, HA_VMM_RUNNING, 0);
 	for (uint32_t n = 1; n <= 3; n++) {
 		assert_int_equal(bed_domain(b, n, "web")->phase, HA_RUNNING);
-		assert_memory_equal(ha_core_record(b->core[n - 1])->conf[0], "name: web\n", 10);
+		assert_memory_equal(ha_text(ha_core_record(b->core[n - 1]), 0), "name: web\n", 10);
 	}
 	bed_free(b);
 }
@@ -129,7 +129,7 @@ static uint32_t count_fx(const struct bed *b, enum ha_effect_kind kind)
 static void many_starts_wait_their_turn(void **state)
 {
 	struct bed *b = bed_new(3);
-	struct ha_command pin = {.op = HA_OP_MAINTENANCE, .on = true};
+	struct ha_command pin = { .op = HA_OP_MAINTENANCE, .on = true };
 	char name[8];
 
 	(void)state;
@@ -162,7 +162,7 @@ static void many_starts_wait_their_turn(void **state)
 static void a_daemon_that_leaves_in_order_is_not_fenced(void **state)
 {
 	struct bed *b = web_runs(3);
-	struct ha_event leave = {.kind = HA_EV_LEAVE};
+	struct ha_event leave = { .kind = HA_EV_LEAVE };
 	uint64_t left;
 
 	(void)state;
@@ -187,8 +187,8 @@ static void a_daemon_that_leaves_in_order_is_not_fenced(void **state)
 }
 
 /*
- * A crash is noticed by a token's silence. Who is gone without one, and without a word, said it while the
- * ring was forming, when nobody can hear it: fenced when its lease is over.
+ * A crash is noticed by a token's silence. Who is gone without one, and without a word, left in order, and
+ * nobody heard it: it is not fenced, and what it ran starts elsewhere by waiting.
  */
 static void who_vanishes_without_having_been_silent_did_not_crash(void **state)
 {
@@ -197,6 +197,24 @@ static void who_vanishes_without_having_been_silent_did_not_crash(void **state)
 	(void)state;
 	bed_pass(b, 1000);
 	b->cut = 1;
+	bed_view(b);
+	bed_pass(b, 6000);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
+	bed_pass(b, 2000);
+	assert_null(bed_find(b, HA_FX_FENCE, NULL));
+	assert_int_not_equal(bed_domain(b, 2, "web")->owner, 1);
+	bed_free(b);
+}
+
+/* Somebody did not answer when the ring was formed anew: who went then may have crashed, and has its lease's time. */
+static void who_vanishes_in_a_stall_is_fenced_when_its_lease_is_over(void **state)
+{
+	struct bed *b = web_runs(3);
+
+	(void)state;
+	bed_pass(b, 1000);
+	b->cut = 1;
+	b->ring = HA_RING_STALLED;
 	bed_view(b);
 	bed_pass(b, 2500);
 	assert_null(bed_find(b, HA_FX_FENCE, NULL));
@@ -240,7 +258,9 @@ static void hosts_that_vanish_together_get_their_leases_time(void **state)
 
 	b = web_runs(5);
 	b->cut = 3;
+	b->ring = HA_RING_SILENT;
 	bed_view(b);
+	b->ring = HA_RING_CALLED;
 	bed_pass(b, 2500);
 	assert_null(bed_find(b, HA_FX_FENCE, NULL));
 	bed_pass(b, 1500);
@@ -381,7 +401,7 @@ static void what_a_domain_waits_for_is_said(void **state)
 static void a_stop_by_force_waits_for_its_process_and_says_so(void **state)
 {
 	struct bed *b = web_runs(3);
-	struct ha_command stop = {.op = HA_OP_STOP, .domain = "web"};
+	struct ha_command stop = { .op = HA_OP_STOP, .domain = "web" };
 	char why[256];
 
 	(void)state;
@@ -518,8 +538,11 @@ static void config(struct bed *b, uint32_t node, struct ha_node_conf *nodes, siz
 /* Its debt has to be ended by somebody, and it cannot be put back just to be named. */
 static void a_host_taken_out_of_the_configuration_is_still_found_and_confirmed(void **state)
 {
-	struct ha_node_conf left[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
-				       { .id = 4, .name = "n3", .votes = 1 } };
+	struct ha_node_conf left[] = {
+		{ .id = 1, .name = "n1", .votes = 1 },
+		{ .id = 2, .name = "n2", .votes = 1 },
+		{ .id = 4, .name = "n3", .votes = 1 },
+	};
 	struct bed *b = bed_new(3);
 	struct ha_command confirm = { .op = HA_OP_CONFIRM };
 	struct bed_fx *reply;
@@ -654,8 +677,11 @@ static struct bed *n3_cannot_be_fenced(void)
  */
 static void nobody_is_fenced_for_having_a_lost_hosts_name(void **state)
 {
-	struct ha_node_conf nodes[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
-					{ .id = 4, .name = "n3", .votes = 1 } };
+	struct ha_node_conf nodes[] = {
+		{ .id = 1, .name = "n1", .votes = 1 },
+		{ .id = 2, .name = "n2", .votes = 1 },
+		{ .id = 4, .name = "n3", .votes = 1 },
+	};
 	struct bed *b = n3_cannot_be_fenced();
 	uint32_t before = fencings_of(b, 3);
 
@@ -674,8 +700,11 @@ static void nobody_is_fenced_for_having_a_lost_hosts_name(void **state)
 /* Or another machine has its number. */
 static void nobody_is_fenced_for_having_a_lost_hosts_number(void **state)
 {
-	struct ha_node_conf nodes[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
-					{ .id = 3, .name = "n4", .votes = 1 } };
+	struct ha_node_conf nodes[] = {
+		{ .id = 1, .name = "n1", .votes = 1 },
+		{ .id = 2, .name = "n2", .votes = 1 },
+		{ .id = 3, .name = "n4", .votes = 1 },
+	};
 	struct bed *b = n3_cannot_be_fenced();
 	uint32_t before = fencings_of(b, 3);
 
@@ -699,8 +728,15 @@ static void a_word_that_lay_about_is_not_for_a_loss_that_came_later(void **state
 {
 	struct bed *b = bed_new(3);
 	struct ha_command confirm = { .op = HA_OP_CONFIRM, .node = 3, .asked_ms = b->now + 500 };
-	struct ha_command define = { .op = HA_OP_ADD, .domain = "d0", .conf = "x", .conf_len = 1, .ha = true,
-				  .started = true, .node = 3 };
+	struct ha_command define = {
+		.op = HA_OP_ADD,
+		.domain = "d0",
+		.conf = "x",
+		.conf_len = 1,
+		.ha = true,
+		.started = true,
+		.node = 3,
+	};
 	struct bed_fx *reply;
 
 	(void)state;
@@ -780,8 +816,11 @@ static void a_host_with_another_clusters_record_brings_nothing(void **state)
 /* Hosts come and go while this daemon lives; the hundredth is as good as the first. */
 static void any_number_of_hosts_one_after_the_other(void **state)
 {
-	struct ha_node_conf nodes[] = { { .id = 1, .name = "n1", .votes = 1 }, { .id = 2, .name = "n2", .votes = 1 },
-					{ .id = 3, .name = "n3", .votes = 1 } };
+	struct ha_node_conf nodes[] = {
+		{ .id = 1, .name = "n1", .votes = 1 },
+		{ .id = 2, .name = "n2", .votes = 1 },
+		{ .id = 3, .name = "n3", .votes = 1 },
+	};
 	struct bed *b = bed_new(3);
 	struct ha_status s;
 
@@ -833,6 +872,7 @@ int main(void)
 		cmocka_unit_test(a_daemon_that_leaves_in_order_is_not_fenced),
 		cmocka_unit_test(many_starts_wait_their_turn),
 		cmocka_unit_test(who_vanishes_without_having_been_silent_did_not_crash),
+		cmocka_unit_test(who_vanishes_in_a_stall_is_fenced_when_its_lease_is_over),
 		cmocka_unit_test(what_was_seen_of_a_host_is_about_that_loss),
 		cmocka_unit_test(hosts_that_vanish_together_get_their_leases_time),
 		cmocka_unit_test(an_old_vmm_gets_no_lease_and_its_host_does),

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/reserve.h"
 #include "ha/core/core_int.h"
 
 #include <stdio.h>
@@ -56,10 +57,16 @@ static void fill(struct ha_entry *e, enum ha_entry_kind kind)
 	e->members[0] = 1;
 	e->members[1] = 70000;
 	e->fresh[1] = true;
+	e->from = 3;
+	e->to = 9;
 	e->n_items = 1;
 	strcpy(e->items[0].name, "db");
 	e->items[0].incarnation = 8;
 	e->op = HA_OP_GROUP_SET;
+	strcpy(e->actor, "uid 1000");
+	e->access = HA_ACCESS_OPERATOR;
+	e->size = (struct ha_size){ 3ull << 30, 4 };
+	e->sizes[1] = (struct ha_size){ 1ull << 40, 256 };
 	strcpy(e->group, "fast");
 	e->restricted = true;
 	e->conf = (const uint8_t *)"name: x\n";
@@ -102,21 +109,21 @@ static void the_largest_report_fits(void **state)
 
 	(void)state;
 	fill(&in, HA_E_REPORT);
-	in.n_items = HA_DOMAINS_MAX;
-	for (int i = 0; i < HA_DOMAINS_MAX; i++)
+	in.n_items = HA_REPORT_ITEMS;
+	for (int i = 0; i < HA_REPORT_ITEMS; i++)
 		memset(in.items[i].name, 'a', HA_NAME_MAX);
 	assert_true(ha_entry_encode(&in, buf, sizeof(buf)) > 0);
 }
 
 static struct ha_core *core_with_things(void)
 {
-	struct ha_core *c = malloc(sizeof(*c));
+	struct ha_core *c = reserve_make(sizeof(*c));
 	struct ha_record *r;
 
 	ha_core_init(c);
 	r = &c->rec;
 	r->epoch = 9;
-	r->members = 3;
+	r->members = 1;
 	r->cluster = 0xc1;
 	r->nodes[0].id = 1;
 	r->nodes[1].id = 2;
@@ -130,63 +137,68 @@ static struct ha_core *core_with_things(void)
 		snprintf(d->name, sizeof(d->name), "d%u", i);
 		d->phase = HA_MIGRATING;
 		d->move = HA_MOVE_READY;
+		d->wanted = true;
 		d->owner = 2;
 		d->incarnation = 4;
+		d->target = 1;
+		d->target_incarnation = d->last_incarnation = 5;
 		strcpy(d->addr, "tcp:1.2.3.4:5");
 		d->n_claims = 2;
 		d->claims[1] = (struct ha_claim){ HA_CLAIM_MAC, false, 12 };
-		d->conf_len = 5;
-		memcpy(r->conf[i], "a\nb\nc", 5);
-		d->conf_hash = ha_hash(0, r->conf[i], 5);
+		ha_text_put(r, i, "a\nb\nc", 5);
+		d->conf_hash = ha_hash(0, "a\nb\nc", 5);
 	}
 	r->domains[1].used = false;
+	ha_index_build(r);
 	r->groups[4].used = true;
 	strcpy(r->groups[4].name, "g");
 	r->groups[4].n_hosts = 1;
 	r->groups[4].hosts[0] = (struct ha_group_host){ 2, -7 };
 	c->log.promised = 11;
-	c->log.applied = c->log.seq = 77;
+	c->log.applied = c->log.commit = c->log.seq = 77;
 	ha_log_append(c, 9, (const uint8_t *)"some entry", 10, false);
 	return c;
 }
 
 static void a_snapshot_carries_the_whole_record(void **state)
 {
-	struct ha_core *a = core_with_things(), *b = malloc(sizeof(*b));
+	struct ha_core *a = core_with_things(), *b = reserve_make(sizeof(*b));
 	static uint8_t buf[HA_BLOB_MAX];
 	size_t n = ha_snapshot_encode(a, buf, sizeof(buf));
+	struct ha_state end;
 
 	(void)state;
 	ha_core_init(b);
-	assert_true(ha_snapshot_check(buf, n));
+	assert_true(ha_snapshot_check(&b->seen, buf, n, &end));
 	ha_snapshot_load(b, buf, n);
 	assert_int_equal(ha_record_hash(&a->rec), ha_record_hash(&b->rec));
 	assert_int_equal(b->rec.cluster, 0xc1);
 	assert_int_equal(b->log.seq, 78);
 	assert_int_equal(b->log.hash, a->log.hash);
-	assert_memory_equal(b->rec.conf[2], "a\nb\nc", 5);
+	assert_memory_equal(ha_text(&b->rec, 2), "a\nb\nc", 5);
 	for (size_t cut = 0; cut < n; cut++)
-		assert_false(ha_snapshot_check(buf, cut));
-	free(a);
-	free(b);
+		assert_false(ha_snapshot_check(&b->seen, buf, cut, &end));
+	reserve_free(a, sizeof(*a));
+	reserve_free(b, sizeof(*b));
 }
 
 static void a_damaged_snapshot_is_refused_or_loads_without_harm(void **state)
 {
-	struct ha_core *a = core_with_things(), *b = malloc(sizeof(*b));
+	struct ha_core *a = core_with_things(), *b = reserve_make(sizeof(*b));
 	static uint8_t buf[HA_BLOB_MAX], bad[HA_BLOB_MAX];
 	size_t n = ha_snapshot_encode(a, buf, sizeof(buf));
+	struct ha_state end;
 
 	(void)state;
 	for (size_t bit = 0; bit < n * 8; bit++) {
 		memcpy(bad, buf, n);
 		bad[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		ha_core_init(b);
-		if (ha_snapshot_check(bad, n))
+		if (ha_snapshot_check(&b->seen, bad, n, &end))
 			ha_snapshot_load(b, bad, n);
 	}
-	free(a);
-	free(b);
+	reserve_free(a, sizeof(*a));
+	reserve_free(b, sizeof(*b));
 }
 
 static void proof_outlasts_lease_and_gate_on_any_clock(void **state)

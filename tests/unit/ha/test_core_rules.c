@@ -6,51 +6,20 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "ha/core/core_int.h"
+#include "tests/unit/ha/core_three.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static struct ha_core *c;
-static struct ha_effects *fx;
-static uint64_t serial;
-
-/* Hosts 1..3 are members, have reported and hold leases. */
-static int setup(void **state)
+/* A part of a report that names nothing. */
+static void report(uint32_t origin, uint32_t from, uint32_t to)
 {
-	(void)state;
-	c = malloc(sizeof(*c));
-	fx = calloc(1, sizeof(*fx));
-	ha_core_init(c);
-	c->out = fx;
-	c->me = 1;
-	c->rec.epoch = 5;
-	c->rec.members = 7;
-	for (uint32_t i = 0; i < 3; i++) {
-		c->rec.nodes[i].id = i + 1;
-		c->rec.nodes[i].leased = true;
-	}
-	return 0;
-}
+	struct ha_entry *e = entry(HA_E_REPORT, origin);
 
-static int teardown(void **state)
-{
-	(void)state;
-	free(c);
-	free(fx);
-	return 0;
-}
-
-static struct ha_entry *entry(enum ha_entry_kind kind, uint32_t origin)
-{
-	static struct ha_entry e;
-
-	memset(&e, 0, sizeof(e));
-	e.kind = kind;
-	e.origin = origin;
-	e.serial = ++serial;
-	return &e;
+	e->from = from;
+	e->to = to;
+	ha_applied(c, e);
 }
 
 static void about(enum ha_entry_kind kind, uint32_t origin, uint64_t inc, int rc)
@@ -61,7 +30,7 @@ static void about(enum ha_entry_kind kind, uint32_t origin, uint64_t inc, int rc
 	e->incarnation = inc;
 	e->rc = rc;
 	e->end = rc ? HA_END_FAILED : HA_END_POWEROFF;
-	ha_apply(c, e);
+	ha_applied(c, e);
 }
 
 static enum ha_code op(enum ha_op what, uint32_t node)
@@ -75,7 +44,7 @@ static enum ha_code op(enum ha_op what, uint32_t node)
 	e->conf = (const uint8_t *)"x";
 	e->conf_len = 1;
 	e->ha = true;
-	return ha_op_apply(c, e, text, sizeof(text));
+	return judged(e, text);
 }
 
 static struct ha_domain *running_on(uint32_t node)
@@ -149,18 +118,18 @@ static void a_member_without_a_lease_gets_nothing_and_gives_up_what_it_had(void 
 	struct ha_entry *e = entry(HA_E_LEASE, 1);
 
 	(void)state;
-	ha_apply(c, e);
+	ha_applied(c, e);
 	assert_false(c->rec.nodes[0].leased);
 	assert_int_equal(d->owner, 1);
 	assert_string_equal(ha_place_why_not(&c->rec, d, 1), "without a lease");
-	assert_int_equal(ha_workers(&c->rec), 6);
+	assert_int_equal(ha_record_workers(&c->rec), 6);
 	e = entry(HA_E_LEASE, 1);
 	e->over = true;
-	ha_apply(c, e);
+	ha_applied(c, e);
 	assert_int_equal(d->owner, 2);
 	e = entry(HA_E_LEASE, 1);
 	e->has_lease = true;
-	ha_apply(c, e);
+	ha_applied(c, e);
 	assert_null(ha_place_why_not(&c->rec, d, 1));
 }
 
@@ -173,13 +142,13 @@ static void the_largest_token_of_the_members_is_used_and_remembered_until_it_is_
 	for (uint32_t i = 1; i <= 3; i++) {
 		e = entry(HA_E_TIMING, i);
 		e->token = i == 2 ? 3000 : 1000;
-		ha_apply(c, e);
+		ha_applied(c, e);
 		ha_agreed_follow(c);
 	}
 	assert_int_equal(c->t.token, 3000);
 	e = entry(HA_E_TIMING, 2);
 	e->token = 1000;
-	ha_apply(c, e);
+	ha_applied(c, e);
 	ha_agreed_follow(c);
 	assert_int_equal(c->t.token, 1000);
 	ha_agreed_of(c, 3, &t); /* it may not have heard of that */
@@ -188,14 +157,14 @@ static void the_largest_token_of_the_members_is_used_and_remembered_until_it_is_
 	e->token = 1000;
 	e->settled = true;
 	e->token_changes = c->rec.token_changes - 1; /* about an agreement before */
-	ha_apply(c, e);
+	ha_applied(c, e);
 	ha_agreed_of(c, 3, &t);
 	assert_int_equal(t.token, 3000);
 	e = entry(HA_E_TIMING, 3);
 	e->token = 1000;
 	e->settled = true;
 	e->token_changes = c->rec.token_changes;
-	ha_apply(c, e);
+	ha_applied(c, e);
 	ha_agreed_of(c, 3, &t);
 	assert_int_equal(t.token, 1000);
 }
@@ -209,7 +178,7 @@ static void an_entry_above_the_level_of_a_member_changes_nothing(void **state)
 	(void)state;
 	e->level = (uint8_t)(c->rec.level + 1);
 	e->over = true;
-	ha_apply(c, e);
+	ha_applied(c, e);
 	assert_int_equal(d->owner, 1);
 	assert_int_equal(ha_record_hash(&c->rec), before);
 	e = entry(HA_E_NEW_EPOCH, 0);
@@ -219,7 +188,7 @@ static void an_entry_above_the_level_of_a_member_changes_nothing(void **state)
 		e->members[i] = i + 1;
 		e->levels[i] = (uint8_t)(i == 1 ? 3 : 5);
 	}
-	ha_apply(c, e);
+	ha_applied(c, e);
 	assert_int_equal(c->rec.level, 3); /* the lowest */
 }
 
@@ -290,7 +259,7 @@ static enum ha_code pause_op(bool on)
 	e->op = HA_OP_PAUSE;
 	e->on = on;
 	strcpy(e->domain, "d0");
-	return ha_op_apply(c, e, text, sizeof(text));
+	return judged(e, text);
 }
 
 static void a_pause_is_in_the_record_until_its_vmm_ends(void **state)
@@ -322,7 +291,7 @@ static void a_dry_run_moves_nothing_and_counts_against_nobody(void **state)
 	e->node = 2;
 	e->on = true;
 	strcpy(e->domain, "d0");
-	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
+	assert_int_equal(judged(e, text), HA_OK);
 	assert_true(d->dry_run);
 	about(HA_E_READY, 2, d->target_incarnation, 0);
 	about(HA_E_COMMIT, 2, d->target_incarnation, 0);
@@ -361,7 +330,7 @@ static void new_epoch(uint64_t epoch, uint32_t a, uint32_t b)
 	e->n_members = 2;
 	e->members[0] = a;
 	e->members[1] = b;
-	ha_apply(c, e);
+	ha_applied(c, e);
 }
 
 /* Over the years a cluster has more hosts than the record holds, one after the other. */
@@ -402,7 +371,7 @@ static void say(enum ha_entry_kind kind, uint32_t origin, uint32_t node, uint64_
 
 	e->node = node;
 	e->debt = debt;
-	ha_apply(c, e);
+	ha_applied(c, e);
 }
 
 /* A snapshot may bring it all at once: the host is back, is gone again, and another one has its slot. */
@@ -414,11 +383,11 @@ static void a_fencing_ends_under_the_number_it_began_with(void **state)
 	c->fencing[2].running = true;
 	c->rec.nodes[2].id = 500;
 	c->rec.nodes[2].debt = 0;
-	fx->n = 0;
+	c->out->n = 0;
 	ha_proof_tick(c);
-	assert_int_equal(fx->n, 1);
-	assert_int_equal(fx->fx[0].kind, HA_FX_FENCE_CANCEL);
-	assert_int_equal(fx->fx[0].fence.node, 3);
+	assert_int_equal(c->out->n, 1);
+	assert_int_equal(c->out->fx[0].kind, HA_FX_FENCE_CANCEL);
+	assert_int_equal(c->out->fx[0].fence.node, 3);
 }
 
 static void a_domain_on_a_lost_host_is_not_said_to_run(void **state)
@@ -515,21 +484,21 @@ static void a_word_about_a_host_is_for_the_loss_it_was_given_for(void **state)
 		e->op = i ? HA_OP_FENCE : HA_OP_CONFIRM;
 		e->node = 1;
 		e->debt = 6;
-		assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_REFUSED);
+		assert_int_equal(judged(e, text), HA_REFUSED);
 		assert_int_equal(c->rec.nodes[0].debt, 8);
 		assert_false(c->rec.nodes[0].fence_ordered);
 	}
 	e = entry(HA_E_OP, 2);
 	e->op = HA_OP_CONFIRM;
 	e->node = 1;
-	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_REFUSED); /* no loss was known then */
+	assert_int_equal(judged(e, text), HA_REFUSED); /* no loss was known then */
 	assert_non_null(strstr(text, "look again"));
 	assert_int_equal(c->rec.nodes[0].debt, 8);
 	e = entry(HA_E_OP, 2);
 	e->op = HA_OP_CONFIRM;
 	e->node = 1;
 	e->debt = 8;
-	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
+	assert_int_equal(judged(e, text), HA_OK);
 	assert_int_equal(c->rec.nodes[0].debt, 0);
 }
 
@@ -549,7 +518,7 @@ static void a_host_that_comes_back_without_its_domain_loses_it(void **state)
 	(void)state;
 	new_epoch(6, 2, 3);
 	new_epoch(7, 1, 2);
-	ha_apply(c, entry(HA_E_REPORT, 1));
+	report(1, 0, HA_REPORT_END);
 	assert_int_equal(d->phase, HA_STARTING);
 	assert_true(d->incarnation > inc);
 	assert_false(c->rec.nodes[0].report_due);
@@ -596,14 +565,14 @@ static void only_the_guest_itself_can_want_to_stay_off(void **state)
 		e->incarnation = d->incarnation;
 		e->end = ends[i];
 		strcpy(e->text, "it did not stop");
-		ha_apply(c, e);
+		ha_applied(c, e);
 		assert_int_equal(d->phase, HA_STARTING); /* elsewhere */
 		assert_int_not_equal(d->owner, 1);
 		assert_true(d->wanted);
 		assert_non_null(strstr(d->reason, ha_end_str(ends[i])));
 		memset(d, 0, sizeof(*d));
 		c->rec.n_domains = 0;
-		memset(&c->rec.names, 0, sizeof(c->rec.names));
+		ha_index_build(&c->rec);
 	}
 }
 
@@ -617,9 +586,9 @@ static void a_second_copy_of_an_entry_changes_nothing(void **state)
 	e = entry(HA_E_OP, 2);
 	e->op = HA_OP_STOP;
 	strcpy(e->domain, "d0");
-	ha_apply(c, e);
+	ha_applied(c, e);
 	hash = ha_record_hash(&c->rec);
-	ha_apply(c, e);
+	ha_applied(c, e);
 	assert_int_equal(ha_record_hash(&c->rec), hash);
 }
 
@@ -668,7 +637,7 @@ static enum ha_code add(const char *name, uint32_t node, const struct ha_claim *
 	e->claims[0] = *a;
 	e->node = node;
 	e->started = node;
-	return ha_op_apply(c, e, text, 256);
+	return judged(e, text);
 }
 
 static void remove_domain(const char *name)
@@ -678,7 +647,7 @@ static void remove_domain(const char *name)
 
 	e->op = HA_OP_REMOVE;
 	strcpy(e->domain, name);
-	assert_int_equal(ha_op_apply(c, e, text, sizeof(text)), HA_OK);
+	assert_int_equal(judged(e, text), HA_OK);
 }
 
 static void what_a_domain_has_for_itself_no_other_is_defined_with(void **state)
@@ -718,28 +687,31 @@ static void why_it_waits_is_said_in_whole_sentences(void **state)
 	c->rec.members = 3;
 	ha_core_why(c, "d0", 0, why, sizeof(why));
 	assert_string_equal(why, "a host: node 1 has not yet told what it runs; node 2 is in maintenance; "
-			    "node 3 is not a member of the cluster view");
+				 "node 3 is not a member of the cluster view");
 }
 
 /* two_node: corosync calls a host quorate that is alone; what is said must not be "no quorum" beside that. */
 static void votes_that_are_missing_are_counted(void **state)
 {
-	struct ha_event ev = { .kind = HA_EV_OPERATOR, .op.cmd = { .op = HA_OP_CLEAR, .domain = "d0" } };
+	struct ha_event ev = {
+		.kind = HA_EV_OPERATOR,
+		.op.cmd = { .op = HA_OP_CLEAR, .domain = "d0", .actor = "root", .access = HA_ACCESS_ADMIN },
+	};
 	struct ha_status st;
 
 	(void)state;
 	c->n_peers = 2;
 	for (uint32_t i = 0; i < 2; i++) {
-		c->peers[i].conf = (struct ha_node_conf){ .id = i + 1, .votes = 1 };
-		c->peers[i].configured = true;
+		c->peers[i] = (struct ha_peer){ .conf = { .id = i + 1, .votes = 1 } };
+		ha_peer_configure(c, &c->peers[i], true);
 		c->peers[i].in_group = i == 0;
 	}
 	c->quorate = true;
 	c->form.stage = ST_GATHER;
 	ha_op_event(c, &ev);
-	assert_int_equal(fx->fx[0].reply.code, HA_REFUSED);
-	assert_string_equal(fx->fx[0].reply.text, "droverd runs on hosts with 1 vote here, a majority is 2; "
-			    "corosync's quorum alone is not enough");
+	assert_int_equal(c->out->fx[0].reply.code, HA_REFUSED);
+	assert_string_equal(c->out->fx[0].reply.text, "droverd runs on hosts with 1 vote here, a majority is 2; "
+						      "corosync's quorum alone is not enough");
 	ha_core_status(c, &st);
 	assert_int_equal(st.votes, 1);
 	assert_int_equal(st.needed, 2);
@@ -748,14 +720,16 @@ static void votes_that_are_missing_are_counted(void **state)
 static void a_group_has_each_host_once(void **state)
 {
 	static const struct ha_group_host hosts[] = { { 1, 20 }, { 2, 5 }, { 1, 10 } };
-	struct ha_event ev = { .kind = HA_EV_OPERATOR, .op.cmd = {
-		.op = HA_OP_GROUP_SET, .group = "g", .hosts = hosts, .n_hosts = 3 } };
+	struct ha_event ev = {
+		.kind = HA_EV_OPERATOR,
+		.op.cmd = { .op = HA_OP_GROUP_SET, .group = "g", .hosts = hosts, .n_hosts = 3, .actor = "root", .access = HA_ACCESS_ADMIN },
+	};
 
 	(void)state;
 	ha_op_event(c, &ev);
-	assert_int_equal(fx->n, 1);
-	assert_int_equal(fx->fx[0].reply.code, HA_USAGE);
-	assert_string_equal(fx->fx[0].reply.text, "a host is in the list twice");
+	assert_int_equal(c->out->n, 1);
+	assert_int_equal(c->out->fx[0].reply.code, HA_USAGE);
+	assert_string_equal(c->out->fx[0].reply.text, "a host is in the list twice");
 }
 
 static void a_file_is_started_on_the_host_that_was_named_or_not_taken_in(void **state)
@@ -786,9 +760,24 @@ static void the_first_epoch_names_the_cluster(void **state)
 		e = entry(HA_E_NEW_EPOCH, 0);
 		e->epoch = 5 + i;
 		e->cluster = 0xc0 + i;
-		ha_apply(c, e);
+		ha_applied(c, e);
 		assert_int_equal(c->rec.cluster, 0xc1);
 	}
+}
+
+static void hosts_are_numbers_in_the_record_and_names_for_people(void **state)
+{
+	char text[32];
+
+	(void)state;
+	ha_peer_get(c, 2);
+	strcpy(ha_peer_find(c, 2)->conf.name, "beta");
+	assert_int_equal(ha_core_speak(c, "a \0162\017, \0163\017.", text, sizeof(text)), strlen("a beta, node 3."));
+	assert_string_equal(text, "a beta, node 3.");
+	ha_core_speak(c, "cut off at \0162", text, sizeof(text));
+	assert_string_equal(text, "cut off at ");
+	ha_core_speak(c, "no room for \0162\017", text, 15);
+	assert_string_equal(text, "no room for be");
 }
 
 int main(void)
@@ -828,6 +817,7 @@ int main(void)
 		RULE(a_member_is_never_fenced),
 		RULE(a_host_that_only_the_record_knows_is_found_by_its_number),
 		RULE(a_running_domain_is_not_removed),
+		RULE(hosts_are_numbers_in_the_record_and_names_for_people),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
 /*
  * executor and vmm: real processes (fake_hv.c) behind the real control socket.
  */
-#include "ha/executor.h"
+#include "ha/vmm/executor.h"
 
 #include "base/clock.h"
 #include "conf/lease_page.h"
@@ -24,7 +24,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#define DEADLINE_MS 8000
+#define DEADLINE_MS 30000
 
 struct bed {
 	qb_loop_t *loop;
@@ -77,11 +77,17 @@ static void on_deadline(void *data)
 	qb_loop_stop(((struct bed *)data)->loop);
 }
 
+static void nothing(void *data)
+{
+}
+
 static void run(struct bed *b)
 {
 	qb_loop_timer_handle t;
 
 	b->came = false;
+	/* A timer that was due when the loop was stopped is not looked at until something wakes it: what comes first. */
+	qb_loop_job_add(b->loop, QB_LOOP_HIGH, b, nothing);
 	qb_loop_timer_add(b->loop, QB_LOOP_LOW, DEADLINE_MS * QB_TIME_NS_IN_MSEC, b, on_deadline, &t);
 	qb_loop_run(b->loop);
 	qb_loop_timer_del(b->loop, t);
@@ -112,8 +118,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(b->dir));
 	b->loop = qb_loop_create();
 	snprintf(b->log_dir, sizeof(b->log_dir), "%s/log", b->dir);
-	b->conf = (struct executor_conf){ .run_dir = b->dir, .log_dir = b->log_dir,
-		.drover_hv = FAKE_HV, .address = "127.0.0.1" };
+	b->conf = (struct executor_conf){ .run_dir = b->dir, .log_dir = b->log_dir, .drover_hv = FAKE_HV, .address = "127.0.0.1" };
 	open_executor(b);
 	*state = b;
 	return 0;
@@ -146,7 +151,7 @@ static void a_vmm_that_starts_is_told_as_running_with_its_incarnation(void **sta
 
 	start(b, "name: web\n", false);
 	assert_int_equal(executor_count(b->x), 1);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
 	assert_int_equal(executor_start(b->x, "web", 4, "", 0, false, &b->e), -EEXIST);
 }
@@ -168,7 +173,7 @@ static void a_vmm_that_does_not_answer_is_told(void **state)
 	struct bed *b = *state;
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	assert_null(executor_hanging(b->x, 0));
 	kill(vmm_pid(executor_find(b->x, "web")), SIGSTOP);
 	wait_for(b, VMM_SAID_HANGS, 0);
@@ -205,7 +210,7 @@ static void the_lease_goes_to_those_who_are_admitted(void **state)
 	start(b, "name: web\n", false);
 	p = page_of(b);
 	assert_true(lease_page_until(p) == until * NS_PER_MS);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	executor_admit(b->x, "web", 2, false); /* another one */
 	assert_true(lease_page_until(p) == until * NS_PER_MS);
 	executor_admit(b->x, "web", 3, false);
@@ -224,7 +229,7 @@ static void a_new_daemon_publishes_to_nobody_before_it_admits(void **state)
 
 	executor_publish(b->x, until);
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	p = page_of(b);
 	executor_close(b->x);
 	open_executor(b);
@@ -242,7 +247,7 @@ static void who_lost_its_page_is_killed_when_it_is_admitted(void **state)
 	char path[96];
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	executor_close(b->x);
 	snprintf(path, sizeof(path), "%s/hv/web.lease", b->dir);
 	assert_int_equal(unlink(path), 0);
@@ -269,7 +274,7 @@ static void an_incoming_vmm_is_told_with_the_address_it_listens_at(void **state)
 	struct bed *b = *state;
 
 	start(b, "name: web\n", true);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_INCOMING);
+	wait_for(b, VMM_SAID_STATE, VMM_INCOMING);
 	assert_string_equal(b->listen, "tcp:127.0.0.1:4242");
 }
 
@@ -283,7 +288,7 @@ static void a_start_makes_the_directories_it_needs(void **state)
 	snprintf(gone, sizeof(gone), "%s.gone", hv);
 	assert_int_equal(rename(hv, gone), 0);
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	rmdir(gone);
 }
 
@@ -294,7 +299,7 @@ static void an_incoming_vmm_listens_at_todays_address(void **state)
 
 	executor_address(b->x, "fd00::2");
 	start(b, "name: web\n", true);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_INCOMING);
+	wait_for(b, VMM_SAID_STATE, VMM_INCOMING);
 	assert_string_equal(b->listen, "tcp:[fd00::2]:4242");
 }
 
@@ -303,7 +308,7 @@ static void a_stop_that_was_asked_for_ends_with_zero(void **state)
 	struct bed *b = *state;
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	vmm_stop(executor_find(b->x, "web"), false, 5000);
 	wait_for(b, VMM_SAID_EXITED, 0);
 	assert_int_equal(b->last.end, VMM_END_POWEROFF);
@@ -315,7 +320,7 @@ static void a_deaf_vmm_is_killed_when_its_time_is_over(void **state)
 	struct bed *b = *state;
 
 	start(b, "deaf", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	vmm_stop(executor_find(b->x, "web"), true, 0);
 	wait_for(b, VMM_SAID_EXITED, 0);
 	assert_int_equal(b->last.end, VMM_END_SILENT);
@@ -327,7 +332,7 @@ static void a_vmm_that_is_shot_ends_with_its_signal(void **state)
 	struct bed *b = *state;
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	kill(vmm_pid(executor_find(b->x, "web")), SIGKILL);
 	wait_for(b, VMM_SAID_EXITED, 0);
 	assert_int_equal(b->last.rc, 128 + SIGKILL);
@@ -341,7 +346,7 @@ static void a_vmm_outlives_its_supervisor_and_is_adopted(void **state)
 	pid_t pid;
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	pid = vmm_pid(executor_find(b->x, "web"));
 	executor_close(b->x);
 	memset(b->said, 0, sizeof(b->said));
@@ -419,7 +424,7 @@ static void a_fifo_in_place_of_a_file_is_not_waited_for(void **state)
 	unlink(yaml);
 	assert_int_equal(mkfifo(yaml, 0600), 0);
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	assert_int_equal(stat(yaml, &st), 0);
 	assert_true(S_ISREG(st.st_mode));
 	assert_int_equal(stat(older, &st), 0);
@@ -463,8 +468,8 @@ static void a_vmm_that_does_not_listen_yet_is_found(void **state)
 	assert_int_equal(vmm_pid(executor_find(b->x, "web")), pid);
 	assert_int_equal(vmm_incarnation(executor_find(b->x, "web")), 3);
 	assert_int_equal(b->said[VMM_SAID_STATE], 1);
-	assert_int_equal(b->last.state, VMM_STATE_STARTING);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	assert_int_equal(b->last.state, VMM_STARTING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 }
 
 /* A daemon that finds web.7, which ended while nobody looked. */
@@ -497,7 +502,7 @@ static void an_end_that_nobody_saw_is_told_by_the_next_daemon(void **state)
 	restart(b); /* it may have died before the cluster knew */
 	assert_int_equal(b->said[VMM_SAID_EXITED], 1);
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 }
 
 /* A daemon that dies before the cluster knew what it had heard: the next one tells it again. */
@@ -506,7 +511,7 @@ static void an_end_is_told_again_by_the_next_daemon(void **state)
 	struct bed *b = *state;
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	vmm_stop(executor_find(b->x, "web"), false, 5000);
 	wait_for(b, VMM_SAID_EXITED, 0);
 	restart(b);
@@ -557,7 +562,7 @@ static void a_vmm_whose_files_are_removed_is_not_dead(void **state)
 	pid_t pid;
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	pid = vmm_pid(executor_find(b->x, "web"));
 	remove_files(b);
 	assert_int_equal(executor_start(b->x, "web", 4, "", 0, false, &b->e), -EEXIST);
@@ -580,7 +585,7 @@ static void a_vmm_without_a_name_is_killed_before_the_list_is_complete(void **st
 	assert_int_equal(waitpid(pid, NULL, WNOHANG), pid);
 	assert_null(executor_find(b->x, "web"));
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 }
 
 /* What answers nobody holds nobody up, can be killed, and is not replaced before it is dead. */
@@ -595,7 +600,7 @@ static void a_mute_vmm_is_found_and_can_be_killed(void **state)
 	wait_for(b, VMM_SAID_EXITED, 0);
 	assert_true(b->last.killed);
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 }
 
 /* The pid in the file belongs to somebody else by now: the kernel says who holds the life. */
@@ -619,10 +624,9 @@ static void a_recycled_pid_is_never_taken_for_a_vmm(void **state)
 	wait_for(b, VMM_SAID_EXITED, 0);
 }
 
-/* A life file that says nothing sensible may belong to a VMM: nothing is told until somebody looks. */
-static void a_scan_that_cannot_know_is_not_complete(void **state)
+/* A daemon that finds web's life file spoilt; in the end it knows that there is no such VMM. */
+static void find_spoilt(struct bed *b)
 {
-	struct bed *b = *state;
 	char path[128];
 	FILE *f;
 
@@ -632,6 +636,42 @@ static void a_scan_that_cannot_know_is_not_complete(void **state)
 	f = fopen(path, "w");
 	fputs("rubbish\n", f);
 	fclose(f);
+	open_executor(b);
+	assert_int_equal(b->scans, 1);
+	assert_null(executor_find(b->x, "web"));
+}
+
+/* The lock alone says that it lives; whoever spoilt the text of one that ended stops nobody. */
+static void a_spoilt_life_file_of_nobody_is_no_life(void **state)
+{
+	find_spoilt(*state);
+}
+
+/* A VMM has its life file open, and one that was taken over may write what it likes there. */
+static void a_vmm_that_spoils_its_life_file_is_ended(void **state)
+{
+	struct bed *b = *state;
+	int status;
+	pid_t pid;
+
+	start(b, "mute", false);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	assert_true(pid > 0);
+	find_spoilt(b);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/* What is no file may be anything: nothing is told until somebody looks. */
+static void a_scan_that_cannot_know_is_not_complete(void **state)
+{
+	struct bed *b = *state;
+	char path[128];
+
+	executor_close(b->x);
+	b->scans = 0;
+	snprintf(path, sizeof(path), "%s/hv/web.life", b->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(executor_open(b->loop, &b->conf, &ops, b, &b->x, &b->e), 0);
 	assert_int_equal(executor_scan(b->x, &b->e), 0);
 	for (int i = 0; i < 3; i++) {
@@ -641,7 +681,7 @@ static void a_scan_that_cannot_know_is_not_complete(void **state)
 		qb_loop_run(b->loop);
 	}
 	assert_int_equal(b->scans, 0);
-	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(path), 0);
 	b->want_scan = true;
 	run(b);
 	assert_int_equal(b->scans, 1);
@@ -679,7 +719,7 @@ static void of_an_event_only_what_is_used_is_kept(void **state)
 	json_t *query;
 
 	start(b, "talks", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+	wait_for(b, VMM_SAID_STATE, VMM_PAUSED);
 	assert_true(b->last.held);
 	query = vmm_query_json(executor_find(b->x, "web"));
 	assert_string_equal(json_string_value(json_object_get(query, "why")), "operator");
@@ -697,7 +737,7 @@ static void a_guest_does_not_fill_the_log(void **state)
 	fflush(stderr);
 	dup2(fileno(log), STDERR_FILENO);
 	start(b, "resets", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+	wait_for(b, VMM_SAID_STATE, VMM_PAUSED);
 	dup2(saved, STDERR_FILENO);
 	close(saved);
 	rewind(log);
@@ -712,7 +752,7 @@ static void a_migration_that_fails_is_told_with_its_reason(void **state)
 	struct bed *b = *state;
 
 	start(b, "name: web\n", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	wait_for(b, VMM_SAID_MIGRATE_FAILED, 0);
 	assert_string_equal(b->text, "peer is not there");
@@ -726,13 +766,13 @@ static void a_question_is_handed_on_and_its_answer_given(void **state)
 	struct bed *b = *state;
 
 	start(b, "asks", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	wait_for(b, VMM_SAID_ASK_ABORT, 0);
 	assert_int_equal(b->last.incarnation, 4);
 	/* the source wins: the cluster names 3, the VMM knows the question by 4 */
 	vmm_decide(executor_find(b->x, "web"), false, 3);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+	wait_for(b, VMM_SAID_STATE, VMM_PAUSED);
 }
 
 /* The next daemon gives the order that the last one gave: the migration goes on, and its outcome arrives. */
@@ -741,13 +781,13 @@ static void a_migration_goes_on_when_its_daemon_is_restarted(void **state)
 	struct bed *b = *state;
 
 	start(b, "asks", false);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_RUNNING);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
 	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	wait_for(b, VMM_SAID_ASK_ABORT, 0);
 	restart(b);
 	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 4, 2000, false);
 	vmm_decide(executor_find(b->x, "web"), false, 3);
-	wait_for(b, VMM_SAID_STATE, VMM_STATE_PAUSED);
+	wait_for(b, VMM_SAID_STATE, VMM_PAUSED);
 	assert_int_equal(b->said[VMM_SAID_MIGRATE_FAILED], 0);
 	/* Another one is another order, and refused by the VMM. */
 	vmm_migrate(executor_find(b->x, "web"), "tcp:127.0.0.1:1", 5, 2000, false);
@@ -785,6 +825,8 @@ int main(void)
 		T(whoever_reads_a_life_file_does_not_live_in_it),
 		T(a_mute_vmm_is_found_and_can_be_killed),
 		T(a_recycled_pid_is_never_taken_for_a_vmm),
+		T(a_spoilt_life_file_of_nobody_is_no_life),
+		T(a_vmm_that_spoils_its_life_file_is_ended),
 		T(a_scan_that_cannot_know_is_not_complete),
 		T(a_hello_with_another_incarnation_is_not_believed),
 		T(what_follows_a_wrong_hello_is_not_believed),

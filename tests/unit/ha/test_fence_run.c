@@ -3,7 +3,7 @@
  * fence_run: an outcome belongs to the debt it was started for (rule F), and a
  * run that is no longer wanted ends without proof.
  */
-#include "ha/fence_run.h"
+#include "ha/shell/fence_run.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -81,8 +81,9 @@ static int setup(void **state)
 	agent(b, "bad", "echo BMC is deaf >&2; exit 1");
 	agent(b, "slow", "sleep 20");
 	snprintf(yaml, sizeof(yaml), "agents_dir: %s\nhosts:\n"
-		 "  - name: n1\n    fence: [{agent: ok}]\n  - name: n2\n    fence: [{agent: bad}]\n"
-		 "  - name: n3\n    fence: [{agent: slow}]\n  - name: n4\n", b->dir);
+				     "  - name: n1\n    fence: [{agent: ok}]\n  - name: n2\n    fence: [{agent: bad}]\n"
+				     "  - name: n3\n    fence: [{agent: slow}]\n  - name: n4\n",
+		 b->dir);
 	if (cluster_conf_parse("test", yaml, strlen(yaml), &b->conf, &e) < 0)
 		fail_msg("%s", e.text);
 	b->loop = qb_loop_create();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fence_watch: a device that could not fence is told before it is needed, and again when it could. */
-#include "ha/fence_watch.h"
+#include "ha/shell/fence_watch.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -124,12 +125,12 @@ static void each_fault_is_told_once_with_its_reason(void **state)
 	agent(b, "locked", "echo Unable to connect/login to fencing device >&2; exit 1");
 	agent(b, "off", "[ $action = status ] && exit 2; exit 0");
 	watch(b, "  - name: n1\n    fence: [{agent: missing}]\n"
-	      "  - name: n2\n    fence: [{agent: ok}]\n"
-	      "  - name: n3\n    fence: [{agent: missing}]\n"
-	      "  - name: n4\n    fence: [{agent: locked}]\n"
-	      "  - name: n5\n"
-	      "  - name: n6\n    fence: [{agent: off}]\n"
-	      "  - name: n7\n    fence: [{agent: ok}, {agent: locked, level: 2}]\n");
+		 "  - name: n2\n    fence: [{agent: ok}]\n"
+		 "  - name: n3\n    fence: [{agent: missing}]\n"
+		 "  - name: n4\n    fence: [{agent: locked}]\n"
+		 "  - name: n5\n"
+		 "  - name: n6\n    fence: [{agent: off}]\n"
+		 "  - name: n7\n    fence: [{agent: ok}, {agent: locked, level: 2}]\n");
 	run(b, 6, 5000);
 	assert_string_equal(b->news[0], "n2 ready: ");
 	assert_string_equal(b->news[1], "n3 fails: level 1: missing: no such agent");
@@ -178,6 +179,31 @@ static void a_host_that_is_fenced_has_its_device_for_itself(void **state)
 	assert_string_equal(b->news[0], "n3 ready: ");
 }
 
+/* Whose password may look and not switch, says yes when it is asked. */
+static void a_device_that_failed_when_it_was_used_is_not_ready(void **state)
+{
+	struct bed *b = *state;
+	const char *text;
+
+	agent(b, "ok", "exit 0");
+	watch(b, "  - name: n2\n    fence: [{agent: ok}]\n  - name: n3\n");
+	run(b, 2, 5000);
+	assert_int_equal(fence_watch_get(b->watch, "n2", &text), FENCE_READY);
+	fence_watch_used(b->watch, "n2", -EIO, "level 1: ok: insufficient privilege level");
+	fence_watch_used(b->watch, "n3", -EIO, "it has none");
+	fence_watch_used(b->watch, "n9", -EIO, "nobody knows it");
+	assert_int_equal(b->n, 2); /* told by who used it */
+	assert_int_equal(fence_watch_get(b->watch, "n2", &text), FENCE_FAILS);
+	assert_string_equal(text, "level 1: ok: insufficient privilege level");
+	assert_int_equal(fence_watch_get(b->watch, "n3", &text), FENCE_NO_DEVICE);
+	fence_watch_used(b->watch, "n2", 0, "off");
+	assert_int_equal(fence_watch_get(b->watch, "n2", &text), FENCE_READY);
+	assert_string_equal(text, "");
+	fence_watch_used(b->watch, "n2", -EIO, "level 1: ok: busy");
+	run(b, 3, 5000); /* asked again */
+	assert_string_equal(b->news[2], "n2 ready: ");
+}
+
 #define WATCH(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -186,6 +212,7 @@ int main(void)
 		WATCH(each_fault_is_told_once_with_its_reason),
 		WATCH(a_device_that_is_mended_is_told_too),
 		WATCH(a_host_that_is_fenced_has_its_device_for_itself),
+		WATCH(a_device_that_failed_when_it_was_used_is_not_ready),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lease: what a host tells its domains, across restarts of the daemon (rule G). */
-#include "ha/lease.h"
+#include "ha/vmm/lease.h"
 
-#include "ha/boot_mark.h"
+#include "ha/store/boot_mark.h"
 
 #include "base/clock.h"
 #include "conf/lease_page.h"
@@ -115,8 +115,7 @@ static void a_lease_of_an_earlier_boot_is_cleared(void **state)
 
 static void a_page_of_another_version_is_made_anew(void **state)
 {
-	struct lease_page strange = { .magic = LEASE_PAGE_MAGIC, .version = 99,
-				      .until_ns = UINT64_MAX };
+	struct lease_page strange = { .magic = LEASE_PAGE_MAGIC, .version = 99, .until_ns = UINT64_MAX };
 	int fd = open(path, O_RDWR | O_CREAT, 0600);
 	struct lease *l;
 

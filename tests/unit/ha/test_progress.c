@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* progress: what one host notes of a migration, another shows. */
-#include "ha/progress.h"
+#include "ha/shell/progress.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -122,7 +122,12 @@ static void test_what_does_not_fit_is_not_told(void **state)
 static void test_nonsense_from_the_wire_is_ignored(void **state)
 {
 	static const char *const nonsense[] = {
-		"", "{", "{}", "[]", "{\"progress\": 1}", "{\"progress\": {\"name\": \"web\"}}",
+		"",
+		"{",
+		"{}",
+		"[]",
+		"{\"progress\": 1}",
+		"{\"progress\": {\"name\": \"web\"}}",
 		"{\"progress\": {\"name\": 1, \"incarnation\": 3, \"migration\": {\"role\": \"source\"}}}",
 		"{\"progress\": {\"name\": \"web\", \"incarnation\": \"3\", \"migration\": {\"role\": \"source\"}}}",
 		"{\"progress\": {\"name\": \"web\", \"incarnation\": 3, \"migration\": []}}",

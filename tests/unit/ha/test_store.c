@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store: what was told durable is there after every kind of end (rule L). */
-#include "ha/store.h"
-#include "ha/store_int.h"
+#include "ha/store/store.h"
+#include "ha/store/store_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -83,8 +83,7 @@ int __wrap_fdatasync(int fd)
 	return sync_fails() ? -1 : __real_fdatasync(fd);
 }
 
-static const struct store_ops ops = { .done = on_done, .failed = on_failed,
-				      .recovered = on_recovered };
+static const struct store_ops ops = { .done = on_done, .failed = on_failed, .recovered = on_recovered };
 
 static void on_deadline(void *data)
 {
@@ -359,6 +358,51 @@ static void what_a_failed_sync_left_is_written_anew_before_it_is_told_durable(vo
 	expect_entries(b, NULL, both, 2);
 }
 
+/* An operator cleans up, or restores, under a daemon that runs: what is told durable is found by name. */
+static void a_record_that_lost_its_name_is_written_anew(void **state)
+{
+	static const char *const both[] = { "first", "other" };
+	struct bed *b = *state;
+
+	put_and_wait(b, "first");
+	assert_int_equal(unlink(b->path), 0);
+	b->n_tokens = 0;
+	put(b, STORE_APPEND, "other", 2);
+	run(b, 1);
+	assert_int_equal(b->failures, 0);
+	assert_int_equal(b->n_tokens, 1);
+	assert_int_equal(reopen(b), 0);
+	expect_entries(b, NULL, both, 2);
+}
+
+static void nothing_is_durable_in_a_directory_that_lost_its_name(void **state)
+{
+	static const char *const both[] = { "first", "other" };
+	struct bed *b = *state;
+	char away[80];
+
+	snprintf(away, sizeof(away), "%s.away", b->dir);
+	put_and_wait(b, "first");
+	for (int replaced = 0; replaced < 2; replaced++) {
+		assert_int_equal(rename(b->dir, away), 0);
+		assert_int_equal(replaced ? mkdir(b->dir, 0700) : 0, 0);
+		b->n_tokens = 0;
+		b->failures = b->recoveries = 0;
+		put(b, replaced ? STORE_APPEND : STORE_SNAPSHOT, replaced ? "other" : "whole", 2);
+		run(b, 1);
+		assert_int_equal(b->failures, 1);
+		assert_int_equal(b->n_tokens, 0);
+		assert_non_null(strstr(b->told, "another directory is there, or none"));
+		assert_int_equal(replaced ? rmdir(b->dir) : 0, 0);
+		assert_int_equal(rename(away, b->dir), 0);
+		run(b, 1);
+		assert_int_equal(b->n_tokens, 1);
+		assert_int_equal(b->recoveries, 1);
+	}
+	assert_int_equal(reopen(b), 0);
+	expect_entries(b, "whole", both + 1, 1);
+}
+
 static void a_start_trusts_no_page_that_another_process_left(void **state)
 {
 	struct bed *b = *state;
@@ -563,6 +607,8 @@ int main(void)
 		T(acknowledged_records_that_are_missing_are_a_lost_disk),
 		T(more_appends_than_any_count_are_all_kept),
 		T(what_a_failed_sync_left_is_written_anew_before_it_is_told_durable),
+		T(a_record_that_lost_its_name_is_written_anew),
+		T(nothing_is_durable_in_a_directory_that_lost_its_name),
 		T(a_start_trusts_no_page_that_another_process_left),
 		T(a_full_file_system_leaves_the_room_that_was_kept),
 		T(a_full_disk_is_told_once_and_left_behind_when_there_is_room),

@@ -3,7 +3,7 @@
  * vmm_client: answers find their questions, and a VMM that talks nonsense or does
  * not listen ends its connection, nothing more (rule S).
  */
-#include "ha/vmm_client.h"
+#include "ha/vmm/vmm_client.h"
 
 #include "base/clock.h"
 
@@ -24,7 +24,7 @@
 struct bed {
 	qb_loop_t *loop;
 	char path[64];
-	int listener, fd;               /* the VMM's side */
+	int listener, fd; /* the VMM's side */
 	struct vmm_client *c;
 	int hellos, events, replies, closes;
 	int code;
@@ -58,8 +58,7 @@ static void on_reply(void *arg, int code, json_t *ret, const char *text)
 
 	b->replies++;
 	b->code = code;
-	snprintf(b->text, sizeof(b->text), "%s", code ? text :
-		 json_string_value(json_object_get(ret, "state")));
+	snprintf(b->text, sizeof(b->text), "%s", code ? text : json_string_value(json_object_get(ret, "state")));
 }
 
 static const struct vmm_client_ops ops = { on_hello, on_event, on_closed };

@@ -43,11 +43,14 @@ static inline void pvh_build(struct pvh_file *f, const void *code, size_t len)
 	f->ehdr.e_phoff = offsetof(struct pvh_file, phdr);
 	f->ehdr.e_phentsize = sizeof(Elf64_Phdr);
 	f->ehdr.e_phnum = 2;
-	f->phdr[0] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = offsetof(struct pvh_file, note),
-				   .p_filesz = sizeof(f->note) };
-	f->phdr[1] = (Elf64_Phdr){ .p_type = PT_LOAD, .p_offset = offsetof(struct pvh_file, code),
-				   .p_filesz = sizeof(f->code), .p_memsz = 4096,
-				   .p_paddr = GUEST_CODE };
+	f->phdr[0] = (Elf64_Phdr){ .p_type = PT_NOTE, .p_offset = offsetof(struct pvh_file, note), .p_filesz = sizeof(f->note) };
+	f->phdr[1] = (Elf64_Phdr){
+		.p_type = PT_LOAD,
+		.p_offset = offsetof(struct pvh_file, code),
+		.p_filesz = sizeof(f->code),
+		.p_memsz = 4096,
+		.p_paddr = GUEST_CODE,
+	};
 	f->note.head = (Elf64_Nhdr){ .n_namesz = 4, .n_descsz = 4, .n_type = 18 };
 	memcpy(f->note.name, "Xen", 4);
 	f->note.entry = GUEST_CODE;

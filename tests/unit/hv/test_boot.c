@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kernel loaders and ACPI tables: what a good image leads to, and that a bad one is refused by name. */
-#include "hv/acpi.h"
-#include "hv/boot.h"
-#include "hv/pci.h"
-#include "hv/power.h"
-#include "hv/vcpu_state.h"
+#include "hv/cpu/vcpu_state.h"
+#include "hv/firmware/acpi.h"
+#include "hv/firmware/boot.h"
+#include "hv/pci/pci.h"
+#include "hv/platform/acpi_pm.h"
 
 #include "tests/unit/hv/guest_code.h"
 
@@ -69,11 +69,11 @@ static void test_pvh_image_is_loaded_and_described(void **state)
 
 	pvh_build(&f, code, sizeof(code));
 	assert_int_equal(load(&f, sizeof(f), 5000, "hello", &entry, NULL), 0);
-	assert_int_equal(entry.mode, BOOT_PVH);
+	assert_ptr_equal(entry.way, &boot_pvh);
 	assert_int_equal(entry.rip, GUEST_CODE);
 	assert_int_equal(peek(GUEST_CODE, 1), 0xf4);
 	assert_int_equal(peek(entry.arg, 4), 0x336ec578);
-	assert_int_equal(peek(entry.arg + 12, 4), 1);          /* one module */
+	assert_int_equal(peek(entry.arg + 12, 4), 1); /* one module */
 	assert_int_equal(peek(peek(entry.arg + 16, 8), 8), 64 * MIB - 8192);
 	assert_int_equal(peek(64 * MIB - 8192, 1), 'I');
 	assert_int_equal(peek(peek(entry.arg + 24, 8), 5), 0x6f6c6c6568); /* "hello" */
@@ -168,15 +168,15 @@ static void test_bzimage_is_loaded_and_told_of_memory(void **state)
 
 	bzimage_build(&b);
 	assert_int_equal(load(&b, sizeof(b), 4096, "root=/dev/vda", &entry, NULL), 0);
-	assert_int_equal(entry.mode, BOOT_LINUX64);
+	assert_ptr_equal(entry.way, &boot_bzimage);
 	assert_int_equal(entry.rip, 16 * MIB + 0x200);
 	assert_int_equal(peek(16 * MIB, 1), 'K');
-	assert_int_equal(peek(entry.arg + 0x70, 8), 0xe0000);        /* RSDP */
-	assert_int_equal(peek(entry.arg + 0x210, 1), 0xff);          /* type_of_loader */
+	assert_int_equal(peek(entry.arg + 0x70, 8), 0xe0000);          /* RSDP */
+	assert_int_equal(peek(entry.arg + 0x210, 1), 0xff);            /* type_of_loader */
 	assert_int_equal(peek(entry.arg + 0x218, 4), 64 * MIB - 4096); /* initrd */
 	assert_int_equal(peek(entry.arg + 0x21c, 4), 4096);
 	assert_int_equal(peek(peek(entry.arg + 0x228, 4), 5), 0x746f6f72 | (uint64_t)'=' << 32);
-	assert_int_equal(peek(entry.arg + 0x1e8, 1), 4);             /* E820: low, hole, high, ECAM */
+	assert_int_equal(peek(entry.arg + 0x1e8, 1), 4); /* E820: low, hole, high, ECAM */
 	assert_int_equal(peek(entry.arg + 0x2d0 + 2 * 20 + 8, 8), 63 * MIB);
 	assert_int_equal(peek(entry.arg + 0x2d0 + 3 * 20, 8), PCI_ECAM_BASE);
 }
@@ -229,8 +229,8 @@ static void test_something_else_is_no_kernel(void **state)
 
 static void test_registers_follow_the_protocols(void **state)
 {
-	struct boot_entry linux64 = { BOOT_LINUX64, 0x1000200, BOOT_ZERO_PAGE };
-	struct boot_entry pvh = { BOOT_PVH, 0x100000, BOOT_START_INFO };
+	struct boot_entry linux64 = { &boot_bzimage, 0x1000200, BOOT_ZERO_PAGE };
+	struct boot_entry pvh = { &boot_pvh, 0x100000, BOOT_START_INFO };
 	struct vcpu_state s = { 0 };
 
 	assert_int_equal(boot_registers(mem, &linux64, &s, NULL), 0);
@@ -292,7 +292,7 @@ static void test_madt_lists_every_vcpu(void **state)
 		madt = table(rsdp, "APIC", &len);
 		assert_int_not_equal(madt, 0);
 		for (uint64_t at = madt + 44; at < madt + len; at += peek(at + 1, 1)) {
-			if (peek(at, 1) == 2 && peek(at + 3, 1) == 0) { /* IRQ 0, as hv/irq.c routes it */
+			if (peek(at, 1) == 2 && peek(at + 3, 1) == 0) { /* IRQ 0, as hv/kvm/irq.c routes it */
 				assert_int_equal(peek(at + 4, 4), 2);
 				overrides++;
 			}
@@ -315,10 +315,10 @@ static void test_fadt_says_how_to_power_off(void **state)
 	fadt = table(rsdp, "FACP", &len);
 	assert_int_equal(len, 268);
 	assert_int_equal(peek(fadt + 112, 4), 0x100400);
-	assert_int_equal(peek(fadt + 116 + 4, 8), POWER_RESET);
-	assert_int_equal(peek(fadt + 128, 1), POWER_RESET_VALUE);
-	assert_int_equal(peek(fadt + 244 + 4, 8), POWER_SLEEP_CONTROL);
-	assert_int_equal(peek(fadt + 256 + 4, 8), POWER_SLEEP_STATUS);
+	assert_int_equal(peek(fadt + 116 + 4, 8), ACPI_PM_RESET);
+	assert_int_equal(peek(fadt + 128, 1), ACPI_PM_RESET_VALUE);
+	assert_int_equal(peek(fadt + 244 + 4, 8), ACPI_PM_SLEEP_CONTROL);
+	assert_int_equal(peek(fadt + 256 + 4, 8), ACPI_PM_SLEEP_STATUS);
 	dsdt = peek(fadt + 140, 8);
 	assert_int_equal(peek(dsdt, 4), 0x54445344);
 	assert_int_equal(sum(dsdt, peek(dsdt + 4, 4)), 0);
@@ -334,40 +334,32 @@ static void test_mcfg_points_at_ecam(void **state)
 	assert_int_equal(peek(mcfg + 44, 8), PCI_ECAM_BASE);
 }
 
-/* --- files --- */
+/* --- files that are kept --- */
+
+/* A new file with @image in it; @path is a template for mkstemp(). */
+static int file_make(char *path, const void *image, size_t len)
+{
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, image, len), len);
+	return fd;
+}
 
 static void test_a_fifo_as_kernel_is_refused_at_once(void **state)
 {
 	char path[] = "/tmp/drover-boot-XXXXXX";
-	struct boot_file f;
+	struct boot *b;
 	struct err e;
 
 	assert_non_null(mkdtemp(path));
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	alarm(5);
-	assert_int_equal(boot_file_open(&f, path, 64u << 20, &e), -EINVAL);
+	assert_int_equal(boot_open(&b, path, NULL, 64 * MIB, &e), -EINVAL);
 	alarm(0);
 	assert_non_null(strstr(e.text, "not a file with something in it"));
 	unlink(path);
-}
-
-static void test_a_kernel_cut_short_in_use_is_still_whole(void **state)
-{
-	char path[] = "/tmp/drover-boot-XXXXXX", *page = calloc(1, 8192);
-	int fd = mkstemp(path);
-	struct boot_file f;
-
-	memset(page, 'k', 8192);
-	assert_int_equal(write(fd, page, 8192), 8192);
-	assert_int_equal(boot_file_open(&f, path, 64u << 20, NULL), 0);
-	assert_int_equal(ftruncate(fd, 0), 0);
-	assert_int_equal(f.len, 8192);
-	assert_memory_equal(f.data, page, 8192); /* SIGBUS while it was mapped */
-	boot_file_close(&f);
-	close(fd);
-	unlink(path);
-	free(page);
 }
 
 /* Its size is looked at first: a sparse file of terabytes costs its owner nothing, and the host its memory. */
@@ -375,13 +367,92 @@ static void test_a_file_that_can_never_fit_is_not_read(void **state)
 {
 	char path[] = "/tmp/drover-boot-XXXXXX";
 	int fd = mkstemp(path);
-	struct boot_file f;
+	struct boot *b;
 	struct err e;
 
 	assert_int_equal(ftruncate(fd, 3ll << 30), 0);
-	assert_int_equal(boot_file_open(&f, path, 64u << 20, &e), -EFBIG);
+	assert_int_equal(boot_open(&b, path, NULL, 64 * MIB, &e), -EFBIG);
 	assert_non_null(strstr(e.text, "3221225472 bytes do not fit the 67108864 of the domain's memory"));
-	assert_null(f.data);
+	close(fd);
+	unlink(path);
+}
+
+static void test_what_is_missing_or_no_kernel_is_refused_when_opened(void **state)
+{
+	char kernel[] = "/tmp/drover-boot-XXXXXX", script[] = "/tmp/drover-boot-XXXXXX";
+	struct pvh_file f;
+	struct boot *b;
+	struct err e;
+
+	pvh_build(&f, "\xf4", 1);
+	close(file_make(kernel, &f, sizeof(f)));
+	close(file_make(script, "#!/bin/sh\n", 10));
+	assert_int_equal(boot_open(&b, "/nowhere/k", NULL, 64 * MIB, &e), -ENOENT);
+	assert_string_equal(e.text, "kernel: /nowhere/k: No such file or directory");
+	assert_int_equal(boot_open(&b, script, NULL, 64 * MIB, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "not a kernel: neither a bzImage nor an ELF file"));
+	assert_int_equal(boot_open(&b, kernel, "/nowhere/i", 64 * MIB, &e), -ENOENT);
+	assert_string_equal(e.text, "initrd: /nowhere/i: No such file or directory");
+	unlink(kernel);
+	unlink(script);
+}
+
+static int enter(const struct boot *b, struct vcpu_state *s, struct err *e)
+{
+	return boot_enter(b, mem, "quiet", 1, s, e);
+}
+
+/* What counts is what was there when it was opened, whatever bears its name by now. */
+static void test_a_kernel_that_was_replaced_or_removed_boots_on(void **state)
+{
+	char old[] = "/tmp/drover-boot-XXXXXX", new[] = "/tmp/drover-boot-XXXXXX", initrd[] = "/tmp/drover-boot-XXXXXX";
+	struct vcpu_state s = { 0 };
+	struct pvh_file f;
+	struct boot *b;
+
+	pvh_build(&f, "old", 3);
+	close(file_make(old, &f, sizeof(f)));
+	pvh_build(&f, "new", 3);
+	close(file_make(new, &f, sizeof(f)));
+	close(file_make(initrd, "initrd", 6));
+	assert_int_equal(boot_open(&b, old, initrd, 64 * MIB, NULL), 0);
+	for (int i = 0; i < 3; i++) {
+		if (i == 1) {
+			assert_int_equal(rename(new, old), 0);
+			assert_int_equal(unlink(initrd), 0);
+		} else if (i == 2) {
+			assert_int_equal(unlink(old), 0);
+		}
+		gmem_write(mem, GUEST_CODE, "gone", 4);
+		assert_int_equal(enter(b, &s, NULL), 0);
+		assert_int_equal(s.regs.rip, GUEST_CODE);
+		assert_int_equal(peek(GUEST_CODE, 3), 'o' | 'l' << 8 | 'd' << 16);
+		assert_int_equal(peek(peek(BOOT_MODLIST, 8), 6), 0x647274696e69); /* "initrd" */
+	}
+	boot_close(b);
+}
+
+/* The same file, cut short: no SIGBUS, and no half of a kernel. */
+static void test_a_kernel_cut_short_is_refused_at_the_next_boot(void **state)
+{
+	char path[] = "/tmp/drover-boot-XXXXXX";
+	struct vcpu_state s = { 0 };
+	struct pvh_file f;
+	struct boot *b;
+	struct err e;
+	int fd;
+
+	pvh_build(&f, "\xf4", 1);
+	fd = file_make(path, &f, sizeof(f));
+	assert_int_equal(boot_open(&b, path, NULL, 64 * MIB, NULL), 0);
+	assert_int_equal(ftruncate(fd, (off_t)offsetof(struct pvh_file, code) + 1), 0);
+	assert_int_equal(enter(b, &s, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "truncated"));
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(enter(b, &s, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "kernel: "));
+	assert_non_null(strstr(e.text, "not a file with something in it"));
+	boot_close(b);
 	close(fd);
 	unlink(path);
 }
@@ -393,7 +464,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_fifo_as_kernel_is_refused_at_once),
 		TEST(test_a_file_that_can_never_fit_is_not_read),
-		TEST(test_a_kernel_cut_short_in_use_is_still_whole),
+		TEST(test_what_is_missing_or_no_kernel_is_refused_when_opened),
+		TEST(test_a_kernel_that_was_replaced_or_removed_boots_on),
+		TEST(test_a_kernel_cut_short_is_refused_at_the_next_boot),
 		TEST(test_pvh_image_is_loaded_and_described),
 		TEST(test_every_cut_of_an_elf_file_is_refused),
 		TEST(test_elf_without_pvh_note_is_refused),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CPUID: what a guest is shown, and by which name a host's lack is told. */
-#include "hv/cpuid.h"
+#include "hv/cpu/cpuid.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 static struct kvm_cpuid_entry2 host[16];
 static uint32_t n_host;
 
-/* Stands in for hv/kvm.c: KVM_GET_SUPPORTED_CPUID answers with `host`. */
+/* Stands in for hv/kvm/kvm.c: KVM_GET_SUPPORTED_CPUID answers with `host`. */
 int kvm_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct kvm_cpuid2 *c = arg;
@@ -26,8 +26,14 @@ int kvm_ioctl(int fd, unsigned long request, void *arg)
 static void host_has(uint32_t leaf, uint32_t index, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
 	host[n_host++] = (struct kvm_cpuid_entry2){
-		.function = leaf, .index = index, .eax = a, .ebx = b, .ecx = c, .edx = d,
-		.flags = leaf == 4 || leaf == 7 || leaf == 0xb ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0 };
+		.function = leaf,
+		.index = index,
+		.eax = a,
+		.ebx = b,
+		.ecx = c,
+		.edx = d,
+		.flags = leaf == 4 || leaf == 7 || leaf == 0xb ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
+	};
 }
 
 static int setup(void **state)
@@ -35,8 +41,8 @@ static int setup(void **state)
 	n_host = 0;
 	host_has(0, 0, 0xd, 0x68747541, 0x444d4163, 0x69746e65); /* AuthenticAMD */
 	host_has(1, 0, 0xa20f10, 0x12345678, ~0u, ~0u);
-	host_has(4, 0, 0x121 | 3 << 14, 0, 0, 0);                /* level 1 */
-	host_has(4, 3, 0x163 | 31 << 14, 0, 0, 0);               /* level 3 */
+	host_has(4, 0, 0x121 | 3 << 14, 0, 0, 0);  /* level 1 */
+	host_has(4, 3, 0x163 | 31 << 14, 0, 0, 0); /* level 3 */
 	host_has(7, 0, 0, ~0u, 0, ~0u);
 	host_has(0xb, 0, 1, 2, 0x100, 99);
 	host_has(0x40000001, 0, ~0u, 0, 0, 0);
@@ -130,10 +136,16 @@ static void test_fewer_address_bits_are_refused(void **state)
 /* Everything that one host has and the other does not, in whatever word. */
 static void test_every_word_is_compared(void **state)
 {
-	static const struct { uint32_t leaf, index, bit; int reg; const char *text; } lacks[] = {
-		{ 7, 1, 4, 3, "CPUID 0x7.1 edx bit 4" }, { 7, 2, 5, 3, "CPUID 0x7.2 edx bit 5" },
+	static const struct {
+		uint32_t leaf, index, bit;
+		int reg;
+		const char *text;
+	} lacks[] = {
+		{ 7, 1, 4, 3, "CPUID 0x7.1 edx bit 4" },
+		{ 7, 2, 5, 3, "CPUID 0x7.2 edx bit 5" },
 		{ 0x80000021, 0, 2, 0, "CPUID 0x80000021.0 eax bit 2" },
-		{ 0xd, 1, 11, 2, "CPUID 0xd.1 ecx bit 11" }, { 0x24, 0, 3, 1, "CPUID 0x24.0 ebx bit 3" },
+		{ 0xd, 1, 11, 2, "CPUID 0xd.1 ecx bit 11" },
+		{ 0x24, 0, 3, 1, "CPUID 0x24.0 ebx bit 3" },
 		{ 0x8000001f, 0, 0, 0, "CPUID 0x8000001f.0 eax bit 0" },
 	};
 	struct cpuid_table ours = table(2);
@@ -143,8 +155,7 @@ static void test_every_word_is_compared(void **state)
 		struct cpuid_table theirs = ours;
 		struct kvm_cpuid_entry2 *c = &theirs.entries[theirs.count++];
 
-		*c = (struct kvm_cpuid_entry2){ .function = lacks[i].leaf, .index = lacks[i].index,
-						.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX };
+		*c = (struct kvm_cpuid_entry2){ .function = lacks[i].leaf, .index = lacks[i].index, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX };
 		(&c->eax)[lacks[i].reg] = 1u << lacks[i].bit;
 		assert_int_equal(cpuid_check(&ours, &theirs, &e), -EINVAL);
 		assert_non_null(strstr(e.text, lacks[i].text));

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A machine on KVM: holds, events, dirty pages, and state that moves to another machine. */
-#include "hv/machine_int.h"
+#include "tests/unit/hv/machine_bed.h"
 
 #include "base/clock.h"
-#include "tests/unit/hv/guest_code.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <setjmp.h>
-#include <time.h>
-#include <cmocka.h>
 
 /* loop: incl COUNTER; jmp loop */
 static const uint8_t count_forever[] = { 0xff, 0x05, 0x00, 0x00, 0x20, 0x00, 0xeb, 0xf8 };
@@ -26,74 +19,6 @@ static const uint8_t power_off[] = { 0xc6, 0x05, 0x00, 0x02, 0xa0, 0xfe, 0x34, 0
 static const uint8_t triple_fault[] = { 0x0f, 0x01, 0x1d, 0x00, 0x00, 0x30, 0x00, 0x0f, 0x0b };
 /* mov $0x3f8, %dx; mov $'!', %al; out %al, %dx; hlt */
 static const uint8_t say[] = { 0x66, 0xba, 0xf8, 0x03, 0xb0, '!', 0xee, 0xf4 };
-
-struct box {
-	struct domain_conf *conf;
-	struct machine *m;
-	_Atomic int event; /* 1 + enum machine_event */
-};
-
-static void on_event(void *arg, enum machine_event what, const char *text)
-{
-	struct box *b = arg;
-
-	atomic_store(&b->event, 1 + (int)what);
-}
-
-static void nap_ms(long ms)
-{
-	struct timespec t = { 0, ms * 1000000 };
-
-	nanosleep(&t, NULL);
-}
-
-static void box_open(struct box *b, const void *code, size_t len, unsigned int vcpus)
-{
-	struct machine_options o = { .event = on_event, .arg = b };
-	struct err e;
-
-	memset(b, 0, sizeof(*b));
-	b->conf = make_domain(code, len, vcpus);
-	o.conf = b->conf;
-	if (machine_create(&b->m, &o, &e))
-		fail_msg("%s", e.text);
-}
-
-static void box_start(struct box *b)
-{
-	struct err e;
-
-	if (machine_boot(b->m, &e) || machine_release(b->m, HOLD_START, &e))
-		fail_msg("%s", e.text);
-}
-
-static void box_close(struct box *b)
-{
-	machine_destroy(b->m);
-	free_domain(b->conf);
-}
-
-static uint32_t counter(struct box *b)
-{
-	uint32_t v;
-
-	assert_int_equal(gmem_read(machine_memory(b->m), GUEST_COUNTER, &v, sizeof(v)), 0);
-	return v;
-}
-
-static void wait_for_count(struct box *b, uint32_t more_than)
-{
-	for (int i = 0; i < 2000 && counter(b) <= more_than; i++)
-		nap_ms(1);
-	assert_true(counter(b) > more_than);
-}
-
-static int wait_for_event(struct box *b)
-{
-	for (int i = 0; i < 2000 && !atomic_load(&b->event); i++)
-		nap_ms(1);
-	return atomic_load(&b->event) - 1;
-}
 
 static void test_runs_only_while_nobody_holds_it(void **state)
 {
@@ -153,6 +78,40 @@ static void test_reset_is_heard_and_boots_again(void **state)
 		assert_int_equal(machine_reset(b.m, NULL), 0);
 	}
 	assert_int_equal(wait_for_event(&b), MACHINE_RESET);
+	box_close(&b);
+}
+
+/* A package upgrade, a clean-up, a share that is gone: the guest that runs has had its kernel before. */
+static void test_reset_opens_nothing(void **state)
+{
+	struct box b;
+
+	box_open(&b, reset_by_keyboard, sizeof(reset_by_keyboard), 1);
+	box_start(&b);
+	assert_int_equal(unlink(b.conf->kernel), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(wait_for_event(&b), MACHINE_RESET);
+		atomic_store(&b.event, 0);
+		assert_int_equal(machine_reset(b.m, NULL), 0);
+	}
+	assert_int_equal(wait_for_event(&b), MACHINE_RESET);
+	box_close(&b);
+}
+
+/* As after a migration: it was not booted here. */
+static void test_reset_needs_what_was_opened_before(void **state)
+{
+	struct box b;
+	struct err e;
+
+	box_open(&b, count_forever, sizeof(count_forever), 1);
+	assert_int_equal(machine_reset(b.m, &e), -ENOENT);
+	assert_non_null(strstr(e.text, "has not opened what the domain boots from"));
+	assert_int_equal(machine_boot_open(b.m, NULL), 0);
+	assert_int_equal(unlink(b.conf->kernel), 0);
+	assert_int_equal(machine_reset(b.m, NULL), 0);
+	assert_int_equal(machine_release(b.m, HOLD_START, NULL), 0);
+	wait_for_count(&b, 10);
 	box_close(&b);
 }
 
@@ -363,8 +322,9 @@ static void test_damaged_state_is_refused_or_harmless(void **state)
 
 static void test_two_ends_must_match(void **state)
 {
+	char leaves[129 * 2 * sizeof(struct kvm_cpuid_entry2) + 1] = "";
 	struct box a, b;
-	json_t *d;
+	json_t *d, *vcpu;
 	struct err e;
 
 	box_open(&a, count_forever, sizeof(count_forever), 1);
@@ -373,8 +333,20 @@ static void test_two_ends_must_match(void **state)
 	assert_int_equal(machine_match(a.m, d, &e), 0);
 	assert_int_equal(machine_match(b.m, d, &e), -EINVAL);
 	assert_string_equal(e.text, "vcpus: 1 there, 2 here");
+	/* What a later version adds to a vCPU is found before a page is sent. */
+	vcpu = json_array_get(json_object_get(d, "devices"), 1);
+	assert_string_equal(json_string_value(json_object_get(vcpu, "name")), "vcpu0");
+	json_object_set_new(vcpu, "version", json_integer(2));
+	assert_int_equal(machine_match(a.m, d, &e), -EINVAL);
+	assert_string_equal(e.text, "devices: vcpu0 has a newer version there");
+	json_object_set_new(vcpu, "version", json_integer(1));
 	json_object_set_new(d, "cpuid", json_string("zz"));
 	assert_int_equal(machine_match(a.m, d, &e), -EINVAL);
+	assert_string_equal(e.text, "cpuid: not a table");
+	memset(leaves, '0', sizeof(leaves) - 1);
+	json_object_set_new(d, "cpuid", json_string(leaves));
+	assert_int_equal(machine_match(a.m, d, &e), -EINVAL);
+	assert_string_equal(e.text, "cpuid: 129 elements there, room for 128 here");
 	json_decref(d);
 	box_close(&a);
 	box_close(&b);
@@ -442,6 +414,8 @@ int main(void)
 		cmocka_unit_test(test_runs_only_while_nobody_holds_it),
 		cmocka_unit_test(test_hold_and_release_a_thousand_times),
 		cmocka_unit_test(test_reset_is_heard_and_boots_again),
+		cmocka_unit_test(test_reset_opens_nothing),
+		cmocka_unit_test(test_reset_needs_what_was_opened_before),
 		cmocka_unit_test(test_reset_keeps_the_cpuid_that_the_guest_came_with),
 		cmocka_unit_test(test_reset_waits_while_a_migration_holds_the_domain),
 		cmocka_unit_test(test_power_off_is_heard),
@@ -457,12 +431,8 @@ int main(void)
 		cmocka_unit_test(test_as_many_vcpus_as_a_domain_may_have),
 		cmocka_unit_test(test_missing_kernel_is_named),
 	};
-	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
-	if (fd < 0) {
-		printf("SKIP: no /dev/kvm here\n");
+	if (!box_has_kvm())
 		return 77;
-	}
-	close(fd);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Guest memory: what the accessors refuse, and that no write by the host escapes a harvest (rule D). */
-#include "hv/memory.h"
+#include "hv/memory/memory.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -28,10 +28,10 @@ static void test_ram_below_2g_is_one_region(void **state)
 {
 	struct gmem *m = make(64 * MIB, BACKING_MEMFD);
 
-	assert_int_equal(m->n_regions, 1);
+	assert_int_equal(m->n_ram, 1);
 	assert_int_equal(m->regions[0].gpa, 0);
 	assert_int_equal(m->regions[0].size, 64 * MIB);
-	assert_true(m->fd >= 0);
+	assert_true(m->ram.fd >= 0);
 	assert_int_equal((uintptr_t)m->regions[0].host % (2 * MIB), 0);
 	gmem_destroy(m);
 }
@@ -41,7 +41,7 @@ static void test_ram_above_the_hole_starts_at_4g(void **state)
 	struct gmem *m = make(3072 * MIB, BACKING_ANON);
 	char byte = 'x', back = 0;
 
-	assert_int_equal(m->n_regions, 2);
+	assert_int_equal(m->n_ram, 2);
 	assert_int_equal(m->regions[0].size, GMEM_LOW_END);
 	assert_int_equal(m->regions[1].gpa, GMEM_HIGH_BASE);
 	assert_int_equal(m->regions[1].size, 1024 * MIB);
@@ -56,8 +56,8 @@ static void test_auto_says_what_it_chose(void **state)
 {
 	struct gmem *m = make(64 * MIB, BACKING_AUTO);
 
-	assert_int_not_equal(m->backing, BACKING_AUTO);
-	assert_true(m->page_size == 4096 || m->page_size == 2 * MIB);
+	assert_int_not_equal(m->ram.kind, BACKING_AUTO);
+	assert_true(m->ram.page_size == 4096 || m->ram.page_size == 2 * MIB);
 	gmem_destroy(m);
 }
 
@@ -102,7 +102,7 @@ static void test_write_marks_every_page_it_touches(void **state)
 	uint8_t *buf = calloc(1, 70 * 4096);
 
 	m->tracking = true;
-	assert_int_equal(gmem_write(m, 4095, buf, 2), 0);           /* pages 0 and 1 */
+	assert_int_equal(gmem_write(m, 4095, buf, 2), 0);              /* pages 0 and 1 */
 	assert_int_equal(gmem_write(m, 63 * 4096, buf, 66 * 4096), 0); /* 63..128: three words */
 	gmem_dirty_take(&m->regions[0], bits);
 	assert_int_equal(bits[0], 3ull | 1ull << 63);

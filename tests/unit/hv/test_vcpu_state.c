@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vCPU state: which MSRs are carried, and what becomes of one that the destination refuses. */
-#include "hv/vcpu.h"
+#include "hv/cpu/vcpu.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,7 +16,7 @@ static struct vcpu_state state;
 static struct vcpus set;
 static struct vcpu vcpu = { .set = &set, .state = &state };
 
-/* Stands in for hv/kvm.c: as KVM does, the MSR calls end at the first that is refused. */
+/* Stands in for hv/kvm/kvm.c: as KVM does, the MSR calls end at the first that is refused. */
 int kvm_ioctl(int fd, unsigned long request, void *arg)
 {
 	struct kvm_msr_list *list = arg;
@@ -46,8 +46,7 @@ int kvm_ioctl(int fd, unsigned long request, void *arg)
 
 static int load(uint64_t value, struct err *e)
 {
-	state = (struct vcpu_state){ .n_msrs = 2, .msr_index = { MSR_STAR, 0x123 },
-				     .msr_value = { 1, value } };
+	state = (struct vcpu_state){ .n_msrs = 2, .msr_index = { MSR_STAR, 0x123 }, .msr_value = { 1, value } };
 	refused = 0x123;
 	return vcpu_state_set(&vcpu, e);
 }

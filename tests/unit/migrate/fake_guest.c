@@ -49,8 +49,11 @@ void fake_guest_init(struct fake_guest *g, struct fake_world *w, int side, const
 	g->side = side;
 	g->description = "{\"vcpus\":2}";
 	pthread_rwlock_init(&g->log_lock, NULL);
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
+		if (sizes[i] % (64 * GUEST_PAGE))
+			abort();
 		total += sizes[i];
+	}
 	if (memfd) {
 		fd = memfd_create("fake", MFD_CLOEXEC);
 		if (fd < 0 || ftruncate(fd, (off_t)total))
@@ -121,8 +124,7 @@ void fake_guest_fill(struct fake_guest *g, unsigned int seed)
 }
 
 /* The engine may read the page at the same time: named in tests/tsan.supp, so it does nothing else. */
-__attribute__((noinline))
-static void fake_guest_scribble(uint8_t *page, unsigned int *seed)
+__attribute__((noinline)) static void fake_guest_scribble(uint8_t *page, unsigned int *seed)
 {
 	if (next(seed) % 8 == 0)
 		memset(page, 0, GUEST_PAGE);
@@ -341,7 +343,7 @@ static int fg_save(void *self, uint8_t **buf, size_t *len, struct err *e)
 {
 	struct fake_guest *g = self;
 
-	*len = 1 + next(&g->seed) % (3u << 20);
+	*len = 1 + next(&g->seed) % (g->state_max ? g->state_max : 3u << 20);
 	*buf = malloc(*len);
 	memset(*buf, (int)(g->seed & 0xff), *len);
 	free(g->state);
@@ -364,7 +366,7 @@ static int fg_load(void *self, const uint8_t *buf, size_t len, struct err *e)
 	return 0;
 }
 
-/* As hv/disk_lock.h has it: a lock, then a record. */
+/* As hv/disk/disk_lock.h has it: a lock, then a record. */
 static int lock_disk(struct fake_guest *g, struct err *e)
 {
 	struct fake_world *w = g->world;
@@ -526,11 +528,18 @@ static const char *no_advice(void *self)
 }
 
 static const struct arbiter_ops disk_ops = {
-	.name = "disk", .wire = 1, .give_up_ms = 500, .ask = disk_ask, .advice = no_advice,
+	.name = "disk",
+	.wire = 1,
+	.give_up_ms = 500,
+	.ask = disk_ask,
+	.advice = no_advice,
 };
 
 static const struct arbiter_ops cluster_ops = {
-	.name = "cluster", .wire = 2, .ask = cluster_ask, .advice = no_advice,
+	.name = "cluster",
+	.wire = 2,
+	.ask = cluster_ask,
+	.advice = no_advice,
 };
 
 struct arbiter fake_arbiter_disk(struct fake_guest *g)

@@ -19,11 +19,11 @@
 struct fake_world {
 	pthread_mutex_t lock;
 	_Atomic bool running[2];
-	bool double_run;             /* both ran at once, at any time */
-	bool diskless;               /* nothing but the arbiter stands between two runs */
-	int disk_holder;             /* side, -1 = nobody */
-	uint64_t disk_incarnation;   /* the highest that ever held it */
-	enum outcome decided;        /* what the fake cluster agreed on, 0 = nothing yet */
+	bool double_run;           /* both ran at once, at any time */
+	bool diskless;             /* nothing but the arbiter stands between two runs */
+	int disk_holder;           /* side, -1 = nobody */
+	uint64_t disk_incarnation; /* the highest that ever held it */
+	enum outcome decided;      /* what the fake cluster agreed on, 0 = nothing yet */
 	_Atomic bool cluster_unreachable[2];
 };
 
@@ -33,7 +33,7 @@ struct fake_guest {
 	struct guest_region regions[FAKE_REGIONS_MAX];
 	size_t n_regions;
 	uint64_t *log[FAKE_REGIONS_MAX]; /* what KVM's dirty log would hold */
-	pthread_rwlock_t log_lock;   /* a write and its mark are one step for whoever clears */
+	pthread_rwlock_t log_lock;       /* a write and its mark are one step for whoever clears */
 	_Atomic bool logging;
 
 	/* the writer */
@@ -41,7 +41,7 @@ struct fake_guest {
 	_Atomic bool quit, paused, parked;
 	unsigned int seed;
 	_Atomic unsigned int writes_per_ms; /* 0: as fast as it can */
-	_Atomic uint64_t hot_pages;          /* it writes only the first that many, 0: all */
+	_Atomic uint64_t hot_pages;         /* it writes only the first that many, 0: all */
 	/* However busy the machine is, it writes that often while a round is sent: a guest has a core. */
 	_Atomic unsigned int writes_per_fetch;
 	_Atomic uint64_t cleared_at; /* writes, when its log was last cleared */
@@ -50,10 +50,11 @@ struct fake_guest {
 
 	uint8_t *state;
 	size_t state_len;
+	uint32_t state_max; /* bytes of device state at most; 0: 3 MiB */
 	const char *description;
 	uint64_t incarnation;
-	uint64_t disk_seen;          /* what it expects on record: else somebody was there since */
-	uint64_t disk_before;        /* what was on record before it wrote its own */
+	uint64_t disk_seen;                    /* what it expects on record: else somebody was there since */
+	uint64_t disk_before;                  /* what was on record before it wrote its own */
 	_Atomic int fail_prepare, fail_commit; /* how many more times */
 	bool gone, dirty_stopped, fail_load, fail_preflight;
 	bool slow_pause;
@@ -61,7 +62,10 @@ struct fake_guest {
 
 void fake_world_init(struct fake_world *w);
 
-/** fake_guest_init() - @sizes in bytes; memory is untouched until fake_guest_fill() */
+/**
+ * fake_guest_init() - memory is untouched until fake_guest_fill()
+ * @sizes: in bytes, multiples of 64 pages (its log has whole words only)
+ */
 void fake_guest_init(struct fake_guest *g, struct fake_world *w, int side, const uint64_t *sizes,
 		     size_t n, bool memfd);
 void fake_guest_free(struct fake_guest *g);

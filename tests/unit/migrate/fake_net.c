@@ -4,20 +4,21 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/wait.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 struct faulty {
 	struct stream s;
 	struct stream *below;
 	struct fake_net *net;
-	int side;                     /* who writes here */
+	int side; /* who writes here */
 	_Atomic uint64_t wait_ns;
 };
 
@@ -30,7 +31,7 @@ void fake_net_init(struct fake_net *n)
 {
 	memset(n, 0, sizeof(*n));
 	pthread_mutex_init(&n->lock, NULL);
-	pthread_cond_init(&n->cond, NULL);
+	wait_init(&n->cond);
 }
 
 void fake_net_free(struct fake_net *n)
@@ -70,7 +71,8 @@ static enum fake_fault fault_with(struct fake_net *n, int side, uint16_t type)
 	unsigned int before = atomic_fetch_add(&n->sent[side][fake_type(type)], 1);
 
 	return side == n->fault_side && type == n->fault_type && before == n->fault_at ?
-	       n->fault : FAULT_NONE;
+		       n->fault :
+		       FAULT_NONE;
 }
 
 static size_t total_len(const struct iovec *iov, int n)
@@ -83,7 +85,7 @@ static size_t total_len(const struct iovec *iov, int n)
 	return len;
 }
 
-/* The same octets in one piece, so that they can be damaged. */
+/* The same bytes in one piece, so that they can be damaged. */
 static int write_damaged(struct faulty *f, const struct iovec *iov, int n, enum fake_fault fault,
 			 int timeout_ms, struct err *e)
 {
@@ -92,6 +94,7 @@ static int write_damaged(struct faulty *f, const struct iovec *iov, int n, enum 
 	struct iovec one;
 	int i, rc;
 
+	assert(len && copy);
 	for (i = 0; i < n; i++) {
 		memcpy(copy + at, iov[i].iov_base, iov[i].iov_len);
 		at += iov[i].iov_len;
@@ -217,23 +220,19 @@ static int connect_fake(void *arg, int timeout_ms, struct stream **out, struct e
 static int accept_fake(void *arg, int timeout_ms, struct stream **out, struct err *e)
 {
 	struct fake_net *n = arg;
-	struct timespec t;
-	int rc = 0;
+	uint64_t deadline = wait_now() + (uint64_t)timeout_ms * NS_PER_MS;
+	int rc;
 
-	clock_gettime(CLOCK_REALTIME, &t);
-	t.tv_nsec += timeout_ms % 1000 * 1000000L;
-	t.tv_sec += timeout_ms / 1000 + t.tv_nsec / 1000000000;
-	t.tv_nsec %= 1000000000;
 	pthread_mutex_lock(&n->lock);
-	while (!n->n_waiting && !rc)
-		rc = -pthread_cond_timedwait(&n->cond, &n->lock, &t);
-	if (n->n_waiting) {
+	while (!n->n_waiting && wait_until(&n->cond, &n->lock, deadline))
+		;
+	rc = n->n_waiting ? 0 : err_set(e, -ETIMEDOUT, "fake: nobody connected");
+	if (!rc) {
 		*out = n->waiting[0];
 		memmove(n->waiting, n->waiting + 1, --n->n_waiting * sizeof(n->waiting[0]));
-		rc = 0;
 	}
 	pthread_mutex_unlock(&n->lock);
-	return rc ? err_set(e, -ETIMEDOUT, "fake: nobody connected") : 0;
+	return rc;
 }
 
 struct migrate_link fake_net_source(struct fake_net *n)

@@ -12,19 +12,19 @@
 #define DROVER_TESTS_FAKE_NET_H
 
 #include "migrate/migrate.h"
-#include "migrate/wire.h"
+#include "migrate/wire/wire.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 enum fake_fault {
 	FAULT_NONE,
-	FAULT_CUT_BEFORE,   /* the message never leaves, all connections end */
-	FAULT_CUT_AFTER,    /* it leaves, then all connections end */
-	FAULT_CUT_MIDDLE,   /* half of it leaves */
-	FAULT_SILENCE,      /* from this message on nothing arrives any more, either way; nothing is closed */
-	FAULT_FLIP,         /* one bit of it is wrong */
-	FAULT_TRUNCATE,     /* its last octet is missing, what follows comes right behind */
+	FAULT_CUT_BEFORE, /* the message never leaves, all connections end */
+	FAULT_CUT_AFTER,  /* it leaves, then all connections end */
+	FAULT_CUT_MIDDLE, /* half of it leaves */
+	FAULT_SILENCE,    /* from this message on nothing arrives any more, either way; nothing is closed */
+	FAULT_FLIP,       /* one bit of it is wrong */
+	FAULT_TRUNCATE,   /* its last byte is missing, what follows comes right behind */
 	FAULTS,
 };
 
@@ -38,18 +38,18 @@ static inline unsigned int fake_type(uint16_t type)
 struct fake_net {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	struct stream *waiting[64];   /* connected, not accepted yet */
+	struct stream *waiting[64]; /* connected, not accepted yet */
 	unsigned int n_waiting;
-	int fds[128];                 /* of all ends, to cut them */
+	int fds[128]; /* of all ends, to cut them */
 	unsigned int n_fds;
 	_Atomic bool cut, silent;
-	_Atomic unsigned int sent[2][FAKE_TYPES];  /* by source, destination */
+	_Atomic unsigned int sent[2][FAKE_TYPES]; /* by source, destination */
 	/* the plan */
 	enum fake_fault fault;
 	int fault_side;
 	uint16_t fault_type;
-	unsigned int fault_at;        /* how many of that type before */
-	uint64_t rate;                /* octets per second of each data connection, 0 = no limit */
+	unsigned int fault_at; /* how many of that type before */
+	uint64_t rate;         /* bytes per second of each data connection, 0 = no limit */
 };
 
 void fake_net_init(struct fake_net *n);

@@ -42,9 +42,9 @@ void move_init_sized(struct move *m, unsigned int seed, enum move_arbiter arbite
 		m->params[side] = (struct migrate_params){
 			.guest = fake_guest_ops(&m->guest[side]),
 			.link = side ? fake_net_destination(&m->net) : fake_net_source(&m->net),
-			.arbiter = arbiter == BY_DISK ? fake_arbiter_disk(&m->guest[side]) :
+			.arbiter = arbiter == BY_DISK    ? fake_arbiter_disk(&m->guest[side]) :
 				   arbiter == BY_CLUSTER ? fake_arbiter_cluster(&m->guest[side]) :
-				   arbiter_none_make(&m->none[side]),
+							   arbiter_none_make(&m->none[side]),
 			.incarnation = 5,
 			.own_incarnation = 4,
 			.back_incarnation = 6,

@@ -3,12 +3,17 @@
 #ifndef DROVER_TESTS_MOVE_H
 #define DROVER_TESTS_MOVE_H
 
+#include "migrate/arbiter/none.h"
 #include "tests/unit/migrate/fake_guest.h"
 #include "tests/unit/migrate/fake_net.h"
 
 #define MB (1ull << 20)
 
-enum move_arbiter { BY_DISK, BY_CLUSTER, BY_NOBODY };
+enum move_arbiter {
+	BY_DISK,
+	BY_CLUSTER,
+	BY_NOBODY
+};
 
 struct move {
 	struct fake_world world;
@@ -22,11 +27,11 @@ struct move {
 	struct err err[2];
 	struct migrate_stats stats[2];
 	uint64_t source_returned_ns;
-	bool saw_backwards;            /* progress ran backwards */
+	bool saw_backwards; /* progress ran backwards */
 	uint64_t last_done;
-	unsigned int abandon_ms;       /* a side in doubt for so long stops waiting; 0: 3000 */
-	pthread_t thread[2];           /* of source, destination */
-	_Atomic bool lives[2];         /* not joined yet */
+	unsigned int abandon_ms; /* a side in doubt for so long stops waiting; 0: 3000 */
+	pthread_t thread[2];     /* of source, destination */
+	_Atomic bool lives[2];   /* not joined yet */
 };
 
 /* What a machine that is slowed down by a checker needs more of each deadline. */

@@ -17,12 +17,25 @@ PAGE, EXTENT, CHUNK = 4096, 512, 65536
 HEADER = struct.Struct("<HHIII")
 # type: (name, min, max)
 RECORDS = {
-    1: ("HELLO", 40, 40), 2: ("CAPS", 40, 40), 3: ("DESCRIBE", 2, 65536), 4: ("MEM_MAP", 24, 384),
+    1: ("HELLO", 40, 40), 2: ("CAPS", 40, 40), 3: ("DESCRIBE", 2, 65536), 4: ("MEM_MAP", 6, 24582),
     5: ("START", 0, 0), 6: ("PAGES", 28, 2099352), 7: ("ROUND_SYNC", 8, 8), 8: ("FINAL", 40, 40),
     9: ("DEV_STATE", 9, 1048584), 10: ("READY", 16, 16), 11: ("GRANT", 8, 8), 12: ("DECISION", 16, 16),
     13: ("RUNNING", 16, 16), 14: ("ABORT", 8, 488), 15: ("PING", 0, 0), 16: ("ROUND_DONE", 8, 8),
     17: ("CANNOT_RUN", 8, 488),
     0x8001: ("PROGRESS", 40, 40),
+}
+# Device state: bytes of one element by tag, * an array, = one of the same count as the field before.
+FIELDS = {
+    "cpuid": "40*",
+    "vcpu": "4 4 144 312 1* 16* 128 1* 64 4* =8*",
+    "vm": "8 112 16 16 8 4 4 4 8*",
+    "serial": "1 1 1 1 1 1 1 1 1*",
+    "rtc": "1 1* 8",
+    "power": "4 1 1 1 1",
+    "pci": "4",
+    "virtio": "8 4 4 1 1 1 2 2 2* =2* =1* =8* =8* =8* =2* =2* 1* 8* =4* =4* =1*",
+    ".blk": "8 4",
+    ".net": "1* 2 2",
 }
 CONTROL_SOURCE = ["HELLO", "CAPS", "DESCRIBE", "MEM_MAP", "PROGRESS", "DEV_STATE", "GRANT"]
 CONTROL_DESTINATION = ["HELLO", "CAPS", "START", "ROUND_DONE", "READY", "DECISION", "RUNNING"]
@@ -92,7 +105,7 @@ def unpack_lz4(block, raw):
     except IndexError:
         raise Wrong("LZ4: ends early") from None
     if len(out) != raw:
-        raise Wrong(f"LZ4: {len(out)} octets, expected {raw}")
+        raise Wrong(f"LZ4: {len(out)} bytes, expected {raw}")
     return bytes(out)
 
 
@@ -116,6 +129,17 @@ def records(data, where):
         yield name, payload
         at += HEADER.size + length
         sequence += 1
+
+
+def counted(data, at, what, size=None):
+    """The elements of a counted array at @at, and where it ends."""
+    if len(data) - at < 6:
+        raise Wrong(f"{what}: ends before its count")
+    one, n = struct.unpack_from("<HI", data, at)
+    at += 6
+    if not one or size not in (None, one) or n * one > len(data) - at:
+        raise Wrong(f"{what}: {n} elements of {one} bytes, {len(data) - at} bytes are left")
+    return [data[at + i * one:at + (i + 1) * one] for i in range(n)], at + n * one
 
 
 def check_hello(payload, role, channel, expect=None):
@@ -146,15 +170,26 @@ class Memory:
 
     def __init__(self, mem_map):
         self.sizes = {}
-        for at in range(0, len(mem_map), 24):
-            region, zero, _gpa, size = struct.unpack_from("<IIQQ", mem_map, at)
-            if zero or size % PAGE or region in self.sizes:
-                raise Wrong(f"MEM_MAP: region {region}, {size} octets")
+        regions, end = counted(mem_map, 0, "MEM_MAP", 24)
+        if end != len(mem_map):
+            raise Wrong(f"MEM_MAP: {len(mem_map) - end} bytes after the last region")
+        for entry in regions:
+            region, kind, _gpa, size = struct.unpack("<IIQQ", entry)
+            if kind or size % PAGE or region in self.sizes:
+                raise Wrong(f"MEM_MAP: region {region} of kind {kind}, {size} bytes")
             self.sizes[region] = size // PAGE
         self.pages = {}
 
+    def describe(self):
+        """One line for each region, as `expected` beside a kept stream has it."""
+        lines = []
+        for region, pages in self.sizes.items():
+            crc = crc32c(b"".join(self.pages[region, page] for page in range(pages)))
+            lines.append(f"region {region}: {pages * PAGE} bytes, crc32c {crc:08x}")
+        return lines
+
     def take(self, payload):
-        """Returns (round, zero pages, data pages, stored octets) of a PAGES record."""
+        """Returns (round, zero pages, data pages, stored bytes) of a PAGES record."""
         region, round_, base, n_runs, n_chunks, stored = struct.unpack_from("<IIQHHI", payload)
         limit = min(EXTENT, self.sizes.get(region, 0) - base)
         if base % EXTENT or limit <= 0 or not 1 <= n_runs <= 512:
@@ -177,12 +212,12 @@ class Memory:
         lengths = struct.unpack_from(f"<{n_chunks}I", payload, at)
         at += 4 * n_chunks
         if n_chunks != -(-raw_left // CHUNK) or sum(lengths) != stored or at + stored != len(payload):
-            raise Wrong(f"PAGES: {n_chunks} chunks, {stored} octets for {len(places)} pages")
+            raise Wrong(f"PAGES: {n_chunks} chunks, {stored} bytes for {len(places)} pages")
         string = bytearray()
         for length in lengths:
             raw = min(CHUNK, raw_left)
             if not 0 < length <= raw:
-                raise Wrong(f"PAGES: chunk of {length} octets for {raw}")
+                raise Wrong(f"PAGES: chunk of {length} bytes for {raw}")
             block = payload[at:at + length]
             string += block if length == raw else unpack_lz4(block, raw)
             at += length
@@ -235,8 +270,50 @@ def read_state(parts):
             raise Wrong(f"DEV_STATE: part at {offset} of {size}, expected {at} of {total}")
         total, at = size, at + len(part) - 8
     if total is None or at != total:
-        raise Wrong(f"DEV_STATE: {at} of {total} octets")
-    return total
+        raise Wrong(f"DEV_STATE: {at} of {total} bytes")
+    return b"".join(part[8:] for part in parts)
+
+
+def fields_of(name):
+    if "." in name:
+        return FIELDS[name[name.index("."):]].split()
+    kind = name.rstrip("0123456789")
+    return FIELDS["virtio" if kind in ("blk", "net", "rng") else kind].split()
+
+
+def read_fields(name, data):
+    """How many elements of each field came."""
+    known, counts, at, last = fields_of(name), {}, 0, -1
+    while at < len(data):
+        (tag,) = struct.unpack_from("<H", data, at)
+        if not last < tag < len(known):
+            raise Wrong(f"{name}: field {tag} after {last}, {len(known)} are known")
+        spec = known[tag]
+        elements, at = counted(data, at + 2, f"{name} {tag}", int(spec.strip("=*")))
+        if spec[-1] != "*" and len(elements) != 1 or spec[0] == "=" and len(elements) != counts.get(tag - 1):
+            raise Wrong(f"{name}: field {tag}: {len(elements)} elements, {spec}")
+        counts[tag], last = len(elements), tag
+    return counts
+
+
+def read_machine(state):
+    """{name: {tag: elements}} of each record of a machine's state."""
+    form, flags, magic, version, n = struct.unpack_from("<II4sHH", state)
+    if form != 1 or flags & ~1 or version != 1:
+        raise Wrong(f"device state: format {form}, flags {flags}, {magic} {version}")
+    at, found = 16, {}
+    for _ in range(n):
+        length = state[at]
+        name = state[at + 1:at + 1 + length].decode("ascii")
+        version, size = struct.unpack_from("<HI", state, at + 1 + length)
+        at += 7 + length
+        if version != 1 or name in found or size > len(state) - at:
+            raise Wrong(f"device state: {name}: version {version}, {size} bytes")
+        found[name] = read_fields(name, state[at:at + size])
+        at += size
+    if at != len(state):
+        raise Wrong(f"device state: {len(state) - at} bytes after the last record")
+    return found
 
 
 def verify(directory):
@@ -270,10 +347,12 @@ def verify(directory):
     ready = struct.unpack("<QQ", dict(answers)["READY"])
     if ready[0] != sum(t[1] + t[2] for t in totals):
         raise Wrong(f"READY: {ready[0]} pages")
+    state = read_state([p for n, p in control if n == "DEV_STATE"])
     return {"rounds": rounds, "connections": hello[0], "pages": len(memory.pages),
             "zero": sum(t[1] for t in totals), "data": sum(t[2] for t in totals),
             "stored": sum(t[3] for t in totals),
-            "state": read_state([p for n, p in control if n == "DEV_STATE"])}
+            "state": len(state), "devices": read_machine(state) if state[8:12] == b"DRVS" else None,
+            "memory": memory.describe()}
 
 
 def main(argv):

@@ -31,7 +31,12 @@
 #define POSITIONS_MAX (KINDS_MAX * 2 * FAKE_TYPES * (OF_TYPE_FIRST + OF_TYPE_LAST))
 
 static const char *const fault_names[FAULTS] = {
-	"none", "cut before", "cut after", "cut in the middle of", "silence from", "bit flipped in",
+	"none",
+	"cut before",
+	"cut after",
+	"cut in the middle of",
+	"silence from",
+	"bit flipped in",
 	"truncated",
 };
 
@@ -40,8 +45,8 @@ struct position {
 	enum move_arbiter arbiter;
 	int side;
 	uint16_t type;
-	unsigned int at;               /* how many of that type before */
-	bool certain;                  /* every run has it, however many rounds it takes */
+	unsigned int at; /* how many of that type before */
+	bool certain;    /* every run has it, however many rounds it takes */
 };
 
 /* What is to be tried; the threads take the next one until one has failed. */
@@ -86,7 +91,8 @@ static bool break_at(const struct position *p, bool *reached, char *why, size_t 
 {
 	struct move *m = calloc(1, sizeof(*m));
 	bool cut = p->fault == FAULT_CUT_BEFORE || p->fault == FAULT_CUT_AFTER ||
-		   p->fault == FAULT_CUT_MIDDLE, in_doubt;
+		   p->fault == FAULT_CUT_MIDDLE,
+	     in_doubt;
 
 	/* A cut is seen at once.  Of what else may happen, silence is the only sign. */
 	begin(m, p->arbiter, cut ? MOVE_DEAD_MS : 200 * MOVE_SLOW);
@@ -149,14 +155,13 @@ static void add_type(struct sweep *sw, struct position p, unsigned int n)
 static void add_everywhere(struct sweep *sw, enum fake_fault fault, enum move_arbiter arbiter,
 			   unsigned int n[2][FAKE_TYPES])
 {
-	uint16_t type;
-	int side;
+	int side, type;
 
 	for (side = 0; side < 2; side++)
 		for (type = WIRE_HELLO; type <= WIRE_ROUND_DONE; type++)
 			if (type != WIRE_PING)
-				add_type(sw, (struct position){ fault, arbiter, side, type, 0, false },
-					 n[side][fake_type(type)]);
+				add_type(sw, (struct position){ fault, arbiter, side, (uint16_t)type, 0, false },
+					 n[side][fake_type((uint16_t)type)]);
 }
 
 struct kind {
@@ -196,7 +201,8 @@ static void break_everywhere(const struct kind *kinds, unsigned int n_kinds)
 static void exactly_one_runs_after_a_cut_before_any_message(void **state)
 {
 	static const struct kind kinds[] = {
-		{ FAULT_CUT_BEFORE, BY_DISK }, { FAULT_CUT_BEFORE, BY_CLUSTER },
+		{ FAULT_CUT_BEFORE, BY_DISK },
+		{ FAULT_CUT_BEFORE, BY_CLUSTER },
 	};
 
 	break_everywhere(kinds, 2);
@@ -205,7 +211,8 @@ static void exactly_one_runs_after_a_cut_before_any_message(void **state)
 static void exactly_one_runs_after_a_cut_after_any_message(void **state)
 {
 	static const struct kind kinds[] = {
-		{ FAULT_CUT_AFTER, BY_DISK }, { FAULT_CUT_AFTER, BY_CLUSTER },
+		{ FAULT_CUT_AFTER, BY_DISK },
+		{ FAULT_CUT_AFTER, BY_CLUSTER },
 	};
 
 	break_everywhere(kinds, 2);
@@ -221,7 +228,8 @@ static void exactly_one_runs_after_a_cut_inside_any_message(void **state)
 static void never_both_run_without_an_arbiter(void **state)
 {
 	static const struct kind kinds[] = {
-		{ FAULT_CUT_BEFORE, BY_NOBODY }, { FAULT_CUT_AFTER, BY_NOBODY },
+		{ FAULT_CUT_BEFORE, BY_NOBODY },
+		{ FAULT_CUT_AFTER, BY_NOBODY },
 	};
 
 	break_everywhere(kinds, 2);
@@ -231,7 +239,9 @@ static void never_both_run_without_an_arbiter(void **state)
 static void damage_and_silence_are_noticed_and_exactly_one_runs(void **state)
 {
 	static const struct kind kinds[] = {
-		{ FAULT_FLIP, BY_DISK }, { FAULT_TRUNCATE, BY_DISK }, { FAULT_SILENCE, BY_DISK },
+		{ FAULT_FLIP, BY_DISK },
+		{ FAULT_TRUNCATE, BY_DISK },
+		{ FAULT_SILENCE, BY_DISK },
 	};
 
 	break_everywhere(kinds, 3);

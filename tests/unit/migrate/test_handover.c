@@ -86,7 +86,7 @@ static void a_committed_destination_that_cannot_run_is_told_as_that(void **state
 	assert_int_equal(m.stats[0].phase, MIGRATE_DONE);
 	assert_int_equal(m.stats[0].error, -EIO);
 	assert_string_equal(m.stats[0].text, "destination: the domain belongs here now, but cannot run: "
-			    "no room for the record");
+					     "no room for the record");
 	assert_int_equal(move_runs(&m), 0);
 	move_free(&m);
 }

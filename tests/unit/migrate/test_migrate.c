@@ -10,7 +10,7 @@
 #include "tests/unit/migrate/move.h"
 
 #include "base/clock.h"
-#include "migrate/hello.h"
+#include "migrate/wire/hello.h"
 
 #include <errno.h>
 #include <setjmp.h>

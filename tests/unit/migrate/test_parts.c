@@ -1,207 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_parts - the engine's parts by themselves: records, pages, bitmaps, codecs, convergence, steps. */
-#include "migrate/absent.h"
-#include "migrate/bitmap.h"
-#include "migrate/channel.h"
-#include "migrate/codec.h"
-#include "migrate/converge.h"
+/* test_parts - the engine's parts by themselves: bitmaps, codecs, ways for pages, convergence, steps. */
 #include "migrate/handover.h"
-#include "migrate/hello.h"
+#include "migrate/pages/unpopulated.h"
+#include "migrate/pages/bitmap.h"
+#include "migrate/session/source/converge.h"
+#include "migrate/transport/page_transport.h"
+#include "migrate/wire/codec.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <cmocka.h>
 #include <unistd.h>
-
-/* --- wire --- */
-
-static int check(uint16_t type, uint32_t length, enum wire_way way, enum wire_phase phase)
-{
-	struct wire_header h = { .type = type, .length = length };
-	struct err e;
-
-	return wire_check(&h, way, phase, &e);
-}
-
-static void each_record_is_bounded_by_its_row(void **state)
-{
-	static const enum wire_phase phases[] = { IN_SETUP, IN_PRECOPY, IN_STOP, IN_READY, IN_GRANT };
-	static const enum wire_way ways[] = { CONTROL_TO_DST, CONTROL_TO_SRC, DATA_TO_DST };
-	const struct wire_rule *r;
-	unsigned int type, p, w;
-
-	for (type = 0; type < 0x10000; type++) {
-		r = wire_rule((uint16_t)type);
-		if (!r)
-			continue;
-		for (p = 0; p < 5; p++) {
-			for (w = 0; w < 3; w++) {
-				int legal = r->phases & phases[p] && r->ways & ways[w] ? 0 : -EPROTO;
-
-				assert_int_equal(check(r->type, r->min, ways[w], phases[p]), legal);
-				assert_int_equal(check(r->type, r->max, ways[w], phases[p]), legal);
-				assert_int_equal(check(r->type, r->max + 1, ways[w], phases[p]), -EPROTO);
-				if (r->min)
-					assert_int_equal(check(r->type, r->min - 1, ways[w], phases[p]), -EPROTO);
-			}
-		}
-	}
-}
-
-static void unknown_records_are_refused_unless_optional(void **state)
-{
-	struct wire_header h = { .type = 0x77, .length = 4 };
-	struct err e;
-
-	assert_int_equal(wire_check(&h, CONTROL_TO_DST, IN_STOP, &e), -EPROTO);
-	assert_string_equal(e.text, "record type 0x77 of 4 octets is not known here");
-	assert_int_equal(check(0x8077, 100, DATA_TO_DST, IN_STOP), 1);
-	assert_int_equal(check(0x8077, 1u << 30, DATA_TO_DST, IN_STOP), -EPROTO);
-}
-
-static int get_pages(uint8_t *buf, uint32_t len, uint64_t region_pages, struct wire_pages *p)
-{
-	uint32_t tables;
-	struct reader r;
-	struct err e;
-	int rc;
-
-	rc = wire_get_pages_head(buf, len + p->stored, p, &tables, &e);
-	if (rc)
-		return rc;
-	r = reader_make(buf + PAGES_HEAD_SIZE, tables);
-	return wire_get_pages_tables(&r, region_pages, p, &e);
-}
-
-static uint32_t put_pages(uint8_t *buf, const struct wire_pages *p)
-{
-	struct writer w = writer_make(buf, PAGES_TABLES_MAX);
-
-	wire_put_pages(&w, p);
-	assert_false(w.bad);
-	return (uint32_t)writer_len(&w);
-}
-
-static void page_tables_survive_the_wire_and_lies_are_refused(void **state)
-{
-	static struct wire_pages out, in;
-	static uint8_t buf[PAGES_TABLES_MAX];
-	uint32_t len;
-
-	out = (struct wire_pages){ .region = 3, .round = 9, .base = 1024, .n_runs = 3, .n_chunks = 2,
-				   .stored = 65536 + 100, .data_pages = 18,
-				   .runs = { { 0, 4, true }, { 4, 17, false }, { 511, 1, false } },
-				   .chunks = { 65536, 100 } };
-	len = put_pages(buf, &out);
-	in.stored = out.stored;
-	assert_int_equal(get_pages(buf, len, 1536, &in), 0);
-	assert_int_equal(in.data_pages, 18);
-	assert_int_equal(in.zero_pages, 4);
-	assert_int_equal(in.runs[1].count, 17);
-	assert_int_equal(wire_chunk_raw(&in, 1), 2 * 4096);
-	/* the region ends before the last run */
-	assert_int_equal(get_pages(buf, len, 1535, &in), -EPROTO);
-	assert_int_equal(get_pages(buf, len, 1000, &in), -EPROTO);
-	/* runs overlap, descend, are empty, leave the extent */
-	out.runs[1].first = 3;
-	put_pages(buf, &out);
-	assert_int_equal(get_pages(buf, len, 1536, &in), -EPROTO);
-	out.runs[1] = (struct wire_run){ 4, 0, false };
-	put_pages(buf, &out);
-	assert_int_equal(get_pages(buf, len, 1536, &in), -EPROTO);
-	out.runs[1] = (struct wire_run){ 4, 17, false };
-	out.runs[2] = (struct wire_run){ 511, 2, false };
-	put_pages(buf, &out);
-	assert_int_equal(get_pages(buf, len, 1536, &in), -EPROTO);
-	/* a chunk that is longer than what it unpacks to, or empty */
-	out.runs[2] = (struct wire_run){ 511, 1, false };
-	out.chunks[0] = 65537;
-	out.chunks[1] = 99;
-	put_pages(buf, &out);
-	assert_int_equal(get_pages(buf, len, 1536, &in), -EPROTO);
-	/* not a multiple of an extent */
-	out.chunks[0] = 65536;
-	out.chunks[1] = 100;
-	out.base = 1000;
-	put_pages(buf, &out);
-	assert_int_equal(get_pages(buf, len, 1536, &in), -EPROTO);
-}
-
-static void abort_text_is_made_printable(void **state)
-{
-	uint8_t buf[WIRE_SMALL_MAX];
-	struct writer w = writer_make(buf, sizeof(buf));
-	struct reader r;
-	char text[16];
-
-	wire_put_abort(&w, -EIO, "disk\n\x1b[31m is broken and more");
-	r = reader_make(buf, writer_len(&w));
-	assert_int_equal(wire_get_abort(&r, text, sizeof(text)), -EIO);
-	assert_string_equal(text, "disk??[31m is b");
-	/* The C1 set, as octets and as UTF-8; and a text that is cut inside a character. */
-	w = writer_make(buf, sizeof(buf));
-	wire_put_abort(&w, -EIO, "\x9b" "2J\xc2\x9b" "2J abcde\xe2\x82\xac");
-	r = reader_make(buf, writer_len(&w));
-	assert_int_equal(wire_get_abort(&r, text, sizeof(text)), -EIO);
-	assert_string_equal(text, "?2J?2J abcde");
-}
-
-/* --- channel --- */
-
-static void pair(struct channel *a, struct channel *b)
-{
-	struct stream *s[2];
-	struct err e;
-	int fds[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	assert_int_equal(stream_from_fd(fds[0], "a", &s[0], &e), 0);
-	assert_int_equal(stream_from_fd(fds[1], "b", &s[1], &e), 0);
-	channel_init(a, s[0], CONTROL_TO_SRC);
-	channel_init(b, s[1], CONTROL_TO_DST);
-}
-
-static void an_optional_record_is_skipped_and_a_repeated_one_refused(void **state)
-{
-	static const _Atomic int phase = IN_READY;
-	struct channel a, b;
-	struct wire_header h;
-	uint64_t incarnation = 5;
-	struct err e;
-
-	pair(&a, &b);
-	assert_int_equal(channel_send(&a, 0x8abc, "whatever", 8, 100, &e), 0);
-	assert_int_equal(channel_send(&a, WIRE_GRANT, &incarnation, 8, 100, &e), 0);
-	a.tx_seq--;
-	assert_int_equal(channel_send(&a, WIRE_GRANT, &incarnation, 8, 100, &e), 0);
-	assert_int_equal(channel_begin(&b, &phase, &h, 100, &e), 0);
-	assert_int_equal(h.type, WIRE_GRANT);
-	assert_int_equal(channel_take(&b, &incarnation, 8, 100, &e), 0);
-	assert_int_equal(channel_end(&b, &e), 0);
-	assert_int_equal(channel_begin(&b, &phase, &h, 100, &e), -EPROTO);
-	assert_non_null(strstr(e.text, "sequence 1, expected 2"));
-	channel_destroy(&a);
-	channel_destroy(&b);
-}
-
-static void a_silent_peer_is_a_timeout(void **state)
-{
-	static const _Atomic int phase = IN_READY;
-	struct channel a, b;
-	struct wire_header h;
-	struct err e;
-
-	pair(&a, &b);
-	assert_int_equal(channel_begin(&b, &phase, &h, 50, &e), -ETIMEDOUT);
-	channel_destroy(&a);
-	assert_int_equal(channel_begin(&b, &phase, &h, 50, &e), -ECONNRESET);
-	channel_destroy(&b);
-}
 
 /* --- bitmap --- */
 
@@ -263,14 +77,14 @@ static void work_hands_out_each_extent_with_pages_once(void **state)
 	work_free(&w);
 }
 
-static void only_pages_never_written_are_absent(void **state)
+static void only_pages_never_written_are_unpopulated(void **state)
 {
 	struct guest_region r = { .size = 512 * 4096, .fd = -1 };
 	uint64_t bits[8];
-	struct absent a;
+	struct unpopulated a;
 	int memfd, page;
 
-	absent_init(&a);
+	unpopulated_init(&a);
 	for (memfd = 0; memfd < 2; memfd++) {
 		if (memfd) {
 			r.fd = memfd_create("t", 0);
@@ -280,13 +94,13 @@ static void only_pages_never_written_are_absent(void **state)
 			      memfd ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, r.fd, 0);
 		r.host[7 * 4096] = 1;
 		r.host[300 * 4096 + 5] = 0;
-		absent_find(&a, &r, 0, 512, bits);
+		unpopulated_find(&a, &r, 0, 512, bits);
 		for (page = 0; page < 512; page++)
 			assert_int_equal(bits[page / 64] >> (page % 64) & 1, page != 7 && page != 300);
 		munmap(r.host, r.size);
 	}
 	close(r.fd);
-	absent_free(&a);
+	unpopulated_free(&a);
 }
 
 /* --- codec --- */
@@ -329,7 +143,7 @@ static void lz4_refuses_what_is_damaged_or_of_another_length(void **state)
 	free(lz4);
 }
 
-/* A model of a link that takes @w ns per octet, of LZ4 at 2.2 ns per octet and ratio @r. */
+/* A model of a link that takes @w ns per byte, of LZ4 at 2.2 ns per byte and ratio @r. */
 static bool packs_in_the_end(double w, double r)
 {
 	struct chooser c;
@@ -352,11 +166,48 @@ static bool packs_in_the_end(double w, double r)
 
 static void packing_is_chosen_where_it_pays(void **state)
 {
-	assert_false(packs_in_the_end(0.3, 0.4));  /* a loopback */
-	assert_false(packs_in_the_end(0.8, 0.4));  /* 10 Gbit/s on one connection */
-	assert_true(packs_in_the_end(8.0, 0.4));   /* 1 Gbit/s */
+	assert_false(packs_in_the_end(0.3, 0.4)); /* a loopback */
+	assert_false(packs_in_the_end(0.8, 0.4)); /* 10 Gbit/s on one connection */
+	assert_true(packs_in_the_end(8.0, 0.4));  /* 1 Gbit/s */
 	assert_true(packs_in_the_end(16.0, 0.7));
 	assert_false(packs_in_the_end(2.0, 0.95));
+}
+
+/* --- page transport --- */
+
+static int caps_with(uint64_t required, struct err *e)
+{
+	struct wire_caps c = { .required = required, .page_size = GUEST_PAGE, .dead_ms = WIRE_DEAD_MIN_MS };
+	uint8_t buf[WIRE_SMALL_MAX];
+	struct writer w = writer_make(buf, sizeof(buf));
+	struct reader r;
+
+	wire_put_caps(&w, &c);
+	r = reader_make(buf, writer_len(&w));
+	return wire_get_caps(&r, &c, e);
+}
+
+static void whatever_is_agreed_on_there_is_a_way_for_pages(void **state)
+{
+	struct err e;
+	int bit;
+
+	assert_string_equal(page_transport_pick(0)->name, "stream");
+	assert_int_equal(page_transport_pick(0)->feature, 0);
+	for (bit = 0; bit < 64; bit++)
+		assert_int_equal(page_transport_pick(1ull << bit)->feature & ~(1ull << bit), 0);
+	assert_int_equal(page_transport_features() & ~WIRE_FEATURES, 0); /* each row's bit is one that CAPS knows */
+	/* A peer that can send pages only in a way that is not known here is told so. */
+	for (bit = 8; bit < 16; bit++) {
+		char text[64];
+
+		if (page_transport_features() >> bit & 1)
+			continue;
+		snprintf(text, sizeof(text), "CAPS: feature %d is required and not known here", bit);
+		assert_int_equal(caps_with(1ull << bit, &e), -EPROTO);
+		assert_string_equal(e.text, text);
+	}
+	assert_int_equal(caps_with(page_transport_features(), &e), 0);
 }
 
 /* --- convergence --- */
@@ -457,14 +308,22 @@ static void at_no_pair_of_steps_may_both_sides_run(void **state)
 	static const struct {
 		enum migrate_phase source, destination;
 	} pairs[] = {
-		{ MIGRATE_SETUP, MIGRATE_SETUP }, { MIGRATE_PRECOPY, MIGRATE_PRECOPY },
-		{ MIGRATE_STOP, MIGRATE_STOP }, { MIGRATE_STOP, MIGRATE_READY },
-		{ MIGRATE_READY, MIGRATE_READY }, { MIGRATE_GRANT, MIGRATE_READY },
-		{ MIGRATE_GRANT, MIGRATE_GRANT }, { MIGRATE_GRANT, MIGRATE_COMMITTED },
-		{ MIGRATE_GRANT, MIGRATE_DONE }, { MIGRATE_IN_DOUBT, MIGRATE_DONE },
-		{ MIGRATE_COMMITTED, MIGRATE_DONE }, { MIGRATE_DONE, MIGRATE_DONE },
-		{ MIGRATE_FAILED, MIGRATE_READY }, { MIGRATE_FAILED, MIGRATE_GRANT },
-		{ MIGRATE_FAILED, MIGRATE_IN_DOUBT }, { MIGRATE_CANCELLED, MIGRATE_READY },
+		{ MIGRATE_SETUP, MIGRATE_SETUP },
+		{ MIGRATE_PRECOPY, MIGRATE_PRECOPY },
+		{ MIGRATE_STOP, MIGRATE_STOP },
+		{ MIGRATE_STOP, MIGRATE_READY },
+		{ MIGRATE_READY, MIGRATE_READY },
+		{ MIGRATE_GRANT, MIGRATE_READY },
+		{ MIGRATE_GRANT, MIGRATE_GRANT },
+		{ MIGRATE_GRANT, MIGRATE_COMMITTED },
+		{ MIGRATE_GRANT, MIGRATE_DONE },
+		{ MIGRATE_IN_DOUBT, MIGRATE_DONE },
+		{ MIGRATE_COMMITTED, MIGRATE_DONE },
+		{ MIGRATE_DONE, MIGRATE_DONE },
+		{ MIGRATE_FAILED, MIGRATE_READY },
+		{ MIGRATE_FAILED, MIGRATE_GRANT },
+		{ MIGRATE_FAILED, MIGRATE_IN_DOUBT },
+		{ MIGRATE_CANCELLED, MIGRATE_READY },
 	};
 	size_t i;
 
@@ -494,18 +353,13 @@ static void from_grant_no_step_leads_back_without_an_outcome(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_record_is_bounded_by_its_row),
-		cmocka_unit_test(unknown_records_are_refused_unless_optional),
-		cmocka_unit_test(page_tables_survive_the_wire_and_lies_are_refused),
-		cmocka_unit_test(abort_text_is_made_printable),
-		cmocka_unit_test(an_optional_record_is_skipped_and_a_repeated_one_refused),
-		cmocka_unit_test(a_silent_peer_is_a_timeout),
 		cmocka_unit_test(bitmap_ranges_agree_with_single_bits),
 		cmocka_unit_test(work_hands_out_each_extent_with_pages_once),
-		cmocka_unit_test(only_pages_never_written_are_absent),
+		cmocka_unit_test(only_pages_never_written_are_unpopulated),
 		cmocka_unit_test(zero_test_finds_every_single_bit),
 		cmocka_unit_test(lz4_refuses_what_is_damaged_or_of_another_length),
 		cmocka_unit_test(packing_is_chosen_where_it_pays),
+		cmocka_unit_test(whatever_is_agreed_on_there_is_a_way_for_pages),
 		cmocka_unit_test(it_stops_at_the_minimum_not_at_the_first_fit),
 		cmocka_unit_test(an_idle_domain_stops_after_one_round),
 		cmocka_unit_test(a_domain_that_dirties_faster_is_throttled_until_it_fits),

@@ -3,7 +3,7 @@
 #include "driver.h"
 
 #include "base/clock.h"
-#include "hv/virtio_int.h"
+#include "hv/virtio/virtio_int.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -28,10 +28,9 @@ int bed_init(struct bed *b)
 	memset(b, 0, sizeof(*b));
 	if (gmem_create(&b->mem, BED_MEMORY, BACKING_MEMFD, &e) || bus_create(&b->pio) ||
 	    bus_create(&b->mmio) || irq_create(&b->irq, -1, &e) ||
-	    pci_bus_create(&b->pci, b->pio, b->mmio, b->irq, &e))
+	    pci_bus_create(&b->pci, b->pio, b->mmio, b->irq, &e) || pci_bus_plug(b->pci, &e))
 		return -1;
-	b->env = (struct virtio_env){ .mem = b->mem, .irq = b->irq, .pci = b->pci,
-				      .may_submit = bed_may_submit, .arg = b };
+	b->env = (struct device_env){ .mem = b->mem, .irq = b->irq, .pci = b->pci, .may_submit = bed_may_submit, .arg = b };
 	atomic_store(&b->gate_open, true);
 	b->next_gpa = 0x10000;
 	return 0;
@@ -184,7 +183,11 @@ static void put(struct drv *d, uint64_t gpa, const void *buf, size_t len)
 static void put_desc(struct drv *d, uint64_t table, unsigned int i, uint64_t addr, uint32_t len,
 		     uint16_t flags, uint16_t next)
 {
-	struct { uint64_t addr; uint32_t len; uint16_t flags, next; } x = { addr, len, flags, next };
+	struct {
+		uint64_t addr;
+		uint32_t len;
+		uint16_t flags, next;
+	} x = { addr, len, flags, next };
 
 	put(d, table + 16ull * i, &x, sizeof(x));
 }

@@ -7,7 +7,7 @@
 #ifndef DROVER_TESTS_VIRTIO_DRIVER_H
 #define DROVER_TESTS_VIRTIO_DRIVER_H
 
-#include "hv/virtio.h"
+#include "hv/virtio/virtio.h"
 
 #define BED_MEMORY (16ull << 20)
 #define DRV_QUEUES 4
@@ -17,9 +17,9 @@ struct bed {
 	struct bus *pio, *mmio;
 	struct irq *irq;
 	struct pci_bus *pci;
-	struct virtio_env env;
+	struct device_env env;
 	_Atomic bool gate_open;
-	uint64_t next_gpa;       /* bump allocator in guest memory */
+	uint64_t next_gpa; /* bump allocator in guest memory */
 };
 
 struct drv_queue {
@@ -38,7 +38,7 @@ struct drv {
 struct drv_buf {
 	uint64_t gpa;
 	uint32_t len;
-	bool in;                 /* the device writes it */
+	bool in; /* the device writes it */
 };
 
 int bed_init(struct bed *b);

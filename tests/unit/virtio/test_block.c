@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests to an open disk: what the kernel answers, and what they may cost. */
-#include "hv/block_int.h"
+#include "hv/disk/raw_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #define N_SEGS 64
 
 struct request {
-	struct block_req io;     /* first: done() gets it */
+	struct block_req io; /* first: done() gets it */
 	struct iovec iov[N_SEGS];
 	int ret;
 	bool done;
@@ -46,7 +46,7 @@ static int open_disk(bool direct)
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, DISK_SIZE), 0);
-	ret = block_open(fd, path, false, direct, DEPTH, &b, &e);
+	ret = block_open("raw", fd, path, false, direct, DEPTH, &b, &e);
 	if (ret == -EOPNOTSUPP) {
 		print_message("no O_DIRECT here\n");
 		skip();
@@ -67,8 +67,7 @@ static struct request *make(enum block_op op, uint64_t offset, uint64_t len)
 {
 	struct request *r = calloc(1, sizeof(*r));
 
-	r->io = (struct block_req){ .op = op, .offset = offset, .len = len, .done = on_done,
-				    .iov = r->iov };
+	r->io = (struct block_req){ .op = op, .offset = offset, .len = len, .done = on_done, .iov = r->iov };
 	return r;
 }
 
@@ -88,7 +87,7 @@ static void reap_until(const struct request *r)
 		if (poll(&p, 1, 20000) != 1)
 			fail_msg("a request never came back");
 		block_reap(b);
-		assert_true(b->room <= BLOCK_ROOM_MAX);
+		assert_true(raw_of(b)->room <= BLOCK_ROOM_MAX);
 	}
 }
 
@@ -105,11 +104,11 @@ static void test_a_transfer_that_gets_nowhere_ends(void **state)
 		overlap(r, data, sizeof(data), 1);
 		assert_int_equal(block_queue(b, &r->io), 0);
 		while (!r->done && n++ < 100000)
-			block_request_step(b, &r->io, answers[i]);
+			raw_request_step(raw_of(b), &r->io, answers[i]);
 		assert_true(r->done);
 		assert_int_equal(r->ret, -EIO);
-		assert_true(n > 1);      /* it was tried again */
-		block_close(b);          /* with it what the ring still holds */
+		assert_true(n > 1); /* it was tried again */
+		block_close(b);     /* with it what the ring still holds */
 		b = NULL;
 		free(r);
 		close(fd);
@@ -124,7 +123,7 @@ static void test_no_block_is_nonblocking(void **state)
 	assert_int_equal(open_disk(false), 0);
 	block_close(b);
 	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-	assert_int_equal(block_open(fd, path, false, false, DEPTH, &b, &e), 0);
+	assert_int_equal(block_open("raw", fd, path, false, false, DEPTH, &b, &e), 0);
 	assert_false(fcntl(fd, F_GETFL) & O_NONBLOCK);
 }
 
@@ -154,10 +153,10 @@ static void test_zeroes_are_durable_where_nobody_flushes(void **state)
 	assert_int_equal(open_disk(false), 0);
 	r->io.durable = true;
 	assert_int_equal(block_queue(b, &r->io), 0);
-	block_request_step(b, &r->io, 0);
-	assert_false(r->done);           /* the fdatasync is under way */
+	raw_request_step(raw_of(b), &r->io, 0);
+	assert_false(r->done); /* the fdatasync is under way */
 	assert_true(r->io.syncing);
-	block_request_step(b, &r->io, -EIO);
+	raw_request_step(raw_of(b), &r->io, -EIO);
 	assert_true(r->done);
 	assert_int_equal(r->ret, -EIO);
 	block_close(b);
@@ -172,13 +171,13 @@ static void test_zeroes_that_were_written_are_durable_too(void **state)
 	assert_int_equal(open_disk(false), 0);
 	r->io.durable = true;
 	assert_int_equal(block_queue(b, &r->io), 0);
-	block_request_step(b, &r->io, -EOPNOTSUPP);      /* ZERO_RANGE */
-	block_request_step(b, &r->io, -EOPNOTSUPP);      /* PUNCH_HOLE */
-	block_request_step(b, &r->io, 65536);
+	raw_request_step(raw_of(b), &r->io, -EOPNOTSUPP); /* ZERO_RANGE */
+	raw_request_step(raw_of(b), &r->io, -EOPNOTSUPP); /* PUNCH_HOLE */
+	raw_request_step(raw_of(b), &r->io, 65536);
 	assert_false(r->io.syncing);
-	block_request_step(b, &r->io, (int)(r->io.len - 65536));
+	raw_request_step(raw_of(b), &r->io, (int)(r->io.len - 65536));
 	assert_true(r->io.syncing);
-	block_request_step(b, &r->io, 0);
+	raw_request_step(raw_of(b), &r->io, 0);
 	assert_true(r->done);
 	assert_int_equal(r->ret, 0);
 	block_close(b);
@@ -214,11 +213,11 @@ static void test_an_overlapping_request_costs_a_piece(void **state)
 		odd[i] = (uint8_t)(i * 7 + i / 4096);
 	overlap(r, odd, seg, n);
 	assert_int_equal(block_queue(b, &r->io), 0);
-	assert_true(b->room <= BLOCK_PIECE_MAX);
+	assert_true(raw_of(b)->room <= BLOCK_PIECE_MAX);
 	block_kick(b);
 	reap_until(r);
 	assert_int_equal(r->ret, 0);
-	assert_int_equal(b->room, 0);
+	assert_int_equal(raw_of(b)->room, 0);
 	fcntl(fd, F_SETFL, 0);
 	assert_int_equal(pread(fd, back, n * seg, 4096), n * seg);
 	for (size_t i = 0; i < n; i++)
@@ -243,22 +242,22 @@ static void test_many_odd_requests_share_the_room(void **state)
 	block_close(b);
 	if (fsync(fd) || fcntl(fd, F_SETFL, O_DIRECT))
 		skip();
-	assert_int_equal(block_open(fd, path, false, true, DEPTH, &b, NULL), 0);
+	assert_int_equal(block_open("raw", fd, path, false, true, DEPTH, &b, NULL), 0);
 	for (size_t i = 0; i < DEPTH; i++) {
 		r[i] = make(i % 2 ? BLOCK_READ : BLOCK_WRITE, i * len, len);
 		overlap(r[i], odd, len, 1);
 		assert_int_equal(block_queue(b, &r[i]->io), 0);
-		assert_true(b->room <= BLOCK_ROOM_MAX);
+		assert_true(raw_of(b)->room <= BLOCK_ROOM_MAX);
 	}
-	assert_non_null(b->waiting);
+	assert_non_null(raw_of(b)->waiting);
 	block_kick(b);
 	for (size_t i = 0; i < DEPTH; i++) {
 		reap_until(r[i]);
 		assert_int_equal(r[i]->ret, 0);
 		free(r[i]);
 	}
-	assert_int_equal(b->room, 0);
-	assert_null(b->waiting);
+	assert_int_equal(raw_of(b)->room, 0);
+	assert_null(raw_of(b)->waiting);
 	free(page);
 	free(memory);
 }
@@ -290,10 +289,22 @@ static void test_odd_reads_get_what_is_there(void **state)
 	free(memory);
 }
 
+static void test_a_format_that_is_none_is_refused(void **state)
+{
+	struct block *none = NULL;
+	struct err e = { 0 };
+
+	(void)state;
+	assert_int_equal(block_open("qed", 0, "x", true, false, DEPTH, &none, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "format 'qed', expected raw"));
+	assert_null(none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_teardown(name, teardown)
+		T(test_a_format_that_is_none_is_refused),
 		T(test_a_transfer_that_gets_nowhere_ends),
 		T(test_no_block_is_nonblocking),
 		T(test_a_disk_that_must_not_wait_answers_all_the_same),

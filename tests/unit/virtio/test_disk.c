@@ -2,11 +2,11 @@
 /* Taking a disk in two steps, what its record, its storage and its contents say, and giving it back. */
 #include "driver.h"
 
-#include "hv/disk_format.h"
-#include "hv/disk_lock.h"
-#include "hv/disk_mounted.h"
-#include "hv/disk_store.h"
-#include "hv/virtio_blk_int.h"
+#include "hv/disk/disk_format.h"
+#include "hv/disk/disk_lock.h"
+#include "hv/disk/disk_mounted.h"
+#include "hv/disk/disk_store.h"
+#include "hv/virtio/virtio_blk_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -276,9 +276,17 @@ static const char mounts[] =
 
 static void test_what_a_mount_says_of_its_locks(void **state)
 {
-	static const struct { uint64_t id; const char *type; bool shared, locks; } want[] = {
-		{ 21, "ext4", false, true }, { 22, "nfs", true, false }, { 23, "nfs4", true, true },
-		{ 24, "nfs4", true, false }, { 25, "9p", true, true }, { 26, "gfs2", true, true },
+	static const struct {
+		uint64_t id;
+		const char *type;
+		bool shared, locks;
+	} want[] = {
+		{ 21, "ext4", false, true },
+		{ 22, "nfs", true, false },
+		{ 23, "nfs4", true, true },
+		{ 24, "nfs4", true, false },
+		{ 25, "9p", true, true },
+		{ 26, "gfs2", true, true },
 		{ 27, "cifs", true, false },
 	};
 	struct disk_store s;
@@ -309,13 +317,23 @@ static void test_the_storage_of_this_directory_is_known(void **state)
 
 static void test_formats_are_known_by_their_marks(void **state)
 {
-	static const struct { const char *name, *bytes; size_t len; off_t at; } want[] = {
-		{ "qcow2", "QFI\xfb\0\0\0\3", 8, 0 }, { "qcow (version 1)", "QFI\xfb\0\0\0\1", 8, 0 },
-		{ "QED", "QED\0", 4, 0 }, { "VMDK", "KDMV", 4, 0 }, { "VMDK (ESX)", "COWD", 4, 0 },
+	static const struct {
+		const char *name, *bytes;
+		size_t len;
+		off_t at;
+	} want[] = {
+		{ "qcow2", "QFI\xfb\0\0\0\3", 8, 0 },
+		{ "qcow (version 1)", "QFI\xfb\0\0\0\1", 8, 0 },
+		{ "QED", "QED\0", 4, 0 },
+		{ "VMDK", "KDMV", 4, 0 },
+		{ "VMDK (ESX)", "COWD", 4, 0 },
 		{ "VMDK (its descriptor)", "# Disk DescriptorFile\n", 22, 0 },
-		{ "VHD", "conectix", 8, 0 }, { "VHD", "conectix", 8, DISK_SIZE - 512 },
-		{ "VHD", "conectix", 8, DISK_SIZE - 511 }, { "VHDX", "vhdxfile", 8, 0 },
-		{ "VDI", "\x7f\x10\xda\xbe", 4, 0x40 }, { "gzip", "\x1f\x8b\x08", 3, 0 },
+		{ "VHD", "conectix", 8, 0 },
+		{ "VHD", "conectix", 8, DISK_SIZE - 512 },
+		{ "VHD", "conectix", 8, DISK_SIZE - 511 },
+		{ "VHDX", "vhdxfile", 8, 0 },
+		{ "VDI", "\x7f\x10\xda\xbe", 4, 0x40 },
+		{ "gzip", "\x1f\x8b\x08", 3, 0 },
 	};
 	struct err e = { 0 };
 
@@ -481,7 +499,7 @@ static int flags_of(struct virtio_blk_conf c, bool leased, struct err *e)
 static void test_no_cache_lies_before_a_disk_that_hosts_share(void **state)
 {
 	static const struct virtio_blk_conf automatic, off = { .direct = DIRECT_OFF },
-		on = { .direct = DIRECT_ON }, reader = { .direct = DIRECT_OFF, .readonly = true };
+						       on = { .direct = DIRECT_ON }, reader = { .direct = DIRECT_OFF, .readonly = true };
 	struct err e = { 0 };
 
 	if (flags_of(on, false, &e) == -EOPNOTSUPP)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One writer per disk, and the record that decides a handover without a cluster (rule H). */
-#include "hv/disk_below.h"
-#include "hv/disk_lock.h"
+#include "hv/disk/disk_below.h"
+#include "hv/disk/disk_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,10 +91,10 @@ static void test_rule_h_the_destination_ran_so_the_source_never_resumes(void **s
 	struct err e = { 0 };
 
 	assert_int_equal(disk_lock_take(disk, false, &s, NULL, &l, &e), 0);
-	disk_lock_release(l);                                /* GRANT: the source lets go */
+	disk_lock_release(l); /* GRANT: the source lets go */
 	assert_int_equal(disk_lock_take(disk, false, &d, NULL, &l, &e), 0);
 	assert_int_equal(disk_lock_take(disk, false, &s, NULL, &l, &e), -EBUSY); /* it runs there */
-	disk_lock_release(l);                                /* and then dies */
+	disk_lock_release(l);                                                    /* and then dies */
 	assert_int_equal(disk_lock_take(disk, false, &s, NULL, &l, &e), -EPERM); /* it has run there */
 	assert_non_null(strstr(e.text, "incarnation 2"));
 }
@@ -173,7 +173,11 @@ static void test_another_domain_starts_anew(void **state)
 static void test_rule_s_a_record_that_makes_no_sense_is_kept(void **state)
 {
 	static const char *const bad[] = {
-		"", "x", "{}", "[]", "{\"drover-disk\": 2}",
+		"",
+		"x",
+		"{}",
+		"[]",
+		"{\"drover-disk\": 2}",
 		"{\"drover-disk\":1,\"domain\":\"web\",\"uuid\":\"5a\",\"host\":\"n1\",\"pid\":1,"
 		"\"incarnation\":1}",
 		"{\"drover-disk\":1,\"domain\":\"web\",\"uuid\":"
@@ -376,16 +380,24 @@ static void test_who_stands_on_a_disk_shares_it_with_his_like_alone(void **state
 		unsigned int a, b;
 		bool both, reads; /* may b have it as well; only to read? */
 	} pair[] = {
-		{ 0, 1, false, false }, { 1, 0, false, true }, { 1, 2, true, true },   { 8, 9, true, true },
-		{ 8, 8, false, false }, { 8, 2, false, true }, { 2, 8, false, false }, { 8, 0, false, true },
-		{ 0, 9, false, false }, { 8, 1, true, true },
+		{ 0, 1, false, false },
+		{ 1, 0, false, true },
+		{ 1, 2, true, true },
+		{ 8, 9, true, true },
+		{ 8, 8, false, false },
+		{ 8, 2, false, true },
+		{ 2, 8, false, false },
+		{ 8, 0, false, true },
+		{ 0, 9, false, false },
+		{ 8, 1, true, true },
 	};
 	struct disk_below a, b;
 	struct err e = { 0 };
 
 	sysfs(0, "dev", "9:0");
 	assert_int_equal(system("cd lock-test-sys/dev/block && mkdir -p 9:0/p1 9:0/p2 && "
-				"ln -sfn 9:0/p1 9:1 && ln -sfn 9:0/p2 9:2"), 0);
+				"ln -sfn 9:0/p1 9:1 && ln -sfn 9:0/p2 9:2"),
+			 0);
 	sysfs(1, "partition", "1");
 	sysfs(2, "partition", "2");
 	sysfs(8, "slaves/p2/dev", "9:2");
@@ -409,7 +421,10 @@ static void test_who_stands_on_a_disk_shares_it_with_his_like_alone(void **state
 static void test_a_file_behind_a_loop_device_has_any_name(void **state)
 {
 	static const char *const names[] = {
-		"lock-test-odd", "lock-test-odd\nname", "lock-test-odd\n", "lock-test odd\\040 (deleted)",
+		"lock-test-odd",
+		"lock-test-odd\nname",
+		"lock-test-odd\n",
+		"lock-test odd\\040 (deleted)",
 	};
 	struct disk_below a, b;
 	struct err e = { 0 };

@@ -286,7 +286,7 @@ class Disks(unittest.TestCase):
 
     @unittest.skipIf(os.geteuid(), "mounts a file system")
     def test_a_reason_that_is_cut_inside_a_character_is_still_told(self):
-        # "disk PATH: why" takes 120 octets of a path, which are odd many behind an even number
+        # "disk PATH: why" takes 120 bytes of a path, which are odd many behind an even number
         odd = len(self.dir.name) % 2
         _, _, control = self.small_store(name="x" * odd + "ä" * 80)
         self.wait_state(control, "paused", 20)

@@ -2,7 +2,7 @@
 /* Buses, configuration space, BARs, MSI-X. */
 #include "driver.h"
 
-#include "hv/virtio_int.h"
+#include "hv/virtio/virtio_int.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -28,17 +28,19 @@ static void test_ranges_never_overlap(void **state)
 	struct bus *b;
 
 	assert_int_equal(bus_create(&b), 0);
-	assert_int_equal(bus_add(b, 0x1000, 0x100, &echo, (void *)0x1000, "a"), 0);
-	assert_int_equal(bus_add(b, 0x10ff, 1, &echo, NULL, "b"), -EEXIST);
-	assert_int_equal(bus_add(b, 0xfff, 2, &echo, NULL, "b"), -EEXIST);
-	assert_int_equal(bus_add(b, 0x800, 0x10000, &echo, NULL, "b"), -EEXIST);
-	assert_int_equal(bus_add(b, 0x1100, 0x10, &echo, (void *)0x1100, "b"), 0);
-	assert_int_equal(bus_add(b, ~0ull, 2, &echo, NULL, "wraps"), -EINVAL);
+	assert_int_equal(bus_add(b, 0x1000, 0x100, &echo, (void *)0x1000), 0);
+	assert_int_equal(bus_add(b, 0x10ff, 1, &echo, NULL), -EEXIST);
+	assert_int_equal(bus_add(b, 0xfff, 2, &echo, NULL), -EEXIST);
+	assert_int_equal(bus_add(b, 0x800, 0x10000, &echo, NULL), -EEXIST);
+	assert_int_equal(bus_add(b, 0x1100, 0x10, &echo, (void *)0x1100), 0);
+	assert_int_equal(bus_add(b, ~0ull, 2, &echo, NULL), -EINVAL);
 	assert_int_equal(bus_read(b, 0x1004, 4), 0x1004);
 	assert_int_equal(bus_read(b, 0x1104, 4), 0x1104);
-	assert_true(bus_read(b, 0x10fe, 4) == ~0ull);   /* half in, half out */
+	assert_true(bus_read(b, 0x10fe, 4) == ~0ull); /* half in, half out */
 	assert_true(bus_read(b, 0x2000, 1) == ~0ull);
-	bus_remove(b, 0x1000);
+	bus_remove(b, 0x1000, NULL); /* not his */
+	assert_int_equal(bus_read(b, 0x1004, 4), 0x1004);
+	bus_remove(b, 0x1000, (void *)0x1000);
 	assert_true(bus_read(b, 0x1004, 4) == ~0ull);
 	bus_destroy(b);
 }
@@ -56,6 +58,7 @@ static struct rig *rig_make(void)
 
 	assert_int_equal(bed_init(&r->bed), 0);
 	assert_int_equal(virtio_rng_create(&r->bed.env, 0, &r->dev, &e), 0);
+	virtio_dev_plug(r->dev);
 	assert_int_equal(virtio_dev_start(r->dev, &e), 0);
 	return r;
 }
@@ -84,7 +87,7 @@ static void test_both_ways_to_configuration_space(void **state)
 	assert_int_equal(port_config(b, 0x80000000 | 1 << 11), 0x10441af4);
 	assert_int_equal(port_config(b, 0x80000000 | 1 << 11 | 1 << 8), 0xffffffff);
 	assert_int_equal(port_config(b, 0x80000000 | 1 << 16), 0xffffffff);
-	assert_int_equal(port_config(b, 1 << 11), 0xffffffff);   /* not enabled */
+	assert_int_equal(port_config(b, 1 << 11), 0xffffffff); /* not enabled */
 	bus_write(b->pio, 0xcf8, 4, 0x80000000 | 1 << 11);
 	assert_int_equal(bus_read(b->pio, 0xcfe, 2), 0x1044);
 	assert_int_equal(bus_read(b->pio, 0xcf8, 4), 0x80000000 | 1 << 11);
@@ -101,7 +104,7 @@ static void test_a_bar_is_sized_moved_and_switched(void **state)
 	uint32_t home = drv_config_read(b, 1, 0x10, 4);
 
 	assert_true(home >= PCI_MMIO_BASE && home % 0x8000 == 0);
-	assert_true(bus_read(b->mmio, home + 0x12, 2) == ~0ull);   /* off until COMMAND.MEMORY */
+	assert_true(bus_read(b->mmio, home + 0x12, 2) == ~0ull); /* off until COMMAND.MEMORY */
 	drv_config_write(b, 1, 0x10, 4, 0xffffffff);
 	assert_int_equal(drv_config_read(b, 1, 0x10, 4), 0xffff8000);
 	drv_config_write(b, 1, 0x10, 4, home);
@@ -109,7 +112,7 @@ static void test_a_bar_is_sized_moved_and_switched(void **state)
 	assert_int_equal(drv_config_read(b, 1, 0x14, 4), 0);
 	drv_config_write(b, 1, 0x04, 2, 0xffff);
 	assert_int_equal(drv_config_read(b, 1, 0x04, 2), 0x0407);
-	assert_int_equal(bus_read(b->mmio, home + 0x12, 2), 1);    /* num_queues */
+	assert_int_equal(bus_read(b->mmio, home + 0x12, 2), 1); /* num_queues */
 	drv_config_write(b, 1, 0x10, 4, 0xd0000000);
 	assert_true(bus_read(b->mmio, home + 0x12, 2) == ~0ull);
 	assert_int_equal(bus_read(b->mmio, 0xd0000012, 2), 1);
@@ -134,14 +137,70 @@ static void test_two_bars_at_one_place(void **state)
 	struct err e;
 
 	assert_int_equal(virtio_rng_create(&b->env, 1, &second, &e), 0);
+	virtio_dev_plug(second);
 	drv_config_write(b, 1, 0x04, 2, 2);
 	drv_config_write(b, 2, 0x10, 4, drv_config_read(b, 1, 0x10, 4));
-	drv_config_write(b, 2, 0x04, 2, 2);   /* loses */
+	drv_config_write(b, 2, 0x04, 2, 2); /* loses */
 	drv_config_write(b, 2, 0x10, 4, 0xd0000000);
 	assert_int_equal(bus_read(b->mmio, 0xd0000012, 2), 1);
 	virtio_dev_destroy(second);
 	assert_true(bus_read(b->mmio, 0xd0000012, 2) == ~0ull);
 	rig_free(r);
+}
+
+/* A device that left leaves nothing: no function, no BAR, no place that the next one could not have. */
+static void test_a_device_leaves_and_the_next_finds_its_place(void **state)
+{
+	uint32_t home = 0, gsi = 0;
+	struct virtio_dev *v;
+	struct bed b;
+	struct err e;
+
+	assert_int_equal(bed_init(&b), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(virtio_rng_create(&b.env, 0, &v, &e), 0);
+		assert_int_equal(drv_config_read(&b, 1, 0, 4), 0xffffffff); /* not before it is plugged */
+		virtio_dev_plug(v);
+		assert_int_equal(drv_config_read(&b, 1, 0, 4), 0x10441af4);
+		if (!i) {
+			home = drv_config_read(&b, 1, 0x10, 4);
+			gsi = v->pci.msix.gsi[0];
+		}
+		assert_int_equal(drv_config_read(&b, 1, 0x10, 4), home);
+		assert_int_equal(v->pci.msix.gsi[0], gsi);
+		/* It goes while it answers, and not where it began. */
+		drv_config_write(&b, 1, 0x10, 4, 0xd0000000);
+		drv_config_write(&b, 1, 0x04, 2, 2);
+		assert_int_equal(bus_read(b.mmio, 0xd0000012, 2), 1);
+		virtio_dev_destroy(v);
+		assert_int_equal(drv_config_read(&b, 1, 0, 4), 0xffffffff);
+		assert_true(bus_read(b.mmio, 0xd0000012, 2) == ~0ull);
+	}
+	bed_fini(&b);
+}
+
+/* Addresses are given from below, in the order of creation, and a gap is filled by what fits. */
+static void test_bars_are_given_the_lowest_place(void **state)
+{
+	static const uint64_t bar = 0x8000;
+	struct virtio_dev *v[3], *again;
+	struct bed b;
+	struct err e;
+
+	assert_int_equal(bed_init(&b), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(virtio_rng_create(&b.env, i, &v[i], &e), 0);
+		virtio_dev_plug(v[i]);
+		assert_int_equal(drv_config_read(&b, 1 + i, 0x10, 4), PCI_MMIO_BASE + i * bar);
+	}
+	virtio_dev_destroy(v[1]);
+	assert_int_equal(virtio_rng_create(&b.env, 1, &again, &e), 0);
+	virtio_dev_plug(again);
+	assert_int_equal(drv_config_read(&b, 2, 0x10, 4), PCI_MMIO_BASE + bar);
+	virtio_dev_destroy(again);
+	virtio_dev_destroy(v[2]);
+	virtio_dev_destroy(v[0]);
+	bed_fini(&b);
 }
 
 /* Whose registers answer at @base: the 16 bits that it was marked with (queue_select). */
@@ -156,9 +215,13 @@ static void test_a_bar_that_was_in_the_way_makes_room(void **state)
 	struct virtio_dev *second;
 	struct bed *b = &r->bed;
 	uint32_t one = drv_config_read(b, 1, 0x10, 4), two;
+	struct pci_saved fresh[2];
 	struct err e;
 
 	assert_int_equal(virtio_rng_create(&b->env, 1, &second, &e), 0);
+	virtio_dev_plug(second);
+	pci_dev_save(&r->dev->pci, &fresh[0]);
+	pci_dev_save(&second->pci, &fresh[1]);
 	two = drv_config_read(b, 2, 0x10, 4);
 	drv_config_write(b, 1, 0x04, 2, 2);
 	drv_config_write(b, 2, 0x04, 2, 2);
@@ -178,10 +241,10 @@ static void test_a_bar_that_was_in_the_way_makes_room(void **state)
 	assert_int_equal(mark_at(b, two), 2);
 	drv_config_write(b, 1, 0x04, 2, 2);
 	assert_int_equal(mark_at(b, two), 2);
-	/* A reset brings each home, whatever the order. */
-	pci_dev_reset(&second->pci);
+	/* A reset, which loads what was when they were new, brings each home, whatever the order. */
+	assert_int_equal(pci_dev_load(&second->pci, &fresh[1], &e), 0);
 	assert_int_equal(mark_at(b, two), 1);
-	pci_dev_reset(&r->dev->pci);
+	assert_int_equal(pci_dev_load(&r->dev->pci, &fresh[0], &e), 0);
 	drv_config_write(b, 1, 0x04, 2, 2);
 	drv_config_write(b, 2, 0x04, 2, 2);
 	assert_int_equal(mark_at(b, one), 1);
@@ -220,10 +283,10 @@ static void test_the_window_shows_the_bar(void **state)
 		cap = drv_config_read(b, 1, cap + 1, 1);
 	assert_true(cap > 0);
 	drv_config_write(b, 1, cap + 4, 1, 0);
-	drv_config_write(b, 1, cap + 8, 4, 0x12);      /* num_queues */
+	drv_config_write(b, 1, cap + 8, 4, 0x12); /* num_queues */
 	drv_config_write(b, 1, cap + 12, 4, 2);
 	assert_int_equal(drv_config_read(b, 1, cap + 16, 4), 1);
-	drv_config_write(b, 1, cap + 8, 4, 0x14);      /* device_status */
+	drv_config_write(b, 1, cap + 8, 4, 0x14); /* device_status */
 	drv_config_write(b, 1, cap + 12, 4, 1);
 	drv_config_write(b, 1, cap + 16, 1, 3);
 	assert_int_equal(drv_config_read(b, 1, cap + 16, 1), 3);
@@ -242,10 +305,10 @@ static void test_a_masked_vector_is_pending(void **state)
 
 	drv_probe(&r->drv, &r->bed, r->dev, 1);
 	drv_vectors(&r->drv, 1);
-	drv_write(&r->drv, 0x4010 + 12, 4, 1);         /* mask vector 1 */
+	drv_write(&r->drv, 0x4010 + 12, 4, 1); /* mask vector 1 */
 	assert_int_equal(drv_read(&r->drv, 0x6000, 8), 0);
 	msix_raise(&r->dev->pci, 1);
-	msix_raise(&r->dev->pci, 77);                  /* no such vector: ignored */
+	msix_raise(&r->dev->pci, 77); /* no such vector: ignored */
 	assert_int_equal(drv_read(&r->drv, 0x6000, 8), 2);
 	assert_int_equal(drv_read(&r->drv, 0x6000, 4), 2);
 	assert_int_equal(drv_read(&r->drv, 0x4010, 8), 0xfee00000);
@@ -256,24 +319,43 @@ static void test_a_masked_vector_is_pending(void **state)
 	rig_free(r);
 }
 
+static void test_a_reset_forgets_what_was_pending(void **state)
+{
+	struct rig *r = rig_make();
+	struct pci_saved fresh, pending;
+	struct err e;
+
+	pci_dev_save(&r->dev->pci, &fresh);
+	msix_raise(&r->dev->pci, 1);
+	pci_dev_save(&r->dev->pci, &pending);
+	assert_memory_equal(pending.msix_pending, "\0\1", 2);
+	assert_int_equal(pci_dev_load(&r->dev->pci, &fresh, &e), 0);
+	pci_dev_save(&r->dev->pci, &fresh);
+	assert_memory_equal(fresh.msix_pending, "\0\0", 2);
+	assert_int_equal(pci_dev_load(&r->dev->pci, &pending, &e), 0);
+	pci_dev_save(&r->dev->pci, &pending);
+	assert_memory_equal(pending.msix_pending, "\0\1", 2);
+	rig_free(r);
+}
+
 static void test_negotiation_refuses_what_it_must(void **state)
 {
 	struct rig *r = rig_make();
 
 	drv_probe(&r->drv, &r->bed, r->dev, 1);
 	drv_features(&r->drv, 1ull << 50);
-	assert_int_equal(drv_read(&r->drv, 0x14, 1), 3);   /* FEATURES_OK stays clear */
+	assert_int_equal(drv_read(&r->drv, 0x14, 1), 3); /* FEATURES_OK stays clear */
 	drv_ok(&r->drv);
-	assert_int_equal(drv_read(&r->drv, 0x14, 1), 3);   /* and nothing works without it */
+	assert_int_equal(drv_read(&r->drv, 0x14, 1), 3); /* and nothing works without it */
 	drv_features(&r->drv, 0);
 	assert_int_equal(drv_read(&r->drv, 0x14, 1), 11);
-	drv_write(&r->drv, 0x0c, 4, 0);                    /* too late to change */
-	drv_write(&r->drv, 0x16, 2, 7);                    /* no such queue */
+	drv_write(&r->drv, 0x0c, 4, 0); /* too late to change */
+	drv_write(&r->drv, 0x16, 2, 7); /* no such queue */
 	assert_int_equal(drv_read(&r->drv, 0x18, 2), 0);
 	drv_write(&r->drv, 0x16, 2, 0);
-	drv_write(&r->drv, 0x1a, 2, 9);                    /* no such vector */
+	drv_write(&r->drv, 0x1a, 2, 9); /* no such vector */
 	assert_int_equal(drv_read(&r->drv, 0x1a, 2), 0xffff);
-	drv_write(&r->drv, 0x18, 2, 3);                    /* not a power of two */
+	drv_write(&r->drv, 0x18, 2, 3); /* not a power of two */
 	drv_write(&r->drv, 0x1c, 2, 1);
 	assert_int_equal(drv_read(&r->drv, 0x1c, 2), 0);
 	assert_true(drv_read(&r->drv, 0x14, 1) & 64);
@@ -335,9 +417,12 @@ int main(void)
 		cmocka_unit_test(test_a_bar_is_sized_moved_and_switched),
 		cmocka_unit_test(test_two_bars_at_one_place),
 		cmocka_unit_test(test_a_bar_that_was_in_the_way_makes_room),
+		cmocka_unit_test(test_a_device_leaves_and_the_next_finds_its_place),
+		cmocka_unit_test(test_bars_are_given_the_lowest_place),
 		cmocka_unit_test(test_capabilities_lead_to_all_areas),
 		cmocka_unit_test(test_the_window_shows_the_bar),
 		cmocka_unit_test(test_a_masked_vector_is_pending),
+		cmocka_unit_test(test_a_reset_forgets_what_was_pending),
 		cmocka_unit_test(test_negotiation_refuses_what_it_must),
 		cmocka_unit_test(test_entropy),
 		cmocka_unit_test(test_reset_by_port),

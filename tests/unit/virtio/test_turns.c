@@ -5,7 +5,7 @@
  */
 #include "driver.h"
 
-#include "hv/virtio_int.h"
+#include "hv/virtio/virtio_int.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,8 +21,8 @@
 
 #define QUEUE 64
 #define TURNS 50
-#define TURN_MAX 256          /* requests in one turn, of any device */
-#define REFILLS_MAX 40000     /* what one turn without end would take: less than an index holds */
+#define TURN_MAX 256      /* requests in one turn, of any device */
+#define REFILLS_MAX 40000 /* what one turn without end would take: less than an index holds */
 
 struct refill {
 	struct bed bed;
@@ -118,6 +118,7 @@ static void a_disk_whose_requests_fail_at_once_takes_turns(void **state)
 	assert_int_equal(ftruncate(fd, 1 << 20), 0);
 	close(fd);
 	assert_int_equal(virtio_blk_create(&f->bed.env, 0, &c, &f->v, &e), 0);
+	virtio_dev_plug(f->v);
 	if (virtio_blk_open(f->v, &me, &e))
 		fail_msg("%s", e.text);
 	takes_turns(f, b, 2); /* a read of nothing */
@@ -137,6 +138,7 @@ static void net_takes_turns(unsigned int q)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), 0);
 	c.tap_fd = pair[0];
 	assert_int_equal(virtio_net_create(&f->bed.env, 0, &c, &f->v, &e), 0);
+	virtio_dev_plug(f->v);
 	f->q = q;
 	takes_turns(f, b, q == 2 ? 2 : 1);
 	close(pair[1]);
@@ -159,6 +161,7 @@ static void entropy_takes_turns(void **state)
 	struct err e;
 
 	assert_int_equal(virtio_rng_create(&f->bed.env, 0, &f->v, &e), 0);
+	virtio_dev_plug(f->v);
 	takes_turns(f, &b, 1);
 }
 

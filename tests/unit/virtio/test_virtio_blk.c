@@ -3,7 +3,7 @@
 #include "driver.h"
 
 #include "base/clock.h"
-#include "hv/virtio_int.h"
+#include "hv/virtio/virtio_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,12 +45,12 @@ static void disk_fill(const char *path)
 
 static struct virtio_dev *make_blk(struct rig *r, bool readonly, bool direct)
 {
-	struct virtio_blk_conf c = { .path = r->path, .readonly = readonly, .direct = direct,
-				     .serial = "serial-7" };
+	struct virtio_blk_conf c = { .path = r->path, .readonly = readonly, .direct = direct, .serial = "serial-7" };
 	struct virtio_dev *v;
 	struct err e = { 0 };
 
 	assert_int_equal(virtio_blk_create(&r->bed.env, 0, &c, &v, &e), 0);
+	virtio_dev_plug(v);
 	return v;
 }
 
@@ -94,7 +94,10 @@ static void rig_free(struct rig *r)
 
 static void put_header(struct rig *r, uint32_t type, uint64_t sector)
 {
-	struct { uint32_t type, reserved; uint64_t sector; } h = { type, 0, sector };
+	struct {
+		uint32_t type, reserved;
+		uint64_t sector;
+	} h = { type, 0, sector };
 	uint8_t unset = 0xee;
 
 	gmem_write(r->bed.mem, r->header, &h, sizeof(h));
@@ -114,7 +117,9 @@ static uint8_t request(struct rig *r, uint32_t type, uint64_t sector, uint64_t g
 		       uint32_t *used)
 {
 	struct drv_buf b[3] = {
-		{ r->header, 16, false }, { gpa, len, type == 0 || type == 8 }, { r->status, 1, true },
+		{ r->header, 16, false },
+		{ gpa, len, type == 0 || type == 8 },
+		{ r->status, 1, true },
 	};
 	uint16_t head, got;
 	uint32_t n;
@@ -208,14 +213,13 @@ static void test_a_write_waits_for_the_gate(void **state)
 {
 	struct rig *r = rig_make(false, false, F_FLUSH);
 	uint64_t gpa = bed_alloc(&r->bed, 512);
-	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 512, false },
-				{ r->status, 1, true } };
+	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 512, false }, { r->status, 1, true } };
 	struct err e = { 0 };
 	uint16_t head;
 	uint32_t len;
 
 	atomic_store(&r->bed.gate_open, false);
-	assert_int_equal(request(r, 0, 0, gpa, 512, NULL), 0);   /* reads go through */
+	assert_int_equal(request(r, 0, 0, gpa, 512, NULL), 0); /* reads go through */
 	put_header(r, 1, 0);
 	drv_add(&r->drv, 0, b, 3);
 	drv_kick(&r->drv, 0);
@@ -235,8 +239,7 @@ static void test_a_gate_that_opens_by_itself_lets_writes_go(void **state)
 {
 	struct rig *r = rig_make(false, false, F_FLUSH | VIRTIO_F_EVENT_IDX);
 	uint64_t gpa = bed_alloc(&r->bed, 512);
-	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 512, false },
-				{ r->status, 1, true } };
+	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 512, false }, { r->status, 1, true } };
 	uint16_t head;
 	uint32_t len;
 
@@ -246,7 +249,7 @@ static void test_a_gate_that_opens_by_itself_lets_writes_go(void **state)
 	drv_kick(&r->drv, 0);
 	usleep(50000);
 	assert_false(drv_poll(&r->drv, 0, &head, &len));
-	atomic_store(&r->bed.gate_open, true);   /* nobody starts, nobody kicks */
+	atomic_store(&r->bed.gate_open, true); /* nobody starts, nobody kicks */
 	assert_true(drv_wait(&r->drv, 0, &head, &len));
 	assert_int_equal(get_status(r), 0);
 	rig_free(r);
@@ -256,8 +259,7 @@ static void test_quiet_means_quiet(void **state)
 {
 	struct rig *r = rig_make(false, false, F_FLUSH);
 	uint64_t gpa = bed_alloc(&r->bed, 65536), begin, took;
-	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 65536, true },
-				{ r->status, 1, true } };
+	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 65536, true }, { r->status, 1, true } };
 	struct err e = { 0 };
 	uint16_t head;
 	uint32_t len;
@@ -293,9 +295,9 @@ static void test_bad_requests_get_errors(void **state)
 	assert_int_equal(request(r, 0, beyond - 1, gpa, 1024, NULL), 1);
 	assert_int_equal(request(r, 0, ~0ull / 512, gpa, 512, NULL), 1);
 	assert_int_equal(request(r, 0, ~0ull, gpa, 512, NULL), 1);
-	assert_int_equal(request(r, 0, 0, gpa, 100, NULL), 1);   /* not a whole sector */
-	assert_int_equal(request(r, 99, 0, gpa, 512, NULL), 2);  /* unknown type */
-	assert_int_equal(request(r, 0, 0, gpa, 512, NULL), 0);   /* and it still works */
+	assert_int_equal(request(r, 0, 0, gpa, 100, NULL), 1);  /* not a whole sector */
+	assert_int_equal(request(r, 99, 0, gpa, 512, NULL), 2); /* unknown type */
+	assert_int_equal(request(r, 0, 0, gpa, 512, NULL), 0);  /* and it still works */
 	s = virtio_dev_stats(r->blk);
 	assert_int_equal(json_integer_value(json_object_get(s, "errors")), 6);
 	assert_int_equal(json_integer_value(json_object_get(s, "reads")), 1);
@@ -307,7 +309,10 @@ static void test_discard_and_zeroes(void **state)
 {
 	struct rig *r = rig_make(false, false, F_FLUSH);
 	uint64_t gpa = bed_alloc(&r->bed, 4096);
-	struct { uint64_t sector; uint32_t n, flags; } range = { 8, 8, 0 };
+	struct {
+		uint64_t sector;
+		uint32_t n, flags;
+	} range = { 8, 8, 0 };
 	uint8_t buf[4096];
 	size_t i;
 
@@ -320,7 +325,7 @@ static void test_discard_and_zeroes(void **state)
 	range.sector = 16;
 	gmem_write(r->bed.mem, gpa, &range, sizeof(range));
 	assert_int_equal(request(r, 11, 0, gpa, sizeof(range), NULL), 0);
-	range.flags = 1;   /* unmap goes with zeroes only */
+	range.flags = 1; /* unmap goes with zeroes only */
 	gmem_write(r->bed.mem, gpa, &range, sizeof(range));
 	assert_int_equal(request(r, 11, 0, gpa, sizeof(range), NULL), 2);
 	range.sector = DISK_SIZE / 512 - 1;
@@ -357,8 +362,11 @@ static void test_an_indirect_chain_cut_small(void **state)
 	struct rig *r = rig_make(false, false, F_FLUSH | VIRTIO_F_INDIRECT_DESC);
 	uint64_t gpa = bed_alloc(&r->bed, 4096);
 	struct drv_buf b[6] = {
-		{ r->header, 7, false }, { r->header + 7, 9, false },
-		{ gpa, 100, true }, { gpa + 1000, 411, true }, { gpa + 3000, 1, true },
+		{ r->header, 7, false },
+		{ r->header + 7, 9, false },
+		{ gpa, 100, true },
+		{ gpa + 1000, 411, true },
+		{ gpa + 3000, 1, true },
 		{ r->status, 1, true },
 	};
 	uint8_t buf[4096];
@@ -402,7 +410,7 @@ static void test_rule_s_a_broken_ring_stops_only_the_device(void **state)
 
 static int move_state(struct virtio_dev *from, struct virtio_dev *to, struct err *e)
 {
-	struct state_entry a[VIRTIO_DEV_STATES_MAX], b[VIRTIO_DEV_STATES_MAX];
+	struct state_entry a[DEVICE_STATES_MAX], b[DEVICE_STATES_MAX];
 	size_t n = virtio_dev_state(from, a), i;
 	static uint8_t buf[16384];
 	int ret = 0;
@@ -427,13 +435,12 @@ static void test_a_moved_device_goes_on_with_the_same_rings(void **state)
 	struct virtio_dev *old = r->blk;
 	struct pci_bus *old_pci = r->bed.pci;
 	struct bus *old_pio = r->bed.pio, *old_mmio = r->bed.mmio;
-	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 512, true },
-				{ r->status, 1, true } };
+	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 512, true }, { r->status, 1, true } };
 	struct err e = { 0 };
 	uint16_t head;
 	uint32_t len;
 	json_t *p;
-	struct state_entry st[VIRTIO_DEV_STATES_MAX];
+	struct state_entry st[DEVICE_STATES_MAX];
 
 	assert_int_equal(request(r, 0, 0, gpa, 512, NULL), 0);
 	assert_int_equal(virtio_dev_quiesce(old, 1000, &e), 0);
@@ -443,6 +450,7 @@ static void test_a_moved_device_goes_on_with_the_same_rings(void **state)
 	assert_int_equal(bus_create(&r->bed.pio), 0);
 	assert_int_equal(bus_create(&r->bed.mmio), 0);
 	assert_int_equal(pci_bus_create(&r->bed.pci, r->bed.pio, r->bed.mmio, r->bed.irq, &e), 0);
+	assert_int_equal(pci_bus_plug(r->bed.pci, &e), 0);
 	r->bed.env.pci = r->bed.pci;
 	r->blk = make_blk(r, false, false);
 	if (move_state(old, r->blk, &e))
@@ -495,8 +503,7 @@ static void test_reset_waits_for_requests(void **state)
 {
 	struct rig *r = rig_make(false, false, F_FLUSH);
 	uint64_t gpa = bed_alloc(&r->bed, 65536);
-	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 65536, true },
-				{ r->status, 1, true } };
+	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 65536, true }, { r->status, 1, true } };
 	int i, round;
 
 	for (round = 0; round < 20; round++) {

@@ -3,7 +3,7 @@
 #include "driver.h"
 
 #include "base/clock.h"
-#include "hv/virtio_int.h"
+#include "hv/virtio/virtio_int.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -23,7 +23,7 @@ struct slow {
 	unsigned int in_flight;
 	unsigned int resets;
 	struct virtq_elem el;
-	int done_fd;             /* the test ends one request with each write */
+	int done_fd; /* the test ends one request with each write */
 };
 
 static struct slow *of_dev(struct virtio_dev *v)
@@ -74,9 +74,16 @@ static json_t *slow_stats(struct virtio_dev *v)
 }
 
 static const struct virtio_ops slow_ops = {
-	.kind = "slow", .id = 4, .pci_class = 0x00ff00,
-	.ready = slow_nothing, .kick = slow_kick, .event = slow_event, .run = slow_run,
-	.in_flight = slow_in_flight, .reset = slow_reset, .stats = slow_stats,
+	.kind = "slow",
+	.id = 4,
+	.pci_class = 0x00ff00,
+	.ready = slow_nothing,
+	.kick = slow_kick,
+	.event = slow_event,
+	.run = slow_run,
+	.in_flight = slow_in_flight,
+	.reset = slow_reset,
+	.stats = slow_stats,
 	.destroy = slow_nothing,
 };
 
@@ -87,6 +94,7 @@ static struct slow *slow_make(void)
 
 	assert_int_equal(bed_init(&d->bed), 0);
 	assert_int_equal(virtio_dev_init(&d->v, &d->bed.env, &slow_ops, 0, 0, 1, 16, &e), 0);
+	virtio_dev_plug(&d->v);
 	d->done_fd = eventfd(0, EFD_NONBLOCK);
 	assert_int_equal(virtio_dev_watch(&d->v, 0, d->done_fd, EPOLLIN), 0);
 	assert_int_equal(virtio_dev_start(&d->v, &e), 0);
@@ -191,9 +199,9 @@ static void test_status_reads_zero_only_when_all_requests_ended(void **state)
 	drv_write(&d->drv, 0x14, 1, 0);
 	usleep(20000);
 	assert_int_equal(drv_read(&d->drv, 0x14, 1), 15);
-	drv_write(&d->drv, 0x14, 1, 1);          /* an impatient driver changes nothing */
+	drv_write(&d->drv, 0x14, 1, 1); /* an impatient driver changes nothing */
 	assert_int_equal(drv_read(&d->drv, 0x14, 1), 15);
-	assert_int_equal(d->resets, 1);          /* the one of the negotiation */
+	assert_int_equal(d->resets, 1); /* the one of the negotiation */
 	eventfd_write(d->done_fd, 2);
 	for (i = 0; i < 2000 && drv_read(&d->drv, 0x14, 1); i++)
 		usleep(1000);
@@ -213,7 +221,7 @@ static void test_a_pause_in_the_middle_of_a_reset(void **state)
 	virtio_dev_quiesce_begin(&d->v);
 	eventfd_write(d->done_fd, 1);
 	assert_int_equal(virtio_dev_quiesce(&d->v, 2000, &e), 0);
-	assert_int_equal(drv_read(&d->drv, 0x14, 1), 0);   /* the reset came first */
+	assert_int_equal(drv_read(&d->drv, 0x14, 1), 0); /* the reset came first */
 	slow_free(d);
 }
 

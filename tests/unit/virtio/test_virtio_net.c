@@ -3,13 +3,14 @@
 #include "driver.h"
 
 #include "base/clock.h"
-#include "hv/virtio_int.h"
-#include "net/announce.h"
-#include "net/tap.h"
+#include "hv/virtio/virtio_int.h"
+#include "net/link/announce.h"
+#include "net/link/tap.h"
 
 #include <errno.h>
 #include <net/if.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +27,13 @@
 #define F_GUEST_ANNOUNCE (1ull << 21)
 #define F_STATUS (1ull << 16)
 
-enum { RX, TX, CTRL };
+#define RACES 1000 /* half a second; one in some hundred is won */
+
+enum {
+	RX,
+	TX,
+	CTRL
+};
 
 static const uint8_t mac[6] = { 0x52, 0x54, 0, 1, 2, 3 };
 
@@ -34,7 +41,7 @@ struct rig {
 	struct bed bed;
 	struct virtio_dev *net;
 	struct drv drv;
-	int wire;                /* the other end of the "tap" */
+	int wire; /* the other end of the "tap" */
 };
 
 static void negotiate(struct rig *r, uint64_t features)
@@ -61,6 +68,7 @@ static struct rig *rig_make_mtu(uint64_t features, uint16_t mtu)
 	r->wire = pair[1];
 	assert_int_equal(bed_init(&r->bed), 0);
 	assert_int_equal(virtio_net_create(&r->bed.env, 0, &c, &r->net, &e), 0);
+	virtio_dev_plug(r->net);
 	assert_int_equal(virtio_dev_start(r->net, &e), 0);
 	negotiate(r, features);
 	return r;
@@ -212,7 +220,7 @@ static void test_without_mergeable_buffers_one_must_do(void **state)
 	post_rx(r, gpa, 1024);
 	post_rx(r, gpa + 2048, 1600);
 	drv_kick(&r->drv, RX);
-	assert_int_equal(write(r->wire, packet, 2000), 2000);   /* does not fit: dropped */
+	assert_int_equal(write(r->wire, packet, 2000), 2000); /* does not fit: dropped */
 	assert_true(drv_wait(&r->drv, RX, &head, &len));
 	assert_int_equal(len, 0);
 	assert_int_equal(write(r->wire, packet, 1500), 1500);
@@ -220,6 +228,86 @@ static void test_without_mergeable_buffers_one_must_do(void **state)
 	assert_int_equal(len, 1500);
 	gmem_read(r->bed.mem, gpa + 2048 + 10, &count, 2);
 	assert_int_equal(count, 1);
+	rig_free(r);
+}
+
+/* Buffers that are too few for a packet though the ring is full of them: it can never come, and they stay for others. */
+static void test_a_packet_that_no_ring_of_buffers_holds_is_dropped(void **state)
+{
+	struct rig *r = rig_make(F_MRG_RXBUF);
+	uint64_t gpa = bed_alloc(&r->bed, 64 * 16);
+	uint8_t packet[2000] = { 0 };
+	uint16_t head, seen = 0;
+	uint32_t len;
+
+	for (uint32_t i = 0; i < 64; i++)
+		post_rx(r, gpa + 16 * i, 16);
+	drv_kick(&r->drv, RX);
+	assert_int_equal(write(r->wire, packet, 2000), 2000);
+	assert_true(drv_wait(&r->drv, RX, &head, &len));
+	assert_int_equal(len, 0);
+	/* 63 are left, and do. */
+	assert_int_equal(write(r->wire, packet, 63 * 16), 63 * 16);
+	while (seen < 63 && drv_wait(&r->drv, RX, &head, &len))
+		seen++;
+	assert_int_equal(seen, 63);
+	rig_free(r);
+}
+
+struct racer {
+	uint16_t *avail_idx, *used_flags;
+	unsigned int pause;
+	_Atomic bool stop;
+};
+
+/* Says that buffers came which the ring has no room for, as soon as the device has begun to take some. */
+static void *race(void *arg)
+{
+	struct racer *a = arg;
+
+	while (!__atomic_load_n(a->used_flags, __ATOMIC_ACQUIRE) && !atomic_load(&a->stop))
+		;
+	for (unsigned int n = 0; n < 128 && !atomic_load(&a->stop); n++) {
+		for (volatile unsigned int i = 0; i < a->pause; i++)
+			;
+		__atomic_fetch_add(a->avail_idx, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+static void *ring(struct rig *r, uint64_t gpa)
+{
+	struct iovec iov;
+
+	assert_int_equal(gmem_iov(r->bed.mem, gpa, 2, GMEM_WRITE, &iov), 0);
+	return iov.iov_base;
+}
+
+static void test_a_guest_that_adds_more_than_its_ring_holds_breaks_its_own_ring(void **state)
+{
+	struct rig *r = rig_make(F_MRG_RXBUF);
+	uint8_t packet[4000] = { 0 };
+
+	for (unsigned int turn = 0; turn < RACES; turn++) {
+		struct racer a = { .pause = turn % 64 };
+		uint64_t gpa;
+		pthread_t t;
+
+		r->bed.next_gpa = 0x100000;
+		negotiate(r, F_MRG_RXBUF);
+		gpa = bed_alloc(&r->bed, 64 * 48);
+		a.avail_idx = ring(r, r->drv.q[RX].avail + 2);
+		a.used_flags = ring(r, r->drv.q[RX].used);
+		for (uint32_t i = 0; i < 64; i++)
+			post_rx(r, gpa + 48 * i, 48);
+		assert_int_equal(pthread_create(&t, NULL, race, &a), 0);
+		/* EAGAIN: a ring that broke has left some there. */
+		assert_true(write(r->wire, packet, sizeof(packet)) > 0 || errno == EAGAIN);
+		drv_kick(&r->drv, RX);
+		usleep(200);
+		atomic_store(&a.stop, true);
+		pthread_join(t, NULL);
+	}
 	rig_free(r);
 }
 
@@ -280,14 +368,13 @@ static void test_quiet_takes_nothing_from_the_wire(void **state)
 static void test_state_moves(void **state)
 {
 	struct rig *a = rig_make(F_MRG_RXBUF | F_GUEST_ANNOUNCE), *b = rig_make(F_MRG_RXBUF);
-	struct state_entry from[VIRTIO_DEV_STATES_MAX], to[VIRTIO_DEV_STATES_MAX];
+	struct state_entry from[DEVICE_STATES_MAX], to[DEVICE_STATES_MAX];
 	static uint8_t buf[16384];
 	struct err e = { 0 };
 	size_t n, i;
 
 	virtio_dev_quiesce(a->net, 1000, &e);
 	virtio_dev_quiesce(b->net, 1000, &e);
-	virtio_dev_reset(b->net);
 	((uint8_t *)(uintptr_t)virtio_net_mac(a->net))[5] = 0x77;
 	n = virtio_dev_state(a->net, from);
 	assert_int_equal(virtio_dev_state(b->net, to), n);
@@ -311,14 +398,13 @@ static void test_state_moves(void **state)
 /* Move @a's state onto @b, both quiet. */
 static int move_net(struct rig *a, struct rig *b, struct err *e)
 {
-	struct state_entry from[VIRTIO_DEV_STATES_MAX], to[VIRTIO_DEV_STATES_MAX];
+	struct state_entry from[DEVICE_STATES_MAX], to[DEVICE_STATES_MAX];
 	static uint8_t buf[16384];
 	size_t n, i;
 	int ret = 0;
 
 	virtio_dev_quiesce(a->net, 1000, e);
 	virtio_dev_quiesce(b->net, 1000, e);
-	virtio_dev_reset(b->net);
 	n = virtio_dev_state(a->net, from);
 	virtio_dev_state(b->net, to);
 	for (i = 0; i < n && !ret; i++) {
@@ -342,10 +428,12 @@ static void test_a_guest_knows_what_its_link_carries_and_keeps_to_it(void **stat
 {
 	static const struct {
 		uint64_t features;
-		uint16_t there, here, seen;   /* seen 0: refused */
+		uint16_t there, here, seen; /* seen 0: refused */
 	} rows[] = {
-		{ F_MTU, 9000, 9000, 9000 }, { F_MTU, 1500, 9000, 1500 }, { F_MTU, 9000, 1500, 0 },
-		{ 0, 9000, 1500, 1500 },      /* never told: nothing to keep to */
+		{ F_MTU, 9000, 9000, 9000 },
+		{ F_MTU, 1500, 9000, 1500 },
+		{ F_MTU, 9000, 1500, 0 },
+		{ 0, 9000, 1500, 1500 }, /* never told: nothing to keep to */
 		{ F_MTU, 0, 1500, 1500 },
 	};
 	size_t i;
@@ -360,7 +448,7 @@ static void test_a_guest_knows_what_its_link_carries_and_keeps_to_it(void **stat
 			assert_int_equal(mtu_seen(b), rows[i].seen);
 		else
 			assert_string_equal(e.text, "net0.net: mtu: the guest sends packets of up to 9000 bytes, "
-					    "the link here carries 1500");
+						    "the link here carries 1500");
 		rig_free(a);
 		rig_free(b);
 	}
@@ -370,7 +458,7 @@ static void test_hostile_state_is_refused(void **state)
 {
 	struct rig *a = rig_make(F_MRG_RXBUF);
 	struct virtio_saved *s = &a->net->saved;
-	struct state_entry st[VIRTIO_DEV_STATES_MAX];
+	struct state_entry st[DEVICE_STATES_MAX];
 	struct err e = { 0 };
 
 	virtio_dev_quiesce(a->net, 1000, &e);
@@ -391,8 +479,13 @@ static void test_hostile_state_is_refused(void **state)
 	s->pci.config[0] = 0x12;
 	assert_int_equal(st[0].desc->post_load(s, &e), -EINVAL);
 	st[0].desc->pre_save(s, &e);
-	s->pci.msix_pending = 1ull << 40;
+	s->pci.n_vectors++;
 	assert_int_equal(st[0].desc->post_load(s, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "vectors there"));
+	st[0].desc->pre_save(s, &e);
+	s->n_queues++;
+	assert_int_equal(st[0].desc->post_load(s, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "queues there"));
 	rig_free(a);
 }
 
@@ -469,7 +562,8 @@ static void test_a_guest_does_not_change_address_and_mtu_of_its_host(void **stat
 	if (unshare(CLONE_NEWNET) || access("/dev/net/tun", R_OK | W_OK))
 		skip();
 	assert_int_equal(system("ip link add br-test type bridge && ip tuntap add card mode tap && "
-				"ip link set card address 52:54:00:00:00:61 mtu 9000 master br-test"), 0);
+				"ip link set card address 52:54:00:00:00:61 mtu 9000 master br-test"),
+			 0);
 	fd = tap_open(NULL, name, &e);
 	fd2 = tap_open(NULL, second, &e);
 	assert_true(fd >= 0 && fd2 >= 0);
@@ -494,6 +588,8 @@ int main(void)
 		cmocka_unit_test(test_transmit_reaches_the_wire),
 		cmocka_unit_test(test_receive_spreads_over_buffers),
 		cmocka_unit_test(test_a_packet_that_waits_for_buffers_asks_for_a_kick),
+		cmocka_unit_test(test_a_packet_that_no_ring_of_buffers_holds_is_dropped),
+		cmocka_unit_test(test_a_guest_that_adds_more_than_its_ring_holds_breaks_its_own_ring),
 		cmocka_unit_test(test_without_mergeable_buffers_one_must_do),
 		cmocka_unit_test(test_the_guest_announces_itself_when_asked),
 		cmocka_unit_test(test_quiet_takes_nothing_from_the_wire),

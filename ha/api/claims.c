@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* claims - see claims.h. */
+#include "ha/api/claims.h"
+
+#include "conf/check.h"
+#include "ha/core/record/codec.h"
+
+#include <string.h>
+
+_Static_assert(1 + DOMAIN_NICS_MAX + DOMAIN_DISKS_MAX <= HA_CLAIMS_MAX, "a domain's claims fit");
+
+uint32_t claims_of(const struct domain_conf *conf, struct ha_claim out[HA_CLAIMS_MAX])
+{
+	char path[CHECK_PATH_MAX + 1];
+	uint32_t n = 0;
+	size_t i;
+
+	out[n++] = (struct ha_claim){ HA_CLAIM_UUID, false, ha_hash(0, conf->uuid, 16) };
+	for (i = 0; i < conf->n_nics; i++)
+		out[n++] = (struct ha_claim){ HA_CLAIM_MAC, false, ha_hash(0, conf->nics[i].mac, 6) };
+	for (i = 0; i < conf->n_disks; i++) {
+		path_plain(conf->disks[i].path, path);
+		out[n++] = (struct ha_claim){ HA_CLAIM_DISK, conf->disks[i].readonly,
+					      ha_hash(0, path, strlen(path)) };
+	}
+	return n;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * claims - what a domain's file has that no other domain may have: its uuid, the
+ * MAC addresses of its NICs, the disks it writes to.
+ *
+ * A copied file with a new name is the usual way to a second domain, and all three stay in it.
+ * The record judges (HA_OP_ADD), so that it holds whichever host takes which file in.
+ */
+#ifndef DROVER_HA_API_CLAIMS_H
+#define DROVER_HA_API_CLAIMS_H
+
+#include "conf/domain.h"
+#include "ha/core/record/model.h"
+
+/** claims_of() - fill @out with what @conf claims; returns how many (fewer than HA_CLAIMS_MAX) */
+uint32_t claims_of(const struct domain_conf *conf, struct ha_claim out[HA_CLAIMS_MAX]);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * block - asynchronous I/O to a disk image or block device, whatever its format (block_format.h).
+ *
+ * One thread uses a block (its device's).  Requests complete in any order;
+ * done() is called from block_reap() alone.  Short transfers are continued; what the
+ * kernel asks to try again is tried again, but not for ever.  Requests that O_DIRECT
+ * would refuse for the address of a buffer go through an aligned copy, piece by piece:
+ * their length is the guest's to choose (overlapping buffers make 4 GiB of nothing), so
+ * a disk has BLOCK_ROOM_MAX bytes for that and no more; who finds none left waits.
+ */
+#ifndef DROVER_HV_DISK_BLOCK_H
+#define DROVER_HV_DISK_BLOCK_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#define BLOCK_PIECE_MAX (256u << 10) /* bytes copied at once for one request */
+#define BLOCK_ROOM_MAX (4u << 20)    /* ... for all of a disk */
+#define BLOCK_TRIES_MAX 100          /* of a transfer that gets nowhere (EAGAIN, EINTR) */
+
+enum block_op {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,   /* what completed before is on stable storage */
+	BLOCK_DISCARD, /* contents may go; advice: succeeds where the host cannot */
+	BLOCK_ZERO,    /* reads as zeroes from now on; written where the host cannot do better */
+};
+
+struct block;
+
+struct block_req {
+	/* filled by the caller, valid until done() */
+	enum block_op op;
+	uint64_t offset, len; /* bytes */
+	struct iovec *iov;    /* READ, WRITE: @len bytes in all; changed on the way */
+	unsigned int n_iov;
+	bool durable; /* WRITE, ZERO: on stable storage before done() */
+	bool unmap;   /* ZERO: may give the space back */
+	/* @ret: 0 or a negative errno */
+	void (*done)(struct block_req *r, int ret);
+	/* block's own */
+	uint64_t left;
+	struct iovec *at; /* of iov, what comes next */
+	unsigned int n_at;
+	struct iovec piece;     /* aligned copy of what comes next, base NULL = none */
+	size_t room;            /* bytes at piece.iov_base */
+	int mode;               /* fallocate flags to try; 0 = write zeroes */
+	unsigned int tries;     /* in a row that got nowhere */
+	bool syncing;           /* all is written and becomes durable now */
+	struct block_req *next; /* waits for room */
+};
+
+/**
+ * block_open() - make a disk of an open file, for @depth requests at once
+ * @format: "raw"
+ * @fd: the disk, blocking; stays the caller's, who closes it after block_close().  O_DIRECT is set
+ *      on it, or cleared, as @direct says.
+ * @path: for errors; must outlive the block
+ * Return: 0; -EINVAL when there is no such format, or it is empty, not a whole number of sectors, or neither a file nor a block
+ * device; -EOPNOTSUPP when it cannot do without a cache though @direct says so.
+ */
+int block_open(const char *format, int fd, const char *path, bool readonly, bool direct,
+	       unsigned int depth, struct block **out, struct err *e);
+/** block_close() - nothing may be in flight; what was not flushed may still be lost; NULL is fine */
+void block_close(struct block *b);
+
+/**
+ * block_flush() - wait until all that completed is on stable storage; any thread
+ * The kernel tells of lost writes once.  What is told here the guest has not heard: its next
+ * BLOCK_FLUSH fails, and so does each block_flush() until then.
+ */
+int block_flush(struct block *b, struct err *e);
+/** block_owed() - the error that the guest has yet to hear of, 0 = none; block_owe() - for its next block */
+int block_owed(const struct block *b);
+void block_owe(struct block *b, int error);
+
+uint64_t block_size(const struct block *b);        /* bytes */
+uint32_t block_sector_size(const struct block *b); /* offsets and lengths must be multiples */
+int block_event_fd(const struct block *b);         /* readable when block_reap() has work */
+
+/** block_queue() - take @r over; it starts at block_kick().  -EINVAL when it is misaligned or outside */
+int block_queue(struct block *b, struct block_req *r);
+/** block_kick() - start what was queued */
+void block_kick(struct block *b);
+/** block_reap() - call done() of what completed; may start what was continued */
+void block_reap(struct block *b);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* raw_int - what raw.c (the open disk, its ring) and raw_request.c share. */
+#ifndef DROVER_HV_DISK_RAW_INT_H
+#define DROVER_HV_DISK_RAW_INT_H
+
+#include "hv/disk/block_format.h"
+
+#include <liburing.h>
+#include <stddef.h>
+
+#define DIRECT_ALIGN 4096u /* for buffers: enough for any device */
+
+struct disk_raw {
+	struct block block;
+	int fd;
+	struct io_uring ring;
+	bool direct, has_ring;
+	unsigned int queued;
+	size_t room;                              /* bytes of aligned copies in use */
+	struct block_req *waiting, **waiting_end; /* for room, in order */
+};
+
+static inline struct disk_raw *raw_of(struct block *b)
+{
+	return (struct disk_raw *)b;
+}
+
+int raw_queue(struct block *block, struct block_req *r);
+void raw_kick(struct block *block);
+
+/**
+ * raw_request_step() - a transfer of @r has ended with @res: go on, or call done()
+ * @res: bytes, or a negative errno, as io_uring says
+ */
+void raw_request_step(struct disk_raw *b, struct block_req *r, int res);
+
+#endif

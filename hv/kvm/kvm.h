@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kvm - /dev/kvm: the capabilities Drover needs or likes, one VM, its memory slots.
+ *
+ * Needed and checked at creation: in-kernel irqchip and PIT, irqfd, ioeventfd,
+ * read-only memory, immediate exit.  Liked and remembered in struct kvm: manual dirty-log protect,
+ * "initially set", TSC deadline timer.  See Documentation/virt/kvm/api.rst.
+ */
+#ifndef DROVER_HV_KVM_KVM_H
+#define DROVER_HV_KVM_KVM_H
+
+#include "base/err.h"
+#include "hv/memory/memory.h"
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KVM_CPUID_MAX 128
+#define KVM_MSRS_MAX 256
+
+struct kvm_vm {
+	int sys_fd, vm_fd;
+	uint32_t run_size;        /* bytes to map of a vCPU's struct kvm_run */
+	bool manual_protect;      /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is on */
+	bool initially_set;       /* ... and all pages start out dirty */
+	bool tsc_deadline;        /* the LAPIC timer knows TSC deadline mode */
+	struct gmem *mem;         /* behind the slots */
+	pthread_mutex_t log_lock; /* KVM_GET_DIRTY_LOG is not meant for two at once */
+};
+
+/** kvm_vm_create() - open /dev/kvm, check it, make a VM with irqchip and PIT; -ENODEV when there is none */
+int kvm_vm_create(struct kvm_vm *k, struct err *e);
+void kvm_vm_destroy(struct kvm_vm *k);
+
+/** kvm_vm_memory() - give the VM @mem, one slot per region */
+int kvm_vm_memory(struct kvm_vm *k, struct gmem *mem, struct err *e);
+
+/** kvm_ioctl() - ioctl(2) that starts over when a signal came in between; 0 or more, or -errno */
+int kvm_ioctl(int fd, unsigned long request, void *arg);
+
+/* dirty.c: see hv/machine/machine.h for the contracts of the same name. */
+int kvm_dirty_start(struct kvm_vm *k, struct err *e);
+void kvm_dirty_stop(struct kvm_vm *k);
+int kvm_dirty_fetch(struct kvm_vm *k, uint32_t id, uint64_t *bitmap, struct err *e);
+int kvm_dirty_clear(struct kvm_vm *k, uint32_t id, uint64_t first, uint64_t count,
+		    const uint64_t *bitmap, struct err *e);
+
+/**
+ * kvm_slot_put() - let vCPUs reach @r as its kind says; also to switch the log of what they write
+ * @log: write it down, for a kind that is sent again when it changes
+ */
+int kvm_slot_put(struct kvm_vm *k, const struct gmem_region *r, bool log, struct err *e);
+/** kvm_slot_logs() - is there a log of KVM's to switch, for @r's kind? */
+bool kvm_slot_logs(const struct gmem_region *r);
+/** kvm_slot_remove() - on return no vCPU reaches @r; what it does there leaves KVM from now on */
+int kvm_slot_remove(struct kvm_vm *k, const struct gmem_region *r, struct err *e);
+
+#endif

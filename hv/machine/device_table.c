@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * device_table - the devices that Drover knows: one row each, kept by the device itself
+ * (hv/device/device.h).
+ *
+ * The order is that in which they are created and saved, and in which PCI slots are given: two
+ * ends of a migration must have the same, so a new row goes to the end.  A device may use what
+ * rows above it have set up (device_env.pci).
+ */
+#include "hv/machine/device_table.h"
+
+#include "hv/pci/pci.h"
+#include "hv/platform/acpi_pm.h"
+#include "hv/platform/rtc.h"
+#include "hv/platform/serial.h"
+#include "hv/virtio/virtio.h"
+
+const struct device_kind *const device_table[] = {
+	&serial_device,
+	&rtc_device,
+	&acpi_pm_device,
+	&pci_device,
+	&virtio_blk_device,
+	&virtio_net_device,
+	&virtio_rng_device,
+	NULL
+};

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* machine_int - what the files of a machine share; see machine.h. */
+#ifndef DROVER_HV_MACHINE_MACHINE_INT_H
+#define DROVER_HV_MACHINE_MACHINE_INT_H
+
+#include "hv/machine/machine.h"
+#include "hv/cpu/vcpu.h"
+#include "hv/device/bus.h"
+#include "hv/device/device.h"
+#include "hv/device/state.h"
+#include "hv/firmware/boot.h"
+#include "hv/kvm/irq.h"
+#include "hv/kvm/kvm.h"
+#include "hv/machine/vm_state.h"
+#include "hv/platform/acpi_pm.h"
+#include "hv/platform/serial.h"
+#include "hv/virtio/virtio.h"
+
+#include <pthread.h>
+
+/* Some records of a machine's state, and what they were when it, or the device, was new. */
+struct machine_part {
+	struct state_entry *entries;
+	size_t n_entries;
+	uint8_t *pristine; /* the records: what a reset loads */
+	size_t pristine_len;
+};
+
+/* A device that is there. */
+struct machine_device {
+	const struct device_kind *kind;
+	unsigned int index;
+	void *dev;
+	struct machine_part part;
+	struct state_entry entries[DEVICE_STATES_MAX];
+	struct machine_device *next; /* by their rows' place in the table, then by index */
+};
+
+struct machine {
+	struct machine_options opt;
+	const struct domain_conf *conf;
+	/* Orders hold, release, reset, save, load, the coming and going of devices; may be kept for as
+	 * long as a device drains. */
+	pthread_mutex_t lock;
+	/* Guards `holders` together with the vCPUs' hold; never kept while waiting. */
+	pthread_mutex_t holders_lock;
+	unsigned int holders;
+
+	struct kvm_vm kvm;
+	bool has_kvm;
+	struct boot *boot; /* NULL: not opened yet */
+	struct gmem *mem;
+	void *region_devs[GMEM_REGIONS_MAX]; /* who answers on the bus where a region is, by its id */
+	struct bus *pio, *mmio;
+	struct irq *irq;
+	struct vcpus *vcpus;
+
+	struct device_env env;
+	/* Guards the list of devices for those without `lock`; who changes it has both, `lock` first. */
+	pthread_rwlock_t devices_lock;
+	struct machine_device *devices;
+	bool disks_owned;           /* committed */
+	uint64_t disks_incarnation; /* ... as this */
+	char disks_nonce[DISK_NONCE_TEXT];
+
+	struct vm_state vm_state;
+	struct cpuid_state cpuid_state;
+	struct machine_part own; /* CPUID, the vCPUs, the VM */
+};
+
+/* machine.c: what devices tell of the guest (struct device_env); @arg is the machine */
+void machine_on_off(void *arg);
+void machine_on_reset(void *arg, const char *how);
+/** machine_settle() - wait until nothing of a held machine moves any more; with m->lock held */
+int machine_settle(struct machine *m, struct err *e);
+/** machine_release_locked() - machine_release() with m->lock held */
+int machine_release_locked(struct machine *m, enum machine_holder who, struct err *e);
+
+/* machine_devices.c; with m->lock held unless it says otherwise */
+/** machine_devices_create() - all that the configuration asks for */
+int machine_devices_create(struct machine *m, struct err *e);
+void machine_devices_destroy(struct machine *m);
+int machine_devices_quiesce(struct machine *m, struct err *e);
+int machine_devices_start(struct machine *m, struct err *e);
+/** machine_device_next() - the first device of @kind (NULL: of any) behind @d (NULL: of all); with either lock */
+struct machine_device *machine_device_next(struct machine *m, const struct device_kind *kind,
+					   struct machine_device *d);
+/** machine_device_only() - the one device of a @kind that never leaves; without locks, once the machine is created */
+void *machine_device_only(struct machine *m, const struct device_kind *kind);
+
+/** machine_migrating() - has somebody agreed with another host on what there is? */
+bool machine_migrating(struct machine *m);
+
+/* machine_disks.c; with m->lock held */
+/** machine_disk_join() - take the disk of a new device, as the others have been; nothing when they are not */
+int machine_disk_join(struct machine *m, struct virtio_dev *disk, struct err *e);
+
+/* machine_state.c; with m->lock held and everything at rest */
+/** machine_own_build() - the machine's own records, in m->own */
+int machine_own_build(struct machine *m, struct err *e);
+/** machine_part_keep() - remember how the records of @p are now, for a reset */
+int machine_part_keep(struct machine_part *p, struct err *e);
+/** machine_pristine_load() - all as it was when it was new; CPUID stays */
+int machine_pristine_load(struct machine *m, struct err *e);
+
+/**
+ * machine_entry_next() - the record behind @s (NULL: the first), in the order in which they cross
+ * @d: where it is in the list of devices; the caller's, NULL at first.  With either lock.
+ */
+const struct state_entry *machine_entry_next(struct machine *m, struct machine_device **d,
+					     const struct state_entry *s);
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rtc - see rtc.h.  Registers after the MC146818A data sheet: 0-9 time and
+ * calendar, A-D control, 0x32 the century as PCs keep it.
+ *
+ * The guest sets time register by register, usually with SET in register B held
+ * while it does so: values go into `set[]`, and when SET falls the difference to
+ * the host's clock becomes the new offset.
+ *
+ * The wall clock is read for the guest's eyes only; nothing in Drover decides by
+ * it (rule T).
+ */
+#include "hv/platform/rtc.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SEC,
+	SEC_ALARM,
+	MIN,
+	MIN_ALARM,
+	HOUR,
+	HOUR_ALARM,
+	WDAY,
+	MDAY,
+	MON,
+	YEAR,
+	REG_A,
+	REG_B,
+	REG_C,
+	REG_D,
+	CENTURY = 0x32
+};
+
+#define B_SET 0x80
+#define B_BINARY 0x04
+#define B_24H 0x02
+#define D_VALID 0x80
+#define HOUR_PM 0x80
+#define OFFSET_MAX (1000ll * 366 * 86400) /* a thousand years either way: within what gmtime() can do */
+
+struct rtc {
+	pthread_mutex_t lock;
+	struct bus *pio;
+	time_t (*now)(void);
+
+	/* saved */
+	uint8_t index;
+	uint8_t cmos[128];
+	int64_t offset; /* guest's time minus host's, seconds */
+};
+
+static time_t wall_clock(void)
+{
+	return time(NULL);
+}
+
+static bool is_time(uint8_t reg)
+{
+	return reg == SEC || reg == MIN || reg == HOUR || (reg >= WDAY && reg <= YEAR) ||
+	       reg == CENTURY;
+}
+
+static uint8_t encode(const struct rtc *r, int v)
+{
+	return (uint8_t)(r->cmos[REG_B] & B_BINARY ? v : (v / 10) << 4 | v % 10);
+}
+
+static int decode(const struct rtc *r, uint8_t v)
+{
+	return r->cmos[REG_B] & B_BINARY ? v : (v >> 4) * 10 + (v & 15);
+}
+
+static uint8_t encode_hour(const struct rtc *r, int hour)
+{
+	if (r->cmos[REG_B] & B_24H)
+		return encode(r, hour);
+	return (uint8_t)(encode(r, hour % 12 ? hour % 12 : 12) | (hour >= 12 ? HOUR_PM : 0));
+}
+
+static int decode_hour(const struct rtc *r, uint8_t v)
+{
+	if (r->cmos[REG_B] & B_24H)
+		return decode(r, v);
+	return decode(r, v & 0x7f) % 12 + (v & HOUR_PM ? 12 : 0);
+}
+
+/* Bring the time registers up to date, unless the guest is setting them. */
+static void refresh(struct rtc *r)
+{
+	time_t t = r->now() + (time_t)r->offset;
+	struct tm tm;
+
+	if (r->cmos[REG_B] & B_SET || !gmtime_r(&t, &tm))
+		return;
+	r->cmos[SEC] = encode(r, tm.tm_sec);
+	r->cmos[MIN] = encode(r, tm.tm_min);
+	r->cmos[HOUR] = encode_hour(r, tm.tm_hour);
+	r->cmos[WDAY] = encode(r, tm.tm_wday + 1);
+	r->cmos[MDAY] = encode(r, tm.tm_mday);
+	r->cmos[MON] = encode(r, tm.tm_mon + 1);
+	r->cmos[YEAR] = encode(r, tm.tm_year % 100);
+	r->cmos[CENTURY] = encode(r, 19 + tm.tm_year / 100);
+}
+
+static bool offset_fits(int64_t offset)
+{
+	return offset >= -OFFSET_MAX && offset <= OFFSET_MAX;
+}
+
+/* The registers hold what the guest set: keep the difference.  Nonsense keeps the old one. */
+static void take_over(struct rtc *r)
+{
+	struct tm tm = {
+		.tm_sec = decode(r, r->cmos[SEC]),
+		.tm_min = decode(r, r->cmos[MIN]),
+		.tm_hour = decode_hour(r, r->cmos[HOUR]),
+		.tm_mday = decode(r, r->cmos[MDAY]),
+		.tm_mon = decode(r, r->cmos[MON]) - 1,
+		.tm_year = (decode(r, r->cmos[CENTURY]) - 19) * 100 + decode(r, r->cmos[YEAR]),
+	};
+	time_t t = timegm(&tm);
+	int64_t offset = (int64_t)t - (int64_t)r->now();
+
+	/* As rtc_post_load() has it: what a guest can set here it can take with it. */
+	if (t != (time_t)-1 && offset_fits(offset))
+		r->offset = offset;
+}
+
+static uint64_t rtc_read(void *dev, uint64_t offset, unsigned int len)
+{
+	struct rtc *r = dev;
+	uint8_t v = 0xff;
+
+	(void)len;
+	pthread_mutex_lock(&r->lock);
+	if (offset == 1) {
+		if (is_time(r->index))
+			refresh(r);
+		v = r->cmos[r->index];
+		if (r->index == REG_C)
+			v = 0;
+		else if (r->index == REG_D)
+			v = D_VALID;
+	}
+	pthread_mutex_unlock(&r->lock);
+	return v;
+}
+
+static void rtc_write(void *dev, uint64_t offset, unsigned int len, uint64_t value)
+{
+	struct rtc *r = dev;
+	uint8_t v = (uint8_t)value;
+	bool was_set;
+
+	(void)len;
+	pthread_mutex_lock(&r->lock);
+	was_set = r->cmos[REG_B] & B_SET;
+	if (offset == 0) {
+		r->index = v & 0x7f; /* bit 7 is the NMI mask */
+	} else if (r->index == REG_B) {
+		if (!was_set && (v & B_SET))
+			refresh(r);
+		r->cmos[REG_B] = v;
+		if (was_set && !(v & B_SET))
+			take_over(r);
+	} else if (r->index == REG_A) {
+		r->cmos[REG_A] = v & 0x7f; /* update in progress is read-only, and never seen */
+	} else if (r->index != REG_C && r->index != REG_D) {
+		if (is_time(r->index))
+			refresh(r);
+		r->cmos[r->index] = v;
+		if (is_time(r->index) && !was_set)
+			take_over(r);
+	}
+	pthread_mutex_unlock(&r->lock);
+}
+
+static const struct bus_ops rtc_ops = { .read = rtc_read, .write = rtc_write };
+
+int rtc_create(struct rtc **out, struct bus *pio, time_t (*now)(void), struct err *e)
+{
+	struct rtc *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return err_set(e, -ENOMEM, "rtc: out of memory");
+	pthread_mutex_init(&r->lock, NULL);
+	r->now = now ? now : wall_clock;
+	r->cmos[REG_A] = 0x26; /* 32768 Hz time base, 1024 Hz rate: what firmware sets */
+	r->cmos[REG_B] = B_24H;
+	r->pio = pio;
+	*out = r;
+	return 0;
+}
+
+int rtc_plug(struct rtc *r, struct err *e)
+{
+	int ret = bus_add(r->pio, RTC_PORT, 2, &rtc_ops, r);
+
+	return ret ? err_set(e, ret, "rtc: ports 0x%x+2 are taken", RTC_PORT) : 0;
+}
+
+void rtc_destroy(struct rtc *r)
+{
+	if (!r)
+		return;
+	bus_remove(r->pio, RTC_PORT, r);
+	bus_wait(r->pio);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}
+
+static int rtc_pre_save(void *dev, struct err *e)
+{
+	(void)dev;
+	(void)e;
+	return 0;
+}
+
+static int rtc_post_load(void *dev, struct err *e)
+{
+	struct rtc *r = dev;
+
+	if (r->index >= sizeof(r->cmos))
+		return err_set(e, -EINVAL, "index: %u, expected at most 127", r->index);
+	if (!offset_fits(r->offset))
+		return err_set(e, -EINVAL, "offset: %lld s is out of range", (long long)r->offset);
+	return 0;
+}
+
+static const struct state_field rtc_fields[] = {
+	STATE_U8(struct rtc, index),
+	STATE_ARRAY(struct rtc, cmos, sizeof(uint8_t)),
+	STATE_U64(struct rtc, offset),
+	STATE_END,
+};
+
+static const struct state_desc rtc_state = {
+	.name = "rtc",
+	.version = 1,
+	.min_version = 1,
+	.fields = rtc_fields,
+	.pre_save = rtc_pre_save,
+	.post_load = rtc_post_load,
+};
+
+struct state_entry rtc_state_entry(struct rtc *r)
+{
+	return (struct state_entry){ .desc = &rtc_state, .instance = "rtc0", .dev = r };
+}
+
+/* --- the row --- */
+
+static int device_create(struct device_env *env, const struct domain_conf *conf, unsigned int index,
+			 void **dev, struct err *e)
+{
+	struct rtc *r;
+	int ret = rtc_create(&r, env->pio, NULL, e);
+
+	(void)conf;
+	(void)index;
+	if (!ret)
+		*dev = r;
+	return ret;
+}
+
+static int device_plug(void *dev, struct err *e)
+{
+	return rtc_plug(dev, e);
+}
+
+static void device_destroy(void *dev)
+{
+	rtc_destroy(dev);
+}
+
+static size_t device_state(void *dev, struct state_entry *out)
+{
+	out[0] = rtc_state_entry(dev);
+	return 1;
+}
+
+const struct device_kind rtc_device = {
+	.name = "rtc", .create = device_create, .plug = device_plug, .destroy = device_destroy, .state = device_state, DEVICE_PLATFORM
+};

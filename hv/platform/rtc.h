@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rtc - the MC146818 clock of a PC (ports 0x70, 0x71) with its 128 bytes of CMOS.
+ *
+ * Gives the host's time plus the offset at which the guest set it.  No alarm and
+ * no periodic interrupt: a guest has better timers; register C reads as "none".
+ * The offset travels in a migration, the host's clock does not.
+ */
+#ifndef DROVER_HV_PLATFORM_RTC_H
+#define DROVER_HV_PLATFORM_RTC_H
+
+#include "base/err.h"
+#include "hv/device/bus.h"
+#include "hv/device/device.h"
+#include "hv/device/state.h"
+
+#include <stdint.h>
+#include <time.h>
+
+#define RTC_PORT 0x70
+
+struct rtc;
+
+/**
+ * rtc_create() - a clock that answers nowhere yet
+ * @now: tells seconds since 1970; NULL for the host's wall clock
+ */
+int rtc_create(struct rtc **out, struct bus *pio, time_t (*now)(void), struct err *e);
+/** rtc_plug() - let the guest reach it; -EEXIST when its ports are taken */
+int rtc_plug(struct rtc *r, struct err *e);
+/** rtc_destroy() - take it from the guest, which may run, and free it; NULL is nothing */
+void rtc_destroy(struct rtc *r);
+struct state_entry rtc_state_entry(struct rtc *r);
+
+extern const struct device_kind rtc_device;
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio - devices of VIRTIO 1.2 over PCI, modern only.
+ *
+ *   virtio.c      a device: features, status, its queues, its thread, its state
+ *   virtqueue.c   the split ring: pop, push, event index (virtqueue.h)
+ *   virtio_pci.c  registers, MSI-X, ioeventfds
+ *   virtio_{blk,net,rng}.c
+ *
+ * What a machine does with them, by their rows (virtio_device.c):
+ *
+ *   create     virtio_blk_create(), ...: a place on the PCI bus, thread waiting, nothing opened
+ *   plug       virtio_dev_plug(): the guest finds it
+ *   open       virtio_blk_open() takes the disk: at start, or on a migration's destination
+ *              only at take_over
+ *   start      virtio_dev_start(): may touch guest memory from now on
+ *   quiesce    virtio_dev_quiesce(): what was in flight has completed, nothing more is taken
+ *              from the rings; on return the device writes neither memory nor disk
+ *   save/load  entries of virtio_dev_state(), while quiet (after create, before start)
+ *   start      again; looks at every ring once, as a notification may have been lost
+ *   destroy    the guest may run; what it wants of the device from now on finds nobody
+ *
+ * Threads: each device has one thread, which alone touches the rings; vCPU threads
+ * come in by registers.  One mutex per device; a kick is an eventfd.
+ *
+ * Rule D: guest memory is marked dirty after data arrived in it, rings included.
+ * Rule S: a ring that makes no sense stops the device (DEVICE_NEEDS_RESET), nothing else.
+ * Rule G: env->may_submit() is asked before each request that writes to a disk is
+ * taken from its ring.  After it said no, the request waits there until it says yes.
+ */
+#ifndef DROVER_HV_VIRTIO_VIRTIO_H
+#define DROVER_HV_VIRTIO_VIRTIO_H
+
+#include "base/err.h"
+#include "conf/domain.h"
+#include "hv/device/device.h"
+#include "hv/disk/disk_lock.h"
+#include "hv/memory/memory.h"
+#include "hv/pci/pci.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct virtio_dev;
+
+/** virtio_dev_plug() - let the guest find it, when it has been created; any time */
+void virtio_dev_plug(struct virtio_dev *v);
+/** virtio_dev_destroy() - take it from the guest, which may run, and free it; what is in flight comes to no end */
+void virtio_dev_destroy(struct virtio_dev *v);
+
+/** virtio_dev_start() - let the device work; a device that never opened its disk answers IOERR */
+int virtio_dev_start(struct virtio_dev *v, struct err *e);
+
+/**
+ * virtio_dev_quiesce() - stop it, with nothing in flight
+ * Return: 0 (also when it is quiet already), or -ETIMEDOUT "blk0: 3 requests still in
+ * flight after 5000 ms"; it then still drains and takes nothing new: call again, or start.
+ *
+ * To stop many devices ask all with virtio_dev_quiesce_begin() first, then wait for each.
+ */
+int virtio_dev_quiesce(struct virtio_dev *v, unsigned int timeout_ms, struct err *e);
+void virtio_dev_quiesce_begin(struct virtio_dev *v);
+
+/**
+ * virtio_dev_state() - the entries that a migration must carry of this device
+ * @out: room for DEVICE_STATES_MAX
+ * Return: how many.  Names are unique in the machine.
+ */
+size_t virtio_dev_state(struct virtio_dev *v, struct state_entry *out);
+
+/** virtio_dev_stats() - {"name": "blk0", "reads": ..., ...}; caller owns the object */
+json_t *virtio_dev_stats(struct virtio_dev *v);
+
+/* --- block --- */
+
+struct virtio_blk_conf {
+	const char *path; /* kept as a copy */
+	bool readonly;
+	enum domain_direct direct;
+	bool report_errors; /* failed writes are the guest's business */
+	bool format_raw;    /* the operator said that it is raw: do not look (hv/disk/disk_format.h) */
+	const char *serial; /* <= 20 bytes, NULL: "drover-diskN" */
+};
+
+int virtio_blk_create(struct device_env *env, unsigned int index, const struct virtio_blk_conf *c,
+		      struct virtio_dev **out, struct err *e);
+
+/*
+ * Taking a disk: prepare, then check and commit, for quiet devices only.  Nothing of a domain's
+ * disks is committed before all of them are prepared and checked (machine_disks_commit()).
+ */
+
+/**
+ * virtio_blk_prepare() - lock the disk, open it, learn its size; virtio_blk_release() undoes it
+ * After a migration's load it must be at least as large as the guest was told, -EINVAL if not.
+ */
+int virtio_blk_prepare(struct virtio_dev *v, struct err *e);
+/** virtio_blk_prepared() - is it locked and open, by virtio_blk_prepare()? */
+bool virtio_blk_prepared(const struct virtio_dev *v);
+/** virtio_blk_path(), virtio_blk_readonly() - as it was created */
+const char *virtio_blk_path(const struct virtio_dev *v);
+bool virtio_blk_readonly(const struct virtio_dev *v);
+/** virtio_blk_is_file() - a regular file, no block device? Of one that is prepared */
+bool virtio_blk_is_file(const struct virtio_dev *v);
+/** virtio_blk_size() - what the guest knows of it: bytes, 0 for nothing yet, and bytes of a sector */
+void virtio_blk_size(struct virtio_dev *v, uint64_t *capacity, uint32_t *sector);
+/** virtio_blk_expect() - a guest will arrive that knows this of it; for virtio_blk_probe() */
+void virtio_blk_expect(struct virtio_dev *v, uint64_t capacity, uint32_t sector);
+/** virtio_blk_named() - disk_lock_named(); of one that is prepared */
+int virtio_blk_named(const struct virtio_dev *v, struct err *e);
+/** virtio_blk_last() - whom its record named when it was prepared; NULL: nobody, or only read here */
+const struct disk_holder *virtio_blk_last(const struct virtio_dev *v);
+/** virtio_blk_check() - disk_lock_check() */
+int virtio_blk_check(struct virtio_dev *v, const struct disk_holder *me, uint64_t after,
+		     struct err *e);
+/** virtio_blk_commit() - record @me, and the guest may use it */
+int virtio_blk_commit(struct virtio_dev *v, const struct disk_holder *me, struct err *e);
+/** virtio_blk_undo() - commit did not happen: the record is as it was */
+int virtio_blk_undo(struct virtio_dev *v, struct err *e);
+
+/** virtio_blk_open() - all three, for one disk alone */
+int virtio_blk_open(struct virtio_dev *v, const struct disk_holder *me, struct err *e);
+
+/** virtio_blk_flush() - what the guest was told is written is on stable storage; any time, any thread */
+int virtio_blk_flush(struct virtio_dev *v, struct err *e);
+/** virtio_blk_release() - close and unlock it, flushed or not; quiet devices only */
+void virtio_blk_release(struct virtio_dev *v);
+
+/**
+ * virtio_blk_probe() - try all that virtio_blk_prepare() needs but the lock, and leave no trace
+ * @fresh: for a domain that starts; else for one that arrives running, whose disk may be in use
+ */
+int virtio_blk_probe(struct virtio_dev *v, bool fresh, struct err *e);
+
+/* --- net --- */
+
+struct virtio_net_conf {
+	uint8_t mac[6];
+	int tap_fd;   /* opened by net/link/tap.h with a vnet header; owned from success on; -1: no link */
+	uint16_t mtu; /* what the link carries; 0: 1500 */
+};
+
+int virtio_net_create(struct device_env *env, unsigned int index, const struct virtio_net_conf *c,
+		      struct virtio_dev **out, struct err *e);
+
+/**
+ * virtio_net_announce() - the guest is somewhere else now: ask it to announce itself
+ * Sets STATUS.ANNOUNCE if the driver negotiated it.  The host's own frames (net/link/announce.h)
+ * go out of virtio_net_transmit().
+ */
+void virtio_net_announce(struct virtio_dev *v);
+
+/** virtio_net_mac() - its six bytes; the guest's own after a migration's load */
+const uint8_t *virtio_net_mac(const struct virtio_dev *v);
+
+/** virtio_net_transmit() - send a frame as if the guest had; for RARP at migration's end */
+int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, struct err *e);
+
+/* --- entropy --- */
+
+int virtio_rng_create(struct device_env *env, unsigned int index, struct virtio_dev **out,
+		      struct err *e);
+
+/* --- rows of a machine's table: each device is a struct virtio_dev --- */
+
+extern const struct device_kind virtio_blk_device, virtio_net_device, virtio_rng_device;
+
+#endif

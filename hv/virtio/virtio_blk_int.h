@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* virtio_blk_int - what virtio_blk.c (the device), _request.c (its requests) and _disk.c (its disk) share. */
+#ifndef DROVER_HV_VIRTIO_VIRTIO_BLK_INT_H
+#define DROVER_HV_VIRTIO_VIRTIO_BLK_INT_H
+
+#include "hv/disk/block.h"
+#include "hv/disk/disk_record.h"
+#include "hv/virtio/virtio_int.h"
+
+#define BLK_QUEUE_SIZE 128
+#define BLK_SECTOR 512u
+#define BLK_ID_LEN 20
+#define BLK_DISCARD_MAX (1u << 22) /* sectors: 2 GiB at a time */
+
+/* VIRTIO 1.2 5.2.3 */
+#define BLK_F_FLUSH (1ull << 9)
+
+struct blk_request {
+	struct block_req io;
+	struct virtio_blk *blk;
+	struct blk_request *next; /* in the free list */
+	uint32_t type;
+	uint64_t sector;
+	bool again; /* it had failed, and is being tried again */
+	uint32_t data_len;
+	struct virtq_elem el;
+	struct iovec iov[VIRTQ_SEGS_MAX];
+};
+
+/* A disk that was ours: what its record said, and which file it was; a block device's record is its own. */
+struct disk_mine {
+	struct disk_holder record;
+	bool file;
+	dev_t dev;
+	ino_t ino;
+};
+
+struct virtio_blk {
+	struct virtio_dev v; /* first: state tables point here */
+	char *path;
+	bool readonly, format_raw, report_errors;
+	enum domain_direct direct;
+	char serial[BLK_ID_LEN + 1];
+	struct disk_lock *lock; /* NULL: not prepared */
+	struct block *block;    /* the same open file; NULL: not prepared */
+	bool owned;             /* committed: the guest may use it */
+	bool has_wrote;         /* it was ours: the record said ... */
+	struct disk_mine wrote; /* ... this, last */
+	bool had_before;        /* the same when the disk was prepared, for undo */
+	struct disk_mine before;
+	int owed;          /* of the disk that was closed last, block_owed() */
+	bool ran;          /* a guest has had it as raw: its contents say nothing about its format */
+	uint64_t capacity; /* bytes, as the guest knows it; 0 = not opened yet */
+	uint32_t sector_size;
+	struct blk_request *requests, *free;
+	unsigned int in_flight;
+	struct blk_request *stalled, **stalled_end; /* failed writes, to be tried again, in order */
+	unsigned int n_again;                       /* of those, how many are in flight */
+	bool stopped;                               /* a write failed since the last start: nothing is taken */
+	bool held;                                  /* the machine has been told so */
+	bool starved;                               /* the ring has more, but all requests were in use */
+	uint64_t reads, writes, flushes, discards, errors, read_bytes, write_bytes;
+};
+
+static inline struct virtio_blk *virtio_blk_of(struct virtio_dev *v)
+{
+	return (struct virtio_blk *)v;
+}
+
+/* virtio_blk_request.c: the hooks of struct virtio_ops that deal with requests */
+void virtio_blk_kick(struct virtio_dev *v, unsigned int q);
+void virtio_blk_event(struct virtio_dev *v, unsigned int s, uint32_t events);
+/** virtio_blk_forget() - the guest wants to hear no more of writes that wait */
+void virtio_blk_forget(struct virtio_blk *d);
+
+/* virtio_blk_config.c: write the configuration space anew */
+void virtio_blk_publish(struct virtio_blk *d);
+
+/* virtio_blk_disk.c */
+/** virtio_blk_drop() - close and unlock the disk; without its thread, or with its lock */
+void virtio_blk_drop(struct virtio_blk *d);
+/** virtio_blk_learn() - the guest gets to see the disk that is open */
+void virtio_blk_learn(struct virtio_blk *d);
+/** virtio_blk_fits() - -EINVAL when @b cannot be what the guest knows: it may have grown, no more */
+int virtio_blk_fits(const struct virtio_blk *d, const struct block *b, struct err *e);
+
+#endif
