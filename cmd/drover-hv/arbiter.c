@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* --- cluster: droverd, a client, puts the question into the log and answers with `decide` --- */
@@ -20,23 +19,19 @@ struct question {
 /* On the main thread. */
 static void tell_question(void *arg)
 {
-	struct question *q = arg;
+	const struct question *q = arg;
 	json_t *data = json_pack("{s:s, s:I}", "outcome", outcome_name(q->outcome), "incarnation", (json_int_t)q->incarnation);
 
 	ctl_event(q->v->ctl, "ask", data);
-	free(q);
 }
 
 static void put_question(void *arg, enum outcome proposal, uint64_t incarnation)
 {
 	struct migration *m = arg;
-	struct question *q = malloc(sizeof(*q));
+	struct question q = { m->v, proposal, incarnation };
 
-	if (!q)
-		return; /* it is asked again */
-	*q = (struct question){ m->v, proposal, incarnation };
-	if (loop_post(m->v->loop, tell_question, q))
-		free(q);
+	/* Without memory it is asked again. */
+	loop_post_copy(m->v->loop, tell_question, &q, sizeof(q));
 }
 
 /* --- disk --- */

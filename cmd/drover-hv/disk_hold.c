@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define RETRY_NS (2 * NS_PER_SEC)
 
@@ -28,7 +27,7 @@ struct disk_news {
 
 static void on_news(void *arg)
 {
-	struct disk_news *n = arg;
+	const struct disk_news *n = arg;
 	struct drover_hv *v = n->v;
 	struct err e;
 
@@ -46,22 +45,16 @@ static void on_news(void *arg)
 			log_info("the disk can be written again");
 	}
 	vmm_update_state(v);
-	free(n);
 }
 
 void disk_hold_event(void *arg, bool held, const char *why)
 {
 	struct drover_hv *v = arg;
-	struct disk_news *n = calloc(1, sizeof(*n));
+	struct disk_news n = { .v = v, .held = held };
 
+	text_copy(n.why, sizeof(n.why), why);
 	/* Without memory the guest waits for its disk all the same, but runs. */
-	if (!n)
-		return;
-	n->v = v;
-	n->held = held;
-	text_copy(n->why, sizeof(n->why), why);
-	if (loop_post(v->loop, on_news, n))
-		free(n);
+	loop_post_copy(v->loop, on_news, &n, sizeof(n));
 }
 
 static void try_again(void *arg)

@@ -229,11 +229,10 @@ struct last_word {
 /* On the main thread. */
 static void end_as_failed(void *arg)
 {
-	struct last_word *w = arg;
+	const struct last_word *w = arg;
 
 	log_error("the domain stays here, and can never go on: %s", w->text);
 	vmm_end(w->v, VMM_END_FAILED, EXIT_REFUSED, w->text);
-	free(w);
 }
 
 /*
@@ -242,20 +241,15 @@ static void end_as_failed(void *arg)
  */
 static int broker_gone(struct migration *m, struct err *e)
 {
-	struct last_word *w;
+	struct last_word w = { .v = m->v };
 
 	if (m->role == MIGRATE_DESTINATION) {
 		e->code = -EPERM;
 		return -EPERM;
 	}
-	w = m->ended ? NULL : malloc(sizeof(*w));
-	if (!w)
-		return DISK_BROKER_GONE;
-	w->v = m->v;
-	text_copy(w->text, sizeof(w->text), e->text);
-	m->ended = !loop_post(m->v->loop, end_as_failed, w);
+	text_copy(w.text, sizeof(w.text), e->text);
 	if (!m->ended)
-		free(w);
+		m->ended = !loop_post_copy(m->v->loop, end_as_failed, &w, sizeof(w));
 	return DISK_BROKER_GONE;
 }
 

@@ -9,7 +9,6 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LINGER_NS (500 * NS_PER_MS)   /* for clients that ask once more */
@@ -213,30 +212,24 @@ struct news {
 
 static void deliver(void *arg)
 {
-	struct news *n = arg;
+	const struct news *n = arg;
 
 	say_phase(n->m, &n->st);
 	ctl_event(n->m->v->ctl, "migration", to_json(n->m, &n->st));
-	free(n);
 }
 
 void report_notify(void *arg, const struct migrate_stats *st)
 {
 	struct migration *m = arg;
 	uint64_t now = clock_ns();
-	struct news *n;
+	struct news n = { m, *st };
 
 	/* Changes of phase at once, all else five times a second. */
 	if (m->told && st->phase == m->last_phase && now - m->last_event_ns < PROGRESS_NS)
 		return;
-	n = malloc(sizeof(*n));
-	if (!n)
-		return;
 	m->told = true;
 	m->last_phase = st->phase;
 	m->last_event_ns = now;
-	n->m = m;
-	n->st = *st;
-	if (loop_post(m->v->loop, deliver, n))
-		free(n);
+	/* Without memory this one is not told; the next is. */
+	loop_post_copy(m->v->loop, deliver, &n, sizeof(n));
 }

@@ -161,7 +161,7 @@ static void tell_guest_event(struct drover_hv *v, const struct guest_event *g)
 
 static void on_guest_event(void *arg)
 {
-	struct guest_event *g = arg;
+	const struct guest_event *g = arg;
 	struct drover_hv *v = g->vmm;
 
 	tell_guest_event(v, g);
@@ -173,22 +173,17 @@ static void on_guest_event(void *arg)
 		stopped(v, VMM_END_POWEROFF, "reset", EXIT_OK);
 	else
 		try_reset(v);
-	free(g);
 }
 
 /* On a vCPU thread. */
 static void machine_event(void *arg, enum machine_event what, const char *text)
 {
 	struct drover_hv *v = arg;
-	struct guest_event *g = calloc(1, sizeof(*g));
+	struct guest_event g = { .vmm = v, .what = what };
 
-	if (!g)
-		return; /* the guest stands still, which is what a crash looks like anyway */
-	g->vmm = v;
-	g->what = what;
-	snprintf(g->text, sizeof(g->text), "%s", text);
-	if (loop_post(v->loop, on_guest_event, g))
-		free(g);
+	snprintf(g.text, sizeof(g.text), "%s", text);
+	/* Without memory the guest stands still, which is what a crash looks like anyway. */
+	loop_post_copy(v->loop, on_guest_event, &g, sizeof(g));
 }
 
 /* --- commands --- */

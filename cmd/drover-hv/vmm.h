@@ -13,7 +13,7 @@
  *     guest_kvm.c migrate.c receive.c arbiter.c   the migration engine's side
  *
  * Main thread only, unless said otherwise.  From another thread (the engine's):
- * loop_post(v->loop, fn, arg).  machine_*() may be called from any thread.
+ * loop_post(v->loop, fn, arg) or loop_post_copy().  machine_*() may be called from any thread.
  */
 #ifndef DROVER_HV_CMD_VMM_H
 #define DROVER_HV_CMD_VMM_H

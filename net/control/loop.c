@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -34,7 +35,8 @@ struct watch {
 struct posted {
 	struct posted *next;
 	loop_fn fn;
-	void *arg;
+	void *arg; /* of whoever posted it, or @copy */
+	max_align_t copy[];
 };
 
 struct loop {
@@ -239,6 +241,16 @@ void loop_timer_destroy(struct loop_timer *t)
 	free(t);
 }
 
+static void post(struct loop *l, struct posted *p)
+{
+	pthread_mutex_lock(&l->lock);
+	assert(!*l->last);
+	*l->last = p;
+	l->last = &p->next;
+	pthread_mutex_unlock(&l->lock);
+	eventfd_write(l->wake_fd, 1);
+}
+
 int loop_post(struct loop *l, loop_fn fn, void *arg)
 {
 	struct posted *p = calloc(1, sizeof(*p));
@@ -247,12 +259,20 @@ int loop_post(struct loop *l, loop_fn fn, void *arg)
 		return -ENOMEM;
 	p->fn = fn;
 	p->arg = arg;
-	pthread_mutex_lock(&l->lock);
-	assert(!*l->last);
-	*l->last = p;
-	l->last = &p->next;
-	pthread_mutex_unlock(&l->lock);
-	eventfd_write(l->wake_fd, 1);
+	post(l, p);
+	return 0;
+}
+
+int loop_post_copy(struct loop *l, loop_fn fn, const void *arg, size_t size)
+{
+	struct posted *p = calloc(1, sizeof(*p) + size);
+
+	if (!p)
+		return -ENOMEM;
+	p->fn = fn;
+	p->arg = p->copy;
+	memcpy(p->copy, arg, size);
+	post(l, p);
 	return 0;
 }
 

@@ -3,8 +3,8 @@
  * loop - the main thread of a program: epoll, timers, and work from other threads.
  *
  * Everything that touches the control socket, or what its commands touch, runs here, so
- * none of it needs a lock.  Other threads hand over work with loop_post(), the only
- * function that any thread may call.
+ * none of it needs a lock.  Other threads hand over work with loop_post() and
+ * loop_post_copy(), the only functions that any thread may call.
  *
  * Nothing that runs here may wait: a slow disk must not make the domain deaf.
  */
@@ -14,6 +14,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct loop;
@@ -44,6 +45,11 @@ void loop_timer_destroy(struct loop_timer *t);
 
 /** loop_post() - run @fn(@arg) on the main thread, soon, in order; any thread */
 int loop_post(struct loop *l, loop_fn fn, void *arg);
+/**
+ * loop_post_copy() - as loop_post(), with a copy of the @size bytes at @arg that is the loop's own:
+ * it ends with the call, or with a loop that never gets to it.  -ENOMEM.
+ */
+int loop_post_copy(struct loop *l, loop_fn fn, const void *arg, size_t size);
 
 /** loop_run() - until loop_quit() */
 void loop_run(struct loop *l);

@@ -313,6 +313,49 @@ static void what_is_posted_runs_in_its_order(void **state)
 	sem_destroy(&done);
 }
 
+struct letter {
+	struct owner *to;
+	char text[4];
+	sem_t *read;
+};
+
+static void read_letter(void *arg)
+{
+	const struct letter *l = arg;
+
+	memcpy(l->to->order, l->text, sizeof(l->text));
+	sem_post(l->read);
+}
+
+static void what_is_posted_as_a_copy_is_the_loops_own(void **state)
+{
+	struct owner *o = *state;
+	struct letter l = { .to = o, .text = "xyz" };
+	sem_t done;
+
+	sem_init(&done, 0, 0);
+	l.read = &done;
+	assert_int_equal(loop_post_copy(o->loop, read_letter, &l, sizeof(l)), 0);
+	memset(&l, 0, sizeof(l));
+	sem_wait(&done);
+	assert_string_equal(o->order, "xyz");
+	sem_destroy(&done);
+}
+
+/* The end of a VMM: what its other threads had to tell ends with its loop (a checker of leaks looks on). */
+static void what_a_loop_never_gets_to_ends_with_it(void **state)
+{
+	struct letter l = { .to = *state };
+	struct loop *loop;
+	struct err e;
+
+	assert_int_equal(loop_create(&loop, &e), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_post_copy(loop, read_letter, &l, sizeof(l)), 0);
+	loop_destroy(loop);
+	assert_string_equal(l.to->order, "");
+}
+
 struct late {
 	struct loop *loop;
 	struct loop_timer *timer, *never;
@@ -371,6 +414,8 @@ int main(void)
 		TEST(the_one_that_asked_longest_ago_makes_room),
 		TEST(who_lives_there_is_not_pushed_out),
 		TEST(what_is_posted_runs_in_its_order),
+		TEST(what_is_posted_as_a_copy_is_the_loops_own),
+		TEST(what_a_loop_never_gets_to_ends_with_it),
 		TEST(a_timer_fires_once_and_not_before_its_time),
 	};
 
