@@ -34,6 +34,10 @@ void cpuid_for_vcpu(const struct cpuid_table *t, uint32_t id, uint32_t n_vcpus,
  */
 int cpuid_check(const struct cpuid_table *ours, const struct cpuid_table *theirs, struct err *e);
 
+/**
+ * cpuid_find() - the entry of @leaf in @t, or NULL
+ * @index: the subleaf; looked at only where KVM says that the leaf has any
+ */
 const struct kvm_cpuid_entry2 *cpuid_find(const struct cpuid_table *t, uint32_t leaf,
 					  uint32_t index);
 

@@ -88,12 +88,14 @@ struct vcpus {
 
 /** vcpus_create() - create them with their CPUID, held by VCPU_HOLD_MACHINE, threads parked */
 int vcpus_create(struct vcpus **out, const struct vcpus_options *o, struct err *e);
+/** vcpus_destroy() - end all threads, wherever they are, and free it; not from one of them; NULL is nothing */
 void vcpus_destroy(struct vcpus *s);
 
 /** vcpus_hold() - add @hold and kick; does not wait; any thread, also a vCPU's */
 void vcpus_hold(struct vcpus *s, enum vcpu_hold hold);
 /** vcpus_wait() - until all are parked; -ETIMEDOUT after @timeout_ms */
 int vcpus_wait(struct vcpus *s, unsigned int timeout_ms, struct err *e);
+/** vcpus_release() - take @hold away, if it is there; they run when it was the last one; does not wait; any thread */
 void vcpus_release(struct vcpus *s, enum vcpu_hold hold);
 
 /**

@@ -34,6 +34,7 @@ struct bus_ops {
 
 struct bus;
 
+/** bus_create() - one on which nobody answers; 0 or -ENOMEM */
 int bus_create(struct bus **out);
 /** bus_destroy() - free @b, on which no access runs or begins any more; NULL is nothing */
 void bus_destroy(struct bus *b);
@@ -54,8 +55,12 @@ void bus_remove(struct bus *b, uint64_t base, const void *dev);
  */
 void bus_wait(struct bus *b);
 
-/** bus_read(), bus_write() - one access of @len (1, 2, 4 or 8) bytes; any thread */
+/**
+ * bus_read() - one access of @len (1, 2, 4 or 8) bytes; any thread
+ * Return: what the handler said, of which the low @len bytes count; all ones when no range holds all of it.
+ */
 uint64_t bus_read(struct bus *b, uint64_t addr, unsigned int len);
+/** bus_write() - the same for a write, which vanishes when no range holds all of it */
 void bus_write(struct bus *b, uint64_t addr, unsigned int len, uint64_t value);
 
 #endif

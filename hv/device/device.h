@@ -98,9 +98,14 @@ struct device_kind {
 };
 
 /* For devices that do nothing unless a vCPU calls them: they rest when the vCPUs do. */
+
+/** device_passive_start() - 0: there is nothing to set going */
 int device_passive_start(void *dev, struct err *e);
+/** device_passive_quiesce_begin() - nothing: only vCPUs bring work, and they stand still by then */
 void device_passive_quiesce_begin(void *dev);
+/** device_passive_quiesce() - 0 at once: nothing is ever in flight */
 int device_passive_quiesce(void *dev, unsigned int timeout_ms, struct err *e);
+/** device_passive_stats() - NULL: for a kind without a list of figures */
 json_t *device_passive_stats(void *dev);
 /** device_no_slot() - slot() of what is not on the PCI bus, or is the bus */
 unsigned int device_no_slot(void *dev);

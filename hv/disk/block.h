@@ -74,15 +74,20 @@ void block_close(struct block *b);
  * BLOCK_FLUSH fails, and so does each block_flush() until then.
  */
 int block_flush(struct block *b, struct err *e);
-/** block_owed() - the error that the guest has yet to hear of, 0 = none; block_owe() - for its next block */
+/** block_owed() - the error that the guest has yet to hear of, 0 = none; for block_owe() of its next block */
 int block_owed(const struct block *b);
+/** block_owe() - the guest's next BLOCK_FLUSH, and each block_flush() until then, fails with @error; 0: none does */
 void block_owe(struct block *b, int error);
 
 uint64_t block_size(const struct block *b);        /* bytes */
 uint32_t block_sector_size(const struct block *b); /* offsets and lengths must be multiples */
 int block_event_fd(const struct block *b);         /* readable when block_reap() has work */
 
-/** block_queue() - take @r over; it starts at block_kick().  -EINVAL when it is misaligned or outside */
+/**
+ * block_queue() - take @r over; it starts at block_kick()
+ * Return: 0: done() will be called; else @r is still the caller's: -EINVAL when it is empty, misaligned or
+ * outside; -EROFS; -EAGAIN when no more fits the ring; -ENOMEM.
+ */
 int block_queue(struct block *b, struct block_req *r);
 /** block_kick() - start what was queued */
 void block_kick(struct block *b);

@@ -42,6 +42,7 @@ int disk_below_take(int fd, const char *path, bool readonly, const char *run_dir
 /** disk_below_take_device() - the same for a device of which only the number is known; @sys: where sysfs is */
 int disk_below_take_device(dev_t dev, const char *path, bool readonly, const char *run_dir, const char *sys,
 			   struct disk_below *out, struct err *e);
+/** disk_below_release() - close all it has, and the locks go unless somebody has a copy; nothing when it is empty */
 void disk_below_release(struct disk_below *b);
 
 #endif

@@ -62,8 +62,19 @@ int broker_send(int sock, const void *buf, size_t len, const int *fds, size_t n)
 int broker_receive(int sock, void *buf, size_t len, int fds[BROKER_FDS_MAX], size_t *n);
 
 /* What the broker does, and who has none does himself: disk_broker_here.c */
+
+/**
+ * disk_here_prepare() - disk_broker_prepare() by this process
+ * Return: 0; what disk_lock_prepare() says; -EBUSY when this host uses the disk itself, with @unmounted; why its
+ * store cannot be known.  On error nothing is locked.
+ */
 int disk_here_prepare(const char *path, bool readonly, bool unmounted, struct disk_lock **out,
 		      struct disk_store *store, struct err *e);
+/**
+ * disk_here_probe() - disk_broker_probe() by this process
+ * @fd: the caller closes it; not open after an error
+ * Return: as above, with disk_lock_probe() for disk_lock_prepare(), and @unmounted where it is to be written.
+ */
 int disk_here_probe(const char *path, bool readonly, int *fd, struct disk_store *store, struct err *e);
 
 /** broker_serve() - answer questions until the other end is gone */

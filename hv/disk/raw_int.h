@@ -25,7 +25,17 @@ static inline struct disk_raw *raw_of(struct block *b)
 	return (struct disk_raw *)b;
 }
 
+/**
+ * raw_queue() - block_queue() of raw disks: the first transfer of @r goes into the ring
+ * One for whose aligned copy there is no room (BLOCK_ROOM_MAX) waits behind those that wait already.
+ * Return: 0, also for one that waits; -EAGAIN when the ring is full; -ENOMEM.
+ */
 int raw_queue(struct block *block, struct block_req *r);
+/**
+ * raw_kick() - block_kick() of raw disks: let the kernel begin what is in the ring
+ * What it does not take yet stays there and makes event_fd readable: block_reap() tries again.  When it takes
+ * nothing at all this sleeps for 1 ms, or the two would be a busy loop.
+ */
 void raw_kick(struct block *block);
 
 /**

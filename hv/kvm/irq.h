@@ -28,6 +28,7 @@ struct irq;
  * With @vm_fd -1 there is no KVM behind it: eventfds exist and count, for tests.
  */
 int irq_create(struct irq **out, int vm_fd, struct err *e);
+/** irq_destroy() - close all eventfds and free it; nobody raises or uses them any more; NULL is nothing */
 void irq_destroy(struct irq *i);
 
 /** irq_line() - set the level of a legacy line (gsi 0-23) */
@@ -35,6 +36,7 @@ int irq_line(struct irq *i, uint32_t gsi, bool level);
 
 /** irq_msi_alloc() - a GSI for one MSI-X vector and the eventfd that raises it; the irq owns the fd */
 int irq_msi_alloc(struct irq *i, uint32_t *gsi, int *fd, struct err *e);
+/** irq_msi_free() - give @gsi back and close its eventfd, which nobody raises any more; nothing for no such GSI */
 void irq_msi_free(struct irq *i, uint32_t gsi);
 
 /**
@@ -47,11 +49,12 @@ int irq_msi_set(struct irq *i, uint32_t gsi, uint64_t addr, uint32_t data, bool 
 bool irq_msi_pending(struct irq *i, uint32_t gsi);
 
 /**
- * irq_batch_begin(), irq_batch_end() - put many irq_msi_set() in force at once
+ * irq_batch_begin() - put many irq_msi_set(), of any thread, in force at once: at irq_batch_end()
  * One KVM_SET_GSI_ROUTING waits for all vCPUs to leave a read section, about a
  * millisecond: loading a machine brackets all its devices with these.  They nest.
  */
 void irq_batch_begin(struct irq *i);
+/** irq_batch_end() - the last of them tells KVM; 0 or the first -errno, but all of it was tried */
 int irq_batch_end(struct irq *i);
 
 /** irq_ioeventfd() - let a write of @len bytes (0 = any length) at @addr signal @fd; @add false takes it away */

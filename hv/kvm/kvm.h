@@ -32,6 +32,7 @@ struct kvm_vm {
 
 /** kvm_vm_create() - open /dev/kvm, check it, make a VM with irqchip and PIT; -ENODEV when there is none */
 int kvm_vm_create(struct kvm_vm *k, struct err *e);
+/** kvm_vm_destroy() - close what kvm_vm_create() opened, once, and not when that has failed; the memory is not freed */
 void kvm_vm_destroy(struct kvm_vm *k);
 
 /** kvm_vm_memory() - give the VM @mem, one slot per region */
@@ -41,9 +42,26 @@ int kvm_vm_memory(struct kvm_vm *k, struct gmem *mem, struct err *e);
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 
 /* dirty.c: see hv/machine/machine.h for the contracts of the same name. */
+
+/**
+ * kvm_dirty_start() - log writes to k->mem, of vCPUs and of the VMM; marks of before are forgotten
+ * Not while it is on; no region comes or goes meanwhile, nor until kvm_dirty_stop().
+ * Return: 0; -errno of KVM's, and nothing is logged.
+ */
 int kvm_dirty_start(struct kvm_vm *k, struct err *e);
+/** kvm_dirty_stop() - log nothing any more; also when nothing is logged; no region comes or goes meanwhile */
 void kvm_dirty_stop(struct kvm_vm *k);
+/**
+ * kvm_dirty_fetch() - OR which pages of region @id have changed into @bitmap, one bit each, whole 64-bit words
+ * What the VMM wrote is told once; what vCPUs wrote again and again until kvm_dirty_clear(), where KVM has
+ * manual protect, else once.  Any thread.
+ * Return: 0; -EINVAL when there is no such region, or none that a migration sends; -ENOMEM; -errno of KVM's.
+ */
 int kvm_dirty_fetch(struct kvm_vm *k, uint32_t id, uint64_t *bitmap, struct err *e);
+/**
+ * kvm_dirty_clear() - machine_dirty_clear(); has nothing to do without manual protect, nor where vCPUs cannot write
+ * Return: 0; -EINVAL as above, or for pages outside of the region or not such multiples; -errno of KVM's.
+ */
 int kvm_dirty_clear(struct kvm_vm *k, uint32_t id, uint64_t first, uint64_t count,
 		    const uint64_t *bitmap, struct err *e);
 

@@ -78,6 +78,11 @@ struct machine;
  * Return: 0; -ENODEV when there is no usable /dev/kvm; -ENOMEM; or what a device said.
  */
 int machine_create(struct machine **out, const struct machine_options *o, struct err *e);
+/**
+ * machine_destroy() - stop it, whoever holds it, and free all; NULL is nothing
+ * Disks that are owned still are flushed (what is lost then is only logged) and let go.  Nobody else uses
+ * @m any more; not from a vCPU's or a device's thread.
+ */
 void machine_destroy(struct machine *m);
 
 /**
@@ -261,6 +266,7 @@ int machine_memory_each(struct machine *m, int (*fn)(void *arg, const struct gme
  * From machine_dirty_start() to machine_dirty_stop() they are.
  */
 uint64_t machine_memory_changes(struct machine *m);
+/** machine_serial() - its serial line, for the console; stays the machine's and lives as long */
 struct serial *machine_serial(struct machine *m);
 
 /** machine_save() - all device and vCPU state, malloc'ed; only while held */
@@ -280,6 +286,7 @@ int machine_match(struct machine *m, const json_t *theirs, struct err *e);
 
 /** machine_dirty_start() - record writes from now on; whatever was before counts as dirty */
 int machine_dirty_start(struct machine *m, struct err *e);
+/** machine_dirty_stop() - record no more; also when nothing is recorded */
 void machine_dirty_stop(struct machine *m);
 /** machine_dirty_fetch() - OR region @id's dirty pages into @bitmap */
 int machine_dirty_fetch(struct machine *m, uint32_t id, uint64_t *bitmap, struct err *e);

@@ -68,8 +68,11 @@ struct machine {
 	struct machine_part own; /* CPUID, the vCPUs, the VM */
 };
 
-/* machine.c: what devices tell of the guest (struct device_env); @arg is the machine */
+/* machine.c: what devices tell of the guest (struct device_env), on a vCPU thread, without waiting; @arg is the machine */
+
+/** machine_on_off() - the guest powers off: take HOLD_EVENT, tell MACHINE_POWEROFF */
 void machine_on_off(void *arg);
+/** machine_on_reset() - the guest resets by means of @how: take HOLD_EVENT, tell MACHINE_RESET with @how as its text */
 void machine_on_reset(void *arg, const char *how);
 /** machine_settle() - wait until nothing of a held machine moves any more; with m->lock held */
 int machine_settle(struct machine *m, struct err *e);
@@ -77,10 +80,17 @@ int machine_settle(struct machine *m, struct err *e);
 int machine_release_locked(struct machine *m, enum machine_holder who, struct err *e);
 
 /* machine_devices.c; with m->lock held unless it says otherwise */
-/** machine_devices_create() - all that the configuration asks for */
+/** machine_devices_create() - all that the configuration asks for; nobody else has the machine yet, so without m->lock */
 int machine_devices_create(struct machine *m, struct err *e);
+/** machine_devices_destroy() - all of them, the last first; nobody else has the machine any more, so without m->lock */
 void machine_devices_destroy(struct machine *m);
+/**
+ * machine_devices_quiesce() - on success nothing is in flight
+ * All are asked first and then waited for, each for up to MACHINE_QUIESCE_MS, also behind one that fails.
+ * Return: 0, or the first error: then those that came to rest stay at rest.
+ */
 int machine_devices_quiesce(struct machine *m, struct err *e);
+/** machine_devices_start() - all of them; when one fails all are stopped again, as above, and its error is returned */
 int machine_devices_start(struct machine *m, struct err *e);
 /** machine_device_next() - the first device of @kind (NULL: of any) behind @d (NULL: of all); with either lock */
 struct machine_device *machine_device_next(struct machine *m, const struct device_kind *kind,

@@ -109,7 +109,13 @@ struct gmem {
 	_Atomic bool tracking; /* marks are kept only while a migration runs */
 };
 
+/**
+ * gmem_create() - a guest's RAM, in one or two regions, not shown to KVM yet (kvm_vm_memory())
+ * @size: bytes, whole pages, up to DOMAIN_MEMORY_MAX
+ * Return: 0 and *@out, gmem_destroy() it; -EINVAL for another @size; -ENOMEM; what backing_map() says.
+ */
 int gmem_create(struct gmem **out, uint64_t size, enum domain_backing backing, struct err *e);
+/** gmem_destroy() - free it and all regions, which no vCPU or device uses any more; NULL is nothing */
 void gmem_destroy(struct gmem *m);
 
 /* A region that is to be. */
@@ -139,8 +145,9 @@ struct gmem_region *gmem_region_find(struct gmem *m, const char *name);
 /** gmem_region_get() - the one with that id, or NULL */
 struct gmem_region *gmem_region_get(struct gmem *m, uint32_t id);
 
-/** gmem_read(), gmem_write() - copy @len bytes; -EFAULT when not all of it is RAM */
+/** gmem_read() - copy @len bytes out of RAM; -EFAULT, and nothing is copied, when they are not all in one region of it */
 int gmem_read(struct gmem *m, uint64_t gpa, void *buf, size_t len);
+/** gmem_write() - the same into RAM; the pages are marked on return */
 int gmem_write(struct gmem *m, uint64_t gpa, const void *buf, size_t len);
 
 /**

@@ -160,6 +160,7 @@ struct pci_saved {
 	uint8_t msix_pending[PCI_MSIX_VECTORS_MAX]; /* 1: raised while masked */
 };
 
+/** pci_dev_save() - fill all of @s; takes d->lock; changes nothing */
 void pci_dev_save(struct pci_dev *d, struct pci_saved *s);
 /** pci_dev_load() - check @s (rule S) and put it in force; calls ops->bar_moved */
 int pci_dev_load(struct pci_dev *d, const struct pci_saved *s, struct err *e);
@@ -172,20 +173,35 @@ struct irq *pci_bus_irq(struct pci_bus *b);
 /** msix_init() - @count vectors; table and pending bits live in BAR @bar at @table and @pba */
 int msix_init(struct pci_dev *d, unsigned int count, unsigned int bar, uint32_t table,
 	      uint32_t pba, struct err *e);
+/** msix_fini() - give all vectors back to the irq, which closes their eventfds; nothing when there are none */
 void msix_fini(struct pci_dev *d);
 
 /** msix_raise() - interrupt the guest with @vector; any thread; a vector out of range is ignored */
 void msix_raise(struct pci_dev *d, uint16_t vector);
 
+/**
+ * msix_table_read() - the guest reads @len bytes at @offset of the table; takes d->lock
+ * PCI 3.0 6.8.2 has aligned accesses of 4 or 8 bytes only: others, and those behind the last vector, read 0.
+ */
 uint64_t msix_table_read(struct pci_dev *d, uint32_t offset, unsigned int len);
+/** msix_table_write() - the same for a write, in force on return; of a vector's control only the mask bit is kept */
 void msix_table_write(struct pci_dev *d, uint32_t offset, unsigned int len, uint64_t value);
+/**
+ * msix_pba_read() - the guest reads @len (1, 2, 4 or 8) bytes at @offset of the pending bits (PCI 3.0 6.8.2.10)
+ * Bit n: vector n was raised while it is masked, or MSI-X off.  0 when misaligned, or behind them.
+ */
 uint64_t msix_pba_read(struct pci_dev *d, uint32_t offset, unsigned int len);
 
 /** msix_control_changed() - the guest wrote the capability's control word; called with d->lock held */
 void msix_control_changed(struct pci_dev *d);
+/** msix_save() - table and pending bits into @s; with d->lock held */
 void msix_save(struct pci_dev *d, struct pci_saved *s);
+/** msix_load_check() - -EINVAL when @s has another number of vectors than @d; any value of theirs can be loaded */
 int msix_load_check(const struct pci_dev *d, const struct pci_saved *s, struct err *e);
-/** msix_load() - put @s in force; what was pending before is forgotten */
+/**
+ * msix_load() - put @s, which was checked, in force; what was pending before is forgotten
+ * With d->lock held, and the control word in d->config already.
+ */
 void msix_load(struct pci_dev *d, const struct pci_saved *s);
 
 #endif

@@ -49,6 +49,7 @@ void acpi_pm_destroy(struct acpi_pm *p);
 /** acpi_pm_button() - press it; any thread */
 void acpi_pm_button(struct acpi_pm *p);
 
+/** acpi_pm_state_entry() - its record, "power": the selector and what the 8042 remembers */
 struct state_entry acpi_pm_state_entry(struct acpi_pm *p);
 
 extern const struct device_kind acpi_pm_device;

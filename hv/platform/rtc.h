@@ -30,6 +30,7 @@ int rtc_create(struct rtc **out, struct bus *pio, time_t (*now)(void), struct er
 int rtc_plug(struct rtc *r, struct err *e);
 /** rtc_destroy() - take it from the guest, which may run, and free it; NULL is nothing */
 void rtc_destroy(struct rtc *r);
+/** rtc_state_entry() - its record, "rtc0": index, CMOS, offset in seconds; what is out of range is refused at load */
 struct state_entry rtc_state_entry(struct rtc *r);
 
 extern const struct device_kind rtc_device;

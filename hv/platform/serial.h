@@ -48,6 +48,7 @@ size_t serial_take(struct serial *s, char *buf, size_t len);
 /** serial_give() - type @len bytes; returns how many found room */
 size_t serial_give(struct serial *s, const char *buf, size_t len);
 
+/** serial_state_entry() - its record, "serial0": registers and what is in the in ring; the out ring stays on this host */
 struct state_entry serial_state_entry(struct serial *s);
 
 extern const struct device_kind serial_device;

@@ -60,6 +60,7 @@ int virtio_dev_start(struct virtio_dev *v, struct err *e);
  * To stop many devices ask all with virtio_dev_quiesce_begin() first, then wait for each.
  */
 int virtio_dev_quiesce(struct virtio_dev *v, unsigned int timeout_ms, struct err *e);
+/** virtio_dev_quiesce_begin() - take nothing new from now on; does not wait for what is in flight */
 void virtio_dev_quiesce_begin(struct virtio_dev *v);
 
 /**
@@ -83,6 +84,12 @@ struct virtio_blk_conf {
 	const char *serial; /* <= 20 bytes, NULL: "drover-diskN" */
 };
 
+/**
+ * virtio_blk_create() - device "blk" and @index, quiet and unplugged; its disk is not looked at
+ * @env: kept, must outlive it
+ * @c: read during the call only
+ * Return: 0 and *@out, virtio_dev_destroy() it; -ENOMEM; -ENOSPC when the PCI bus or the irq is full; -errno.
+ */
 int virtio_blk_create(struct device_env *env, unsigned int index, const struct virtio_blk_conf *c,
 		      struct virtio_dev **out, struct err *e);
 
@@ -98,8 +105,9 @@ int virtio_blk_create(struct device_env *env, unsigned int index, const struct v
 int virtio_blk_prepare(struct virtio_dev *v, struct err *e);
 /** virtio_blk_prepared() - is it locked and open, by virtio_blk_prepare()? */
 bool virtio_blk_prepared(const struct virtio_dev *v);
-/** virtio_blk_path(), virtio_blk_readonly() - as it was created */
+/** virtio_blk_path() - as it was created; owned by @v */
 const char *virtio_blk_path(const struct virtio_dev *v);
+/** virtio_blk_readonly() - as it was created */
 bool virtio_blk_readonly(const struct virtio_dev *v);
 /** virtio_blk_is_file() - a regular file, no block device? Of one that is prepared */
 bool virtio_blk_is_file(const struct virtio_dev *v);
@@ -141,6 +149,7 @@ struct virtio_net_conf {
 	uint16_t mtu; /* what the link carries; 0: 1500 */
 };
 
+/** virtio_net_create() - device "net" and @index, as virtio_blk_create(); on error the tap stays the caller's */
 int virtio_net_create(struct device_env *env, unsigned int index, const struct virtio_net_conf *c,
 		      struct virtio_dev **out, struct err *e);
 
@@ -159,6 +168,7 @@ int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, 
 
 /* --- entropy --- */
 
+/** virtio_rng_create() - device "rng" and @index, as virtio_blk_create() */
 int virtio_rng_create(struct device_env *env, unsigned int index, struct virtio_dev **out,
 		      struct err *e);
 

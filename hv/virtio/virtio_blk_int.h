@@ -68,12 +68,19 @@ static inline struct virtio_blk *virtio_blk_of(struct virtio_dev *v)
 }
 
 /* virtio_blk_request.c: the hooks of struct virtio_ops that deal with requests */
+
+/**
+ * virtio_blk_kick() - kick(): try again what failed before, then take requests, a ring's worth at most
+ * Those that write are taken only while the gate is open (rule G); else they are looked at again later.
+ */
 void virtio_blk_kick(struct virtio_dev *v, unsigned int q);
+/** virtio_blk_event() - event(): the disk has answers; nothing when it was released meanwhile */
 void virtio_blk_event(struct virtio_dev *v, unsigned int s, uint32_t events);
 /** virtio_blk_forget() - the guest wants to hear no more of writes that wait */
 void virtio_blk_forget(struct virtio_blk *d);
 
-/* virtio_blk_config.c: write the configuration space anew */
+/* virtio_blk_config.c */
+/** virtio_blk_publish() - write the configuration space (VIRTIO 1.2 5.2.4) anew; does not tell the driver */
 void virtio_blk_publish(struct virtio_blk *d);
 
 /* virtio_blk_disk.c */

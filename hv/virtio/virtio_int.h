@@ -128,22 +128,41 @@ void virtio_dev_interrupt(struct virtio_dev *v, unsigned int q);
 /** virtio_dev_config_changed() - v->config was changed */
 void virtio_dev_config_changed(struct virtio_dev *v);
 
-/* --- virtio.c, for virtio_pci.c --- */
+/* --- virtio.c, for virtio_pci.c; with v->lock held --- */
+/**
+ * virtio_dev_set_status() - the driver wrote its status (VIRTIO 1.2 2.1)
+ * 0 resets the device, as soon as nothing is in flight; until then further writes are ignored.  Else bits are
+ * only added: FEATURES_OK when we offered what was taken, VERSION_1 among it (2.2.2), DRIVER_OK when FEATURES_OK
+ * is there (3.1.1), NEEDS_RESET never.
+ */
 void virtio_dev_set_status(struct virtio_dev *v, uint8_t status);
+/**
+ * virtio_dev_enable_queue() - the driver wrote 1 to queue_enable of @q (VIRTIO 1.2 4.1.4.3)
+ * Nothing when it is enabled already, or before FEATURES_OK.  A size or an address that makes no sense stops
+ * the device (virtio_dev_broken()).
+ */
 void virtio_dev_enable_queue(struct virtio_dev *v, unsigned int q);
 
 /* --- virtio.c, for virtio_state.c --- */
 /** virtio_dev_negotiated() - features are known: let the rings know theirs */
 void virtio_dev_negotiated(struct virtio_dev *v);
 
-/* --- virtio_device.c: the hooks that all virtio devices have in common --- */
+/* --- virtio_device.c: the hooks that all virtio devices have in common; @dev is a struct virtio_dev --- */
+/** virtio_device_plug() - virtio_dev_plug(), which cannot fail: 0 */
 int virtio_device_plug(void *dev, struct err *e);
+/** virtio_device_destroy() - virtio_dev_destroy(); NULL is nothing */
 void virtio_device_destroy(void *dev);
+/** virtio_device_state() - virtio_dev_state(): one entry, or two for a device with state of its own */
 size_t virtio_device_state(void *dev, struct state_entry *out);
+/** virtio_device_slot() - its device number on bus 0; never 0, that is the host bridge */
 unsigned int virtio_device_slot(void *dev);
+/** virtio_device_stats() - virtio_dev_stats(); caller owns it; NULL when there is no memory */
 json_t *virtio_device_stats(void *dev);
+/** virtio_device_start() - virtio_dev_start(), which cannot fail: 0 */
 int virtio_device_start(void *dev, struct err *e);
+/** virtio_device_quiesce_begin() - virtio_dev_quiesce_begin() */
 void virtio_device_quiesce_begin(void *dev);
+/** virtio_device_quiesce() - virtio_dev_quiesce(); -ETIMEDOUT is its only error */
 int virtio_device_quiesce(void *dev, unsigned int timeout_ms, struct err *e);
 
 #define VIRTIO_DEVICE                                                                           \

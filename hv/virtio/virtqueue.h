@@ -70,11 +70,12 @@ void virtq_unpop(struct virtq *q);
 /** virtq_push() - give a chain back; @len bytes were written to its buffers and marked dirty */
 void virtq_push(struct virtq *q, struct gmem *m, uint16_t head, uint32_t len);
 
-/** virtq_push_many() - give @n chains back and let the guest see them all at once (VIRTIO 1.2 2.7.8.2) */
+/* A chain that is given back: its head, and how many bytes were written to it. */
 struct virtq_used {
 	uint16_t head;
 	uint32_t len;
 };
+/** virtq_push_many() - give @n chains, at most the ring's size, back; the guest sees all at once (VIRTIO 1.2 2.7.8.2) */
 void virtq_push_many(struct virtq *q, struct gmem *m, const struct virtq_used *u, unsigned int n);
 
 /** virtq_should_interrupt() - after pushes: whether the guest asked to hear of them */
@@ -86,7 +87,9 @@ void virtq_kicks(struct virtq *q, struct gmem *m, bool wanted);
 /** virtq_empty() - nothing to take; call after virtq_kicks(true) and look again if false */
 bool virtq_empty(struct virtq *q);
 
-/* Bytes in or out of a chain, by offset.  Return what fits. */
+/* Bytes in or out of a chain, by offset.  Return how many of @len there are from @offset on. */
+
+/** virtq_read() - copy out of the readable buffers */
 size_t virtq_read(const struct virtq_elem *el, size_t offset, void *buf, size_t len);
 /** virtq_write() - copy into the writable buffers and mark them dirty */
 size_t virtq_write(const struct virtq_elem *el, struct gmem *m, size_t offset, const void *buf,
