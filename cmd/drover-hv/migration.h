@@ -56,21 +56,29 @@ struct migration {
 	struct loop_timer *linger; /* a source that is gone ends a little later */
 };
 
-/* migrate.c */
+/* migration.c */
+/**
+ * migration_create() - one of @v's, in @role, that nobody runs yet: guest, arbiters and hooks are in params
+ * Return: 0 and *@out, migration_destroy() it; -ENOMEM; -errno.
+ */
 int migration_create(struct drover_hv *v, enum migrate_role role, struct migration **out, struct err *e);
-/** migration_destroy() - ends the engine (the domain stays as it is), joins its thread */
+/** migration_destroy() - ends the engine (the domain stays as it is), joins its thread; main thread; NULL is nothing */
 void migration_destroy(struct migration *m);
 
 /* receive.c */
+/** receive_begin() - listen at opt.incoming, and receive in a thread: v->migration; or -errno, and nothing is left */
 int receive_begin(struct drover_hv *v, struct err *e);
 
 /* report.c */
+/** report_query() - v->query_more: "listen", the address, where somebody may come; "migration" as report_stats() */
 void report_query(struct drover_hv *v, json_t *answer);
+/** report_stats() - v->stats_more: "migration", figures of the one that runs or ran last; nothing when there was none */
 void report_stats(struct drover_hv *v, json_t *answer);
-/** report_notify() - the engine's notify hook */
+/** report_notify() - the engine's notify hook, in its thread; a new phase is told at once, else five times a second */
 void report_notify(void *arg, const struct migrate_stats *st);
 
 /* guest_kvm.c */
+/** guest_kvm_make() - what the engine moves: the machine of m->v; @m must outlive it */
 struct guest guest_kvm_make(struct migration *m);
 
 /* preflight.c */
@@ -84,9 +92,14 @@ int preflight(struct migration *m, struct err *e);
 /* arbiter.c */
 /** arbiter_init() - the arbiters that @m may come to have; after its guest */
 void arbiter_init(struct migration *m);
+/** arbiter_fini() - free what arbiter_init() made; the engine's thread has ended */
 void arbiter_fini(struct migration *m);
 /** arbiter_by_name() - "cluster", "disk", "none", NULL for disk where there is one to decide */
 int arbiter_by_name(struct migration *m, const char *name, struct arbiter *out, struct err *e);
+/**
+ * arbiter_by_wire() - the one that the source names, ARBITER_WIRE_*; @arg is the migration
+ * Return: 0; -EPERM for none, unless --no-arbiter allows it; -EINVAL for disk where no disk can decide.
+ */
 int arbiter_by_wire(void *arg, uint32_t wire, struct arbiter *out, struct err *e);
 /** arbiter_decide() - the `decide` command */
 int arbiter_decide(struct migration *m, enum outcome o, uint64_t incarnation, struct err *e);

@@ -115,12 +115,16 @@ int vmm_init(struct drover_hv *v, struct err *e);
 /** vmm_fini() - take it all down again, whatever there is of it */
 void vmm_fini(struct drover_hv *v);
 
-/*
- * disk_hold.c: a write that failed holds the domain until it succeeds.  disk_hold_event() is the
- * machine's hook (any thread); disk_hold_retry() tries at once.
- */
+/* disk_hold.c: a write that failed holds the domain until it succeeds. */
+
+/** disk_hold_init() - v->disk_timer, before there is a machine; -errno */
 int disk_hold_init(struct drover_hv *v, struct err *e);
+/**
+ * disk_hold_event() - machine_options.disk_held, with @arg the vmm: have the main thread hold or release the machine
+ * Any thread; does not wait.  While it is held, the write is tried again every two seconds.
+ */
 void disk_hold_event(void *arg, bool held, const char *why);
+/** disk_hold_retry() - try at once; never 0: -EBUSY with what it waits for, or why it could not be tried */
 int disk_hold_retry(struct drover_hv *v, struct err *e);
 
 /* adopt.c */
@@ -130,10 +134,10 @@ int adopt_disks(const char *file, struct err *e);
 /*
  * The migration side (guest_kvm.c, migrate.c, receive.c, arbiter.c).  migration_init() comes after
  * vmm_init(): it adds its commands with ctl_add() and, with opt.incoming, begins to listen; from
- * then on it is up to it to open the disks and call vmm_start().  migration_fini() comes before
- * vmm_fini(), with v->migration still there: stop threads, tell the peer.
+ * then on it is up to it to open the disks and call vmm_start().  Return: 0; what receive_begin() says.
  */
 int migration_init(struct drover_hv *v, struct err *e);
+/** migration_fini() - before vmm_fini(): stop its thread, tell the peer, free it; nothing when there is none */
 void migration_fini(struct drover_hv *v);
 
 /* gated.c */
@@ -143,7 +147,13 @@ int vmm_gate_open(struct drover_hv *v, struct err *e);
 bool vmm_may_submit(void *arg);
 
 /* console.c: see there */
+/**
+ * console_create() - show the serial port of v->machine and let people type
+ * @where: "stdio", or the path of a socket to be made; copied
+ * Return: 0 and *@out; -ENOMEM; -EINVAL when @where is too long; why there can be no such socket.
+ */
 int console_create(struct console **out, struct drover_hv *v, const char *where, struct err *e);
+/** console_destroy() - when no machine tells it of output any more: the terminal as it was, no socket; NULL is nothing */
 void console_destroy(struct console *c);
 /** console_flush() - show what the guest has written so far, as far as somebody takes it at once */
 void console_flush(struct console *c);

@@ -68,10 +68,13 @@ struct sim_ev {
 };
 
 uint64_t sim_range(struct sim *s, uint64_t lo, uint64_t hi); /* lo..hi inclusive */
-bool sim_chance(struct sim *s, uint32_t percent);
+bool sim_chance(struct sim *s, uint32_t percent);            /* true so often */
+/** sim_at() - in @delay us @kind happens at @h, with @a, @b, @c of its own; ties go by the order of the calls */
 void sim_at(struct sim *s, uint64_t delay, enum sim_ev_kind kind, uint32_t h, uint64_t a, uint64_t b,
 	    uint64_t c);
+/** sim_trace() - a line of the trace, with the time in front; nothing unless the run is verbose */
 void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** sim_fail() - @rule is broken, and the run is over; the first one stands in s->failure, others are not heard */
 void sim_fail(struct sim *s, const char *rule, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* -------------------------------------------------------------------- net.c */
@@ -99,19 +102,29 @@ struct sim_ring {
 	struct sim_item *items;
 };
 
+/** net_init() - all links are whole */
 void net_init(struct sim *s);
+/** net_free() - free all rings, and all that waits to be sent */
 void net_free(struct sim *s);
 void net_changed(struct sim *s); /* a link, a host or a corosync came or went */
-void net_heal(struct sim *s);
-/* @side cannot send to the rest; nor hear it, unless one_way */
+void net_heal(struct sim *s);    /* all links are whole again */
+/** net_cut() - @side cannot send to the rest; nor hear it, unless @one_way */
 void net_cut(struct sim *s, uint32_t side, bool one_way);
+/** net_send() - @h says @len bytes (copied) to the group, in this ring or its next; nothing when it has not joined */
 void net_send(struct sim *s, uint32_t h, const uint8_t *p, size_t len);
+/** net_send_unknown() - net_send() of an entry of a kind that nobody here knows, as a newer version may propose it */
 void net_send_unknown(struct sim *s, uint32_t h);
+/** net_leave() - @h's daemon leaves the group, if it is in it; what it said and was not ordered yet is lost */
 void net_leave(struct sim *s, uint32_t h);
+/** net_event() - the events from EV_ORDER to EV_COROSYNC_UP */
 void net_event(struct sim *s, const struct sim_ev *ev);
 void net_gone(struct sim *s, uint32_t h); /* its corosync ended, or its power */
-/* it comes back after @away_us, 0 = some time; stop: in order, the others hear it at once */
+/** net_corosync_crash() - @h's corosync dies, if it runs, and comes back after @away_us, 0: after 0.3 to 3 s */
 void net_corosync_crash(struct sim *s, uint32_t h, uint64_t away_us);
+/**
+ * net_corosync_stop() - the same, but in order: the others form a new ring without waiting for a token
+ * @heard: the group is told who left, and they do so at once
+ */
 void net_corosync_stop(struct sim *s, uint32_t h, uint64_t away_us, bool heard);
 
 /* ------------------------------------------------------------------- host.c */
@@ -226,48 +239,61 @@ struct sim_host {
 	struct sim_vmm hidden[SIM_DOMAINS]; /* no daemon knows them, nobody renews their lease */
 };
 
+/** host_init() - a host without power; it keeps the core that it has from an earlier run, else it gets one */
 void host_init(struct sim *s, uint32_t h);
+/** host_free() - free its disks and what waits for its daemon; its core stays */
 void host_free(struct sim *s, uint32_t h);
 uint64_t host_now(const struct sim *s, uint32_t h); /* host clock, ms */
+/** host_give() - @h's daemon gets @in (copied), when it goes on if it stands still; nothing when there is no daemon */
 void host_give(struct sim *s, uint32_t h, const struct sim_in *in);
+/** host_power_off() - if it is on; on again after 2 to 15 s, in a story not by itself; @why is for the trace */
 void host_power_off(struct sim *s, uint32_t h, const char *why);
 void host_wipe(struct sim *s, uint32_t h); /* power off, and a new, empty disk */
+/** host_power_on() - if it is off: with a clock of its own, corosync at once, its daemon within 1.5 s */
 void host_power_on(struct sim *s, uint32_t h);
+/** host_pause() - all of it stands still for @us, VMMs and corosync too; nothing when it does already, or is off */
 void host_pause(struct sim *s, uint32_t h, uint64_t us);
+/** host_daemon_crash() - its daemon dies, if there is one, its VMMs do not; a new one starts after 0.1 to 3 s */
 void host_daemon_crash(struct sim *s, uint32_t h);
+/** host_daemon_pause() - its daemon alone stands still for @us, and its events wait */
 void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
+/** host_event() - the events from EV_TICK to EV_HOST_CRASH */
 void host_event(struct sim *s, const struct sim_ev *ev);
 bool host_majority(const struct sim *s, uint32_t hosts, uint32_t of); /* by votes, of two sets of hosts */
 size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes);   /* the nodelist */
 void host_token(struct sim *s, uint32_t h, uint32_t token);           /* corosync.conf was changed here */
 void host_config(struct sim *s, uint32_t configured);                 /* hosts in corosync.conf, everywhere */
+/** host_command() - an operator gives @h @cmd (copied, but for names and texts in it); nothing when there is no daemon */
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd);
 
 /* ------------------------------------------------------------------- disk.c */
 void disk_append(struct sim_disk *d, const struct ha_effect *fx);       /* not durable yet */
 void disk_write(struct sim *s, uint32_t h, const struct ha_effect *fx); /* EV_PERSISTED follows */
-/* the first @n are safe; returns the token of the last of them */
+/** disk_persisted() - the first @n blobs are safe; returns the token of the last of them */
 uint64_t disk_persisted(struct sim *s, uint32_t h, uint32_t n);
-void disk_crash(struct sim *s, uint32_t h); /* the power goes, or the daemon */
-void disk_empty(struct sim_disk *d);
+void disk_crash(struct sim *s, uint32_t h);   /* the power goes, or the daemon */
+void disk_empty(struct sim_disk *d);          /* nothing is on it any more */
 void disk_backup(struct sim_host *x);         /* what is durable now */
 void disk_restore(struct sim_host *x);        /* of a host that is off */
 void disk_foreign(struct sim *s, uint32_t h); /* of a host that is off: as another cluster left it */
 
+/** vmm_effect() - do what @h's core orders about VMMs and power; to start one where one is breaks SHELL */
 void vmm_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
-void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms);         /* to the pages of all admitted */
-void vmm_daemon_died(struct sim *s, uint32_t h);                      /* the next one admits anew */
-void vmm_ends(struct sim *s, uint32_t h, uint32_t d, bool power_off); /* crashes, or its guest powers off */
-void vmm_event(struct sim *s, const struct sim_ev *ev);
-void vmm_scan(struct sim *s, uint32_t h); /* a new daemon looks around */
-void vmm_host_died(struct sim *s, uint32_t h);
-uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d); /* from the lease's end until it stops writing */
-bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d);
+void vmm_lease(struct sim *s, uint32_t h, uint64_t until_ms);           /* to the pages of all admitted */
+void vmm_daemon_died(struct sim *s, uint32_t h);                        /* the next one admits anew */
+void vmm_ends(struct sim *s, uint32_t h, uint32_t d, bool power_off);   /* crashes, or its guest powers off */
+void vmm_event(struct sim *s, const struct sim_ev *ev);                 /* EV_VMM, EV_MOVE */
+void vmm_scan(struct sim *s, uint32_t h);                               /* a new daemon looks around */
+void vmm_host_died(struct sim *s, uint32_t h);                          /* its power went: none is left, hidden or not */
+uint64_t vmm_gate_us(const struct sim *s, uint32_t h, uint32_t d);      /* from the lease's end until it stops writing */
+bool vmm_can_write(const struct sim *s, uint32_t h, uint32_t d);        /* at this instant */
 bool vmm_hidden_may_write(const struct sim *s, uint32_t h, uint32_t d); /* one that no daemon knows */
 
 /* ------------------------------------------------------------------ fence.c */
 
+/** fence_start() - @h runs an agent against fx->fence.node; what kind of agent is drawn, or s->agent's */
 void fence_start(struct sim *s, uint32_t h, const struct ha_effect *fx);
+/** fence_event() - EV_FENCE: the agent does what its kind does, and its host, if it lives still, is told */
 void fence_event(struct sim *s, const struct sim_ev *ev);
 
 /* ------------------------------------------------------------------- check.c */
@@ -305,12 +331,15 @@ struct sim_request { /* a command that an operator gave */
 };
 
 void operator_add(struct sim *s, uint32_t d, bool plain); /* plain: protected, started, anywhere */
-void operator_random(struct sim *s);
+void operator_random(struct sim *s);                      /* one command, or none */
+/** operator_peace() - chaos is over: no host stays in maintenance, and all domains are cleared */
 void operator_peace(struct sim *s);
 void operator_clear(struct sim *s); /* what of peace was not taken yet */
+/** operator_asked() - @h is given @cmd as request s->request: note what may come of it */
 void operator_asked(struct sim *s, uint32_t h, const struct ha_command *cmd);
+/** operator_answered() - @h answered @q with @code: note what may be relied on from now on, or no more */
 void operator_answered(struct sim *s, uint32_t h, struct sim_request *q, enum ha_code code);
-/* what was answered with success and is not in @r; NULL: nothing */
+/** operator_missing() - in words, what was answered with success and is not in @r; NULL: nothing */
 const char *operator_missing(struct sim *s, const struct ha_record *r);
 bool operator_keeps_stopped(struct sim *s, uint32_t d, uint64_t *since); /* since that entry */
 
@@ -324,16 +353,26 @@ struct sim_starts {
 	uint32_t n;
 };
 
+/** rules_effect() - I9, I11, ONCE, STOP: may @h's core order @fx? Before it is carried out */
 void rules_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
+/**
+ * rules_placed() - I7: @h has applied entries; whom do they place, and where?
+ * @by_one_entry: by one, so its record is the one that decided; else it may have changed since, and nothing is said
+ */
 void rules_placed(struct sim *s, uint32_t h, bool by_one_entry);
 
 #define SEEN_MAX 8192
 #define REQUESTS_MAX 4096
 
+/** check_step() - I5, I7, INDEX: after each step of @h's core, when it has applied something */
 void check_step(struct sim *s, uint32_t h);
+/** check_effect() - I3, I4: before an effect of @h's core is carried out */
 void check_effect(struct sim *s, uint32_t h, const struct ha_effect *fx);
+/** check_reply() - I6: @h's core answers a command, once, and what it added is in its record */
 void check_reply(struct sim *s, uint32_t h, const struct ha_effect *fx);
+/** check_settled() - has the healed cluster come to rest (I2, I10)? @why: what has not; finds I6 and I9 broken, too */
 bool check_settled(struct sim *s, char *why, size_t size);
+/** check_writers() - I1, I12: after each event */
 void check_writers(struct sim *s);
 void check_memory_anew(struct sim *s); /* I12 begins anew */
 
@@ -393,15 +432,27 @@ struct sim {
 	uint64_t n_starts, n_moves, n_commits, n_fences;
 };
 
+/**
+ * sim_init() - a new world: o->hosts hosts without power, whole links, nothing to come
+ * @s: all zeros, or of a run before that sim_free() ended: what is large is used again
+ */
 void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o);
+/** sim_free() - free what belongs to the run; what sim_init() uses again, failure and trace stay */
 void sim_free(struct sim *s);
 /** sim_run() - until @until or a failure; false when an invariant was broken */
 bool sim_run(struct sim *s, uint64_t until);
 
+/** chaos_event() - EV_CHAOS: a fault or a command, and when the next one comes; nothing once the world is quiet */
 void chaos_event(struct sim *s, const struct sim_ev *ev);
+/** chaos_schedule() - one random schedule from sim_init() to sim_free(); false when a rule was broken */
 bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o);
 
+/**
+ * scenario_play() - tell the story in the file @path with twenty seeds, and say how it went; not from two threads
+ * Return: an exit code: 0; 1 when it fails with one of them; 2 when a line is not understood; 3 when it cannot be read.
+ */
 int scenario_play(const char *path, bool verbose);
+/** scenario_event() - EV_SCRIPT: line ev->a of the story; breaks EXPECT, or SYNTAX when it is no such line */
 void scenario_event(struct sim *s, const struct sim_ev *ev);
 
 uint32_t sim_dom(const char *name); /* number of "d17" */
@@ -413,6 +464,6 @@ static inline uint64_t sim_token(const struct sim *s)
 {
 	return s->o.token * MS;
 }
-const char *sim_dom_name(uint32_t d);
+const char *sim_dom_name(uint32_t d); /* "d17" of 17; @d below SIM_DOMAINS; stays */
 
 #endif

@@ -43,36 +43,79 @@ struct drover {
 	char **argv;
 };
 
+/*
+ * The verbs.  The words in d->argv are as many as main.c's table says, and what must be a name is one.
+ * All say what went wrong and return an exit code.  With -o json they print droverd's answer, or what done()
+ * does.  With --no-wait none waits.
+ */
 typedef int (*verb_fn)(struct drover *d);
 
+/** verb_list() - a table of all domains */
 int verb_list(struct drover *d);
+/** verb_show() - one domain, a line per field; of its VMM only where it runs on this host */
 int verb_show(struct drover *d);
+/**
+ * verb_start() - start a domain, or take in the one that a file describes, which starts it
+ * Then wait until it runs, for up to --timeout (60 s) since the command began: EXIT_TIMEOUT.  A start that
+ * failed ends with the exit code of its VMM.
+ */
 int verb_start(struct drover *d);
+/** verb_stop() - shut it down, with --force at once; wait until it is stopped, as verb_start() */
 int verb_stop(struct drover *d);
+/** verb_remove() - forget a stopped domain */
 int verb_remove(struct drover *d);
+/** verb_pause() - let it stand still; wait until it does, as verb_start() */
 int verb_pause(struct drover *d);
+/** verb_resume() - let it go on; wait until it runs, as verb_start() */
 int verb_resume(struct drover *d);
+/** verb_cancel() - cancel its migration; does not wait for what becomes of it */
 int verb_cancel(struct drover *d);
+/** verb_clear() - forget its failures, so that it is tried again at once */
 int verb_clear(struct drover *d);
+/**
+ * verb_migrate() - move it, to a host or to where the cluster likes, and follow that for up to --timeout (600 s)
+ * A progress line is shown on a terminal.  Return: EXIT_OK when what ran before was handed over to its target;
+ * EXIT_TIMEOUT: it still moves; EXIT_ERROR.  With --dry-run EXIT_OK: it could move; EXIT_REFUSED: it could not.
+ */
 int verb_migrate(struct drover *d);
+/** verb_console() - terminal <-> its serial port, until ^] or its end; EXIT_REFUSED when it does not run on this host */
 int verb_console(struct drover *d);
+/** verb_ha_add() - protect a domain, or first take in and start that of a file; options go before what that says */
 int verb_ha_add(struct drover *d);
+/** verb_ha_remove() - no longer protect it */
 int verb_ha_remove(struct drover *d);
+/** verb_ha_status() - quorum, problems, hosts, protected domains; three answers, so three members in JSON */
 int verb_ha_status(struct drover *d);
+/** verb_ha_timings() - what droverd says of its times: text of its own for people */
 int verb_ha_timings(struct drover *d);
+/**
+ * verb_ha_history() - what happened, the oldest first
+ * With --follow asks for more twice a second, until that fails or standard output does; JSON is a line per event then.
+ */
 int verb_ha_history(struct drover *d);
+/** verb_ha_group_add() - make or replace a group, "n1:20,n2": priorities of -1000000 to 1000000, 0 where none is said */
 int verb_ha_group_add(struct drover *d);
+/** verb_ha_group_remove() - remove a group */
 int verb_ha_group_remove(struct drover *d);
+/** verb_ha_group_list() - a table of all groups */
 int verb_ha_group_list(struct drover *d);
+/** verb_status() - this host and the cluster in a few lines; JSON is of this host only */
 int verb_status(struct drover *d);
+/** verb_node_status() - a table of all hosts */
 int verb_node_status(struct drover *d);
+/** verb_node_maintenance() - "on" or "off"; EXIT_USAGE for another word */
 int verb_node_maintenance(struct drover *d);
+/**
+ * verb_fence() - order a host's power to be cut; does not wait for the outcome
+ * Asks first, unless --yes: EXIT_REFUSED when the answer is no, EXIT_USAGE when standard input is no terminal.
+ */
 int verb_fence(struct drover *d);
+/** verb_confirm() - say that a host is off, on a person's word; asks first, as verb_fence() */
 int verb_confirm(struct drover *d);
 
 /* ------------------------------------------------------------------ say.c */
 
-/** say_errors_as_json() - -o json was given: say_error() says {"code": ..., "text": ...} too */
+/** say_errors_as_json() - -o json was given: say_error() says {"code": ..., "error": text} on standard output too */
 void say_errors_as_json(bool on);
 /** say_error() - "drover: text" on standard error; returns @code */
 int say_error(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -118,11 +161,17 @@ int done(struct drover *d, const char *fmt, ...) __attribute__((format(printf, 2
 
 struct http;
 
+/**
+ * http_open() - for requests to droverd at @socket_path (copied), each of which may take @timeout_s
+ * Connects to nobody yet.  Return: http_close() it; NULL when there is no memory.
+ */
 struct http *http_open(const char *socket_path, uint32_t timeout_s);
+/** http_close() - NULL is nothing */
 void http_close(struct http *h);
 
 /**
  * http_request() - one request
+ * @path: below /v1/, encoded (url_add())
  * @body: may be NULL; @out: the answer's JSON, NULL: not wanted
  * Return: an exit code; when not EXIT_OK, @e says why.
  */
@@ -135,6 +184,7 @@ int http_request(struct http *h, const char *method, const char *path, const cha
 
 struct table;
 
+/** table_make() - up to TABLE_COLUMNS_MAX columns under @heads (copied); table_print() frees it; aborts without memory */
 struct table *table_make(int columns, const char *const *heads);
 /** table_row() - strings are copied; NULL shows as "-" */
 void table_row(struct table *t, const char *const *cells);
@@ -147,7 +197,7 @@ const char *format_ms(double ms, char buf[32]);      /* "12 ms", "3.4 s" */
 const char *text_of(json_t *v);                 /* clean (base/text.h); "" when it is not a string */
 const char *str_of(json_t *o, const char *key); /* the same of a member of @o */
 double num_of(json_t *o, const char *key);      /* 0 when it is not a number */
-bool bool_of(json_t *o, const char *key);
+bool bool_of(json_t *o, const char *key);       /* true for true, and for nothing else */
 #define QUORUM_WORDS 96
 const char *quorum_word(json_t *status, char buf[QUORUM_WORDS]); /* of GET status: "OK", "lost", ... */
 int print_json(json_t *o);                                       /* indented; EXIT_OK */
