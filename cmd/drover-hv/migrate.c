@@ -24,10 +24,6 @@
 
 /* --- sending --- */
 
-struct ended {
-	struct migration *m;
-};
-
 /* On the main thread: the engine's thread has nothing left to do. */
 static void source_ended(void *arg)
 {
@@ -37,6 +33,7 @@ static void source_ended(void *arg)
 	pthread_join(m->thread, NULL);
 	m->started = false;
 	m->over = true;
+	report_end(m);
 }
 
 static void *source_thread(void *arg)

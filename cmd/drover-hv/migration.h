@@ -35,8 +35,9 @@ struct migration {
 	char to[256];
 
 	pthread_t thread;
-	bool started; /* the thread is to be joined */
-	bool over;    /* main thread: run() has returned, and it knows */
+	bool started;             /* the thread is to be joined */
+	bool over;                /* main thread: run() has returned, and it knows */
+	enum migrate_phase shown; /* main thread: the newest that clients were told */
 	int rc;
 	struct err err;
 
@@ -76,6 +77,11 @@ void report_query(struct drover_hv *v, json_t *answer);
 void report_stats(struct drover_hv *v, json_t *answer);
 /** report_notify() - the engine's notify hook, in its thread; a new phase is told at once, else five times a second */
 void report_notify(void *arg, const struct migrate_stats *st);
+/**
+ * report_end() - main thread, the engine's has ended: tell the last phase, if it is one that ends a migration
+ * Not earlier: whoever hears that a migration is over may begin the next one at once.
+ */
+void report_end(struct migration *m);
 
 /* guest_kvm.c */
 /** guest_kvm_make() - what the engine moves: the machine of m->v; @m must outlive it */

@@ -21,6 +21,7 @@ static void destination_ended(void *arg)
 	m->over = true;
 	stream_listener_close(m->listener);
 	m->listener = NULL;
+	report_end(m);
 	if (!m->rc)
 		return;
 	log_error("migration: %s", m->err.text);

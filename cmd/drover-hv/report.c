@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -100,6 +101,11 @@ static void get_stats(struct migration *m, struct migrate_stats *st)
 		destination_stats(m->destination, st);
 }
 
+static bool is_over(const struct migrate_stats *st)
+{
+	return st->phase == MIGRATE_DONE || st->phase == MIGRATE_FAILED || st->phase == MIGRATE_CANCELLED;
+}
+
 void report_stats(struct drover_hv *v, json_t *answer)
 {
 	struct migration *m = v->migration;
@@ -108,6 +114,11 @@ void report_stats(struct drover_hv *v, json_t *answer)
 	if (!m || (!m->source && !m->destination))
 		return;
 	get_stats(m, &st);
+	if (m->started && is_over(&st)) { /* its last step is done, and report_end() tells in a moment */
+		st.phase = m->shown;
+		st.error = 0;
+		st.text[0] = '\0';
+	}
 	json_object_set_new(answer, "migration", to_json(m, &st));
 }
 
@@ -205,6 +216,23 @@ static void say_phase(struct migration *m, const struct migrate_stats *st)
 		destination_phase(m->v, st);
 }
 
+static void tell(struct migration *m, const struct migrate_stats *st)
+{
+	m->shown = st->phase;
+	say_phase(m, st);
+	ctl_event(m->v->ctl, "migration", to_json(m, st));
+}
+
+void report_end(struct migration *m)
+{
+	struct migrate_stats st;
+
+	assert(!m->started);
+	get_stats(m, &st);
+	if (is_over(&st)) /* else it was given up in doubt, which has been told */
+		tell(m, &st);
+}
+
 struct news {
 	struct migration *m;
 	struct migrate_stats st;
@@ -214,8 +242,7 @@ static void deliver(void *arg)
 {
 	const struct news *n = arg;
 
-	say_phase(n->m, &n->st);
-	ctl_event(n->m->v->ctl, "migration", to_json(n->m, &n->st));
+	tell(n->m, &n->st);
 }
 
 void report_notify(void *arg, const struct migrate_stats *st)
@@ -224,6 +251,8 @@ void report_notify(void *arg, const struct migrate_stats *st)
 	uint64_t now = clock_ns();
 	struct news n = { m, *st };
 
+	if (is_over(st))
+		return;
 	/* Changes of phase at once, all else five times a second. */
 	if (m->told && st->phase == m->last_phase && now - m->last_event_ns < PROGRESS_NS)
 		return;

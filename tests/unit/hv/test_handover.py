@@ -336,6 +336,20 @@ def test_a_dry_run_tells_what_is_missing_and_moves_nothing(vmm, tmp_path):
     assert s.wait_phase("failed", "done")["phase"] == "done"
 
 
+def test_who_hears_that_a_migration_is_over_may_begin_the_next(vmm, tmp_path):
+    """At once, whether by an event or by asking: else a failed one that is tried again is refused as running."""
+    shared = [disk(tmp_path / "a")]
+    s = vmm("source", disks=shared).connect()
+    d = incoming(vmm, disks=shared)
+    for asked in [False, True] * 20:
+        s.ok("migrate", to=d.listen, dry_run=True)
+        while asked and s.migration()["phase"] != "cancelled":
+            pass
+        while not asked and s.wait_event("migration")["phase"] != "cancelled":
+            pass
+        s.events.clear()
+
+
 def test_why_a_source_gives_up_before_it_has_said_all_is_told_at_both_ends(vmm, tmp_path):
     """Not that it gave up, which is no reason: here the process that opens its disks has ended."""
     shared = [disk(tmp_path / "disk")]
