@@ -317,7 +317,8 @@ json_t *api_view_history(struct shell *s, uint64_t after)
 	json_t *list = json_array();
 	uint64_t seq = history_first(h);
 
-	if (after >= seq)
+	/* A number that was not given out yet is an earlier droverd's: whoever follows has seen none of these. */
+	if (after >= seq && after < h->next_seq)
 		seq = after + 1;
 	for (; list && (l = history_get(h, seq)) != NULL; seq++)
 		json_array_append_new(list, json_pack("{s:I, s:I, s:I, s:s, s:s}",

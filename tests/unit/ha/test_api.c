@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/reserve.h"
 #include "ha/api/api.h"
+#include "ha/shell/history.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -54,9 +55,14 @@ struct executor *shell_executor(const struct shell *s)
 	return NULL;
 }
 
+/* Three things have happened to this droverd. */
 const struct history *shell_history(const struct shell *s)
 {
-	return NULL;
+	static struct history h;
+
+	while (h.next_seq < 4)
+		history_add(&h, "info", "something");
+	return &h;
 }
 
 const struct progress *shell_progress(const struct shell *s)
@@ -289,6 +295,33 @@ static void a_target_is_decoded_once(void **state)
 	}
 }
 
+static void who_follows_the_history_misses_nothing_of_a_new_droverd(void **state)
+{
+	static const struct {
+		const char *target;
+		int lines;
+	} rows[] = {
+		{ "/v1/history", 3 },
+		{ "/v1/history?after=0", 3 },
+		{ "/v1/history?after=1", 2 },
+		{ "/v1/history?after=3", 0 },
+		/* not given out yet: an earlier one's */
+		{ "/v1/history?after=4", 3 },
+		{ "/v1/history?after=57", 3 },
+	};
+	char answer[8192];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int n = 0;
+
+		assert_int_equal(ask_once("GET", rows[i].target, answer, sizeof(answer)), 200);
+		for (const char *p = answer; (p = strstr(p, "\"seq\"")); p++)
+			n++;
+		if (n != rows[i].lines)
+			fail_msg("%s: %d lines, expected %d", rows[i].target, n, rows[i].lines);
+	}
+}
+
 /* All that @fd gets until @want answers are there, or five seconds have passed without any. */
 static int count_answers(int fd, int want)
 {
@@ -410,6 +443,7 @@ int main(void)
 		cmocka_unit_test(those_who_wait_for_the_cluster_keep_nobody_out),
 		cmocka_unit_test(whoever_is_served_stays_while_the_idle_go),
 		cmocka_unit_test(a_target_is_decoded_once),
+		cmocka_unit_test(who_follows_the_history_misses_nothing_of_a_new_droverd),
 		cmocka_unit_test(whoever_asks_much_does_not_stop_the_loop),
 		cmocka_unit_test(what_is_no_socket_is_not_removed),
 		cmocka_unit_test(one_that_takes_nobody_in_is_not_waited_for),
