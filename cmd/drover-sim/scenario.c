@@ -32,7 +32,7 @@ struct line {
 struct script {
 	const char *path;
 	uint32_t n;
-	struct line line[LINES_MAX];
+	struct line line[LINES_MAX + 1]; /* the last is not a step: what the reader is at */
 };
 
 static struct sim sim;
@@ -357,26 +357,92 @@ void scenario_event(struct sim *s, const struct sim_ev *ev)
 	}
 }
 
-static bool split(struct script *sc, uint32_t number, char *text)
+static void free_words(struct line *l)
 {
-	struct line *l = &sc->line[sc->n];
+	for (uint32_t w = 0; w < l->n; w++)
+		free(l->word[w]);
+	l->n = 0;
+}
+
+/* The words of @text in @l, as many as there are: none in an empty line or a comment. False: more than fit. */
+static bool split(struct line *l, char *text)
+{
 	char *save, *hash = strchr(text, '#');
 
 	if (hash)
 		*hash = 0;
-	memset(l, 0, sizeof(*l));
-	l->number = number;
 	text[strcspn(text, "\n")] = 0;
 	snprintf(l->text, sizeof(l->text), "%s", text + strspn(text, " \t"));
-	for (char *w = strtok_r(text, " \t", &save); w && l->n < WORDS_MAX - 1;
-	     w = strtok_r(NULL, " \t", &save))
+	for (char *w = strtok_r(text, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
+		if (l->n == WORDS_MAX)
+			return false;
 		l->word[l->n++] = strdup(w);
-	return l->n > 0;
+	}
+	return true;
+}
+
+/* What line @l says of the whole story; else it has to be a step of it. */
+static bool setting(struct sim_opts *o, const struct line *l)
+{
+	uint64_t v;
+
+	if (l->n != 2)
+		return false;
+	if (!strcmp(l->word[0], "hosts") && number_parse(l->word[1], 1, SIM_HOSTS, &v))
+		o->hosts = (uint32_t)v;
+	else if (!strcmp(l->word[0], "token") && number_parse(l->word[1], HA_TOKEN_MIN, HA_TOKEN_MAX, &v))
+		o->token = (uint32_t)v;
+	else
+		return false;
+	return true;
+}
+
+/* A time, and what happens then: the time goes to @l's own place. */
+static bool step(struct line *l)
+{
+	if (l->n < 2 || !time_of(l->word[0], &l->at))
+		return false;
+	free(l->word[0]);
+	memmove(&l->word[0], &l->word[1], --l->n * sizeof(l->word[0]));
+	l->word[l->n] = NULL;
+	return true;
+}
+
+static void free_script(struct script *sc)
+{
+	for (uint32_t i = 0; i <= sc->n; i++)
+		free_words(&sc->line[i]);
+}
+
+/* Nothing of a story is passed over: an expectation that is not read always holds. */
+static const char *read_line(struct script *sc, struct sim_opts *o, uint32_t number, char *text, bool whole)
+{
+	struct line *l = &sc->line[sc->n];
+
+	memset(l, 0, sizeof(*l));
+	l->number = number;
+	if (!whole)
+		return "longer than a line may be";
+	if (!split(l, text))
+		return "more words than a line may have";
+	if (!l->n)
+		return NULL;
+	if (setting(o, l)) {
+		free_words(l);
+		return NULL;
+	}
+	if (!step(l))
+		return "hosts, token, or a time and what happens then";
+	if (sc->n == LINES_MAX)
+		return "more steps than a story may have";
+	sc->n++;
+	return NULL;
 }
 
 static int read_script(struct script *sc, struct sim_opts *o, const char *path)
 {
 	FILE *f = fopen(path, "r");
+	const char *wrong = NULL;
 	char text[512];
 	uint32_t number = 0;
 
@@ -384,35 +450,13 @@ static int read_script(struct script *sc, struct sim_opts *o, const char *path)
 		fprintf(stderr, "drover-sim: %s: %s\n", path, strerror(errno));
 		return 3;
 	}
-	while (fgets(text, sizeof(text), f) && sc->n < LINES_MAX) {
-		struct line *l = &sc->line[sc->n];
-		const char *value;
-		uint64_t v;
-
-		if (!split(sc, ++number, text))
-			continue;
-		value = l->word[1] ? l->word[1] : "";
-		if (!strcmp(l->word[0], "hosts") && number_parse(value, 1, SIM_HOSTS, &v))
-			o->hosts = (uint32_t)v;
-		else if (!strcmp(l->word[0], "token") &&
-			 number_parse(value, HA_TOKEN_MIN, HA_TOKEN_MAX, &v))
-			o->token = (uint32_t)v;
-		else if (l->n > 1 && time_of(l->word[0], &l->at)) {
-			for (uint32_t i = 0; i < l->n; i++)
-				l->word[i] = l->word[i + 1];
-			l->n--;
-			sc->n++;
-		} else {
-			fprintf(stderr,
-				"drover-sim: %s:%u: \"%s\": hosts, token, or a time and what "
-				"happens then\n",
-				path, number, l->text);
-			fclose(f);
-			return 2;
-		}
-	}
+	while (!wrong && fgets(text, sizeof(text), f))
+		wrong = read_line(sc, o, ++number, text, strchr(text, '\n') || feof(f));
 	fclose(f);
-	return 0;
+	if (!wrong)
+		return 0;
+	fprintf(stderr, "drover-sim: %s:%u: \"%s\": %s\n", path, number, sc->line[sc->n].text, wrong);
+	return 2;
 }
 
 static bool play_once(struct script *sc, const struct sim_opts *o, uint64_t seed)
@@ -447,8 +491,10 @@ int scenario_play(const char *path, bool verbose)
 	memset(&sc, 0, sizeof(sc));
 	sc.path = path;
 	rc = read_script(&sc, &o, path);
-	if (rc)
+	if (rc) {
+		free_script(&sc);
 		return rc;
+	}
 	for (uint64_t seed = 1; seed <= 20; seed++) {
 		o.verbose = verbose;
 		sim.log = verbose ? stdout : NULL;
@@ -467,8 +513,6 @@ int scenario_play(const char *path, bool verbose)
 	}
 	if (!rc)
 		printf("%s: ok\n", path);
-	for (uint32_t i = 0; i < sc.n; i++)
-		for (uint32_t w = 0; w < WORDS_MAX; w++)
-			free(sc.line[i].word[w]);
+	free_script(&sc);
 	return rc;
 }
