@@ -66,5 +66,5 @@ def test_a_destination_that_cannot_take_the_disks_gives_the_domain_back_at_once(
         pass
     begin = time.monotonic()
     s.wait_state("running")
-    assert time.monotonic() - begin < 1         # and not as long as storage that may come back is waited for
+    assert time.monotonic() - begin < 1.8       # and not as long as storage that may come back is waited for, 2 s
     s.wait_phase("failed")

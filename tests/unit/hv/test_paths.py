@@ -5,7 +5,6 @@ DROVER_HV names the program.
 """
 import re
 import shutil
-import time
 
 import pytest
 
@@ -54,10 +53,7 @@ def test_a_vmm_that_runs_opens_nothing_by_path(vmm, tmp_path):
     d = incoming(vmm, disks=shared, wrap=traced("destination"), env=env)
     s.ok("migrate", to="tcp:127.0.0.1:1", arbiter="disk")
     s.wait_phase("failed")
-    end = time.monotonic() + 10
-    while "error" in s.call("migrate", to=d.listen, arbiter="disk"):     # its thread is ending
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    s.ok("migrate", to=d.listen, arbiter="disk")
     d.wait_state("running", seconds=20)
     (tmp_path / "kernel").unlink()
     for _ in range(2):
