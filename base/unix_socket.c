@@ -3,10 +3,15 @@
 #include "base/unix_socket.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define NAP_MS 10 /* short for whoever waits for our caller, long for a processor */
 
 /* @path as an address. */
 static int address_of(const char *path, struct sockaddr_un *sa, struct err *e)
@@ -28,6 +33,49 @@ static int new_socket(struct err *e)
 	if (fd < 0)
 		return err_errno(e, "cannot make a socket");
 	return fd;
+}
+
+/*
+ * Kept open by whoever listens, and given up for as long as it takes to hang up on somebody for whom
+ * there is no other.  An eventfd: it is made without a path, and its end frees a place in the kernel's table too.
+ */
+static struct {
+	pthread_mutex_t lock;
+	int fd;
+} spare = { PTHREAD_MUTEX_INITIALIZER, -1 };
+
+static void keep_spare(void)
+{
+	if (spare.fd < 0)
+		spare.fd = eventfd(0, EFD_CLOEXEC);
+}
+
+static void hang_up_on_one(int fd)
+{
+	int one;
+
+	pthread_mutex_lock(&spare.lock);
+	if (spare.fd >= 0)
+		close(spare.fd);
+	spare.fd = -1;
+	/* cppcheck-suppress nullPointer ; accept(2) takes it for "who does not matter" */
+	one = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (one >= 0)
+		close(one);
+	else
+		poll(NULL, 0, NAP_MS); /* somebody else was faster, or there is less room than we have taken */
+	keep_spare();
+	pthread_mutex_unlock(&spare.lock);
+}
+
+int unix_socket_accept(int fd)
+{
+	/* cppcheck-suppress nullPointer ; accept(2) takes it for "who does not matter" */
+	int one = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), code = one < 0 ? -errno : one;
+
+	if (code == -EMFILE || code == -ENFILE)
+		hang_up_on_one(fd);
+	return code;
 }
 
 static int connect_to(const struct sockaddr_un *sa, struct err *e)
@@ -91,8 +139,12 @@ int unix_socket_listen(const char *path, mode_t mode, int backlog, const char *w
 	mask = umask(~mode & 0777);
 	rc = bind(fd, (const struct sockaddr *)&sa, sizeof(sa));
 	umask(mask);
-	if (!rc && !listen(fd, backlog))
+	if (!rc && !listen(fd, backlog)) {
+		pthread_mutex_lock(&spare.lock);
+		keep_spare();
+		pthread_mutex_unlock(&spare.lock);
 		return fd;
+	}
 	rc = err_errno(e, "cannot listen at %s", path);
 	close(fd);
 	return rc;

@@ -32,4 +32,12 @@ int unix_socket_listen(const char *path, mode_t mode, int backlog, const char *w
  */
 int unix_socket_connect(const char *path, struct err *e);
 
+/**
+ * unix_socket_accept() - take one who came to @fd, of unix_socket_listen(), without waiting
+ * Whoever comes while no descriptor is left is hung up on: left in the queue he would wake us again
+ * and again for nothing.
+ * Return: the descriptor; -EAGAIN: nobody is there; -EMFILE, -ENFILE: hung up on; other errors of sockets.
+ */
+int unix_socket_accept(int fd);
+
 #endif

@@ -261,8 +261,7 @@ static void on_connect(void *arg, uint32_t events)
 {
 	struct console *c = arg;
 	struct console_client *cl;
-	/* cppcheck-suppress nullPointer ; accept(2) takes it for "who does not matter" */
-	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = unix_socket_accept(c->listen_fd);
 	const int room = CLIENT_ROOM;
 
 	(void)events;

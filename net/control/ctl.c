@@ -325,8 +325,7 @@ static void client_new(void *arg, uint32_t events)
 	int fd;
 
 	(void)events;
-	/* cppcheck-suppress nullPointer ; accept(2) takes it for "who does not matter" */
-	fd = accept4(ctl->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd = unix_socket_accept(ctl->fd);
 	if (fd < 0)
 		return;
 	make_room(ctl);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -18,8 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WAIT_S 20
@@ -113,6 +117,22 @@ static int end(void **state)
 	assert_int_equal(rmdir(o->dir), 0); /* the socket is gone */
 	free(o);
 	return 0;
+}
+
+static int recv_greeting(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char c;
+
+	return poll(&p, 1, WAIT_S * 1000) == 1 ? (int)recv(fd, &c, 1, 0) : -1;
+}
+
+static void connect_fd(int fd, const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 }
 
 /* --- a client --- */
@@ -402,6 +422,42 @@ static void a_timer_fires_once_and_not_before_its_time(void **state)
 	sem_destroy(&l.done);
 }
 
+static uint64_t process_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void who_comes_while_no_descriptor_is_left_is_hung_up_on(void **state)
+{
+	struct rlimit was, none;
+	struct owner *o = *state;
+	int fd = unix_socket_connect(o->path, NULL), other;
+	uint64_t before;
+	char c;
+
+	/* Ours is made before there is none, and its end is what is waited for. */
+	assert_true(fd >= 0);
+	other = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(recv_greeting(fd), 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ (rlim_t)other + 1, was.rlim_max }; /* the lowest that was free */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	before = process_ms();
+	connect_fd(other, o->path);
+	usleep(300000);
+	assert_in_range(process_ms() - before, 0, 60);
+	assert_int_equal(recv(other, &c, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	close(other);
+	close(fd);
+	fd = unix_socket_connect(o->path, NULL);
+	assert_int_equal(recv_greeting(fd), 1);
+	close(fd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -413,6 +469,7 @@ int main(void)
 		TEST(a_line_without_an_end_costs_the_connection),
 		TEST(the_one_that_asked_longest_ago_makes_room),
 		TEST(who_lives_there_is_not_pushed_out),
+		TEST(who_comes_while_no_descriptor_is_left_is_hung_up_on),
 		TEST(what_is_posted_runs_in_its_order),
 		TEST(what_is_posted_as_a_copy_is_the_loops_own),
 		TEST(what_a_loop_never_gets_to_ends_with_it),
