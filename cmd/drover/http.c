@@ -102,7 +102,7 @@ static int not_reached(const char *path, struct err *e)
 	if (why == EACCES || why == EPERM)
 		err_set(e, -why, "%s: permission denied: only root and the members of its group may use it", path);
 	else if (why == ENOENT)
-		err_set(e, -why, "droverd is not running on this host (%s does not exist)", path);
+		err_set(e, -why, "droverd is not running on this host, or waits for corosync (%s does not exist)", path);
 	else if (why == ECONNREFUSED && stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
 		err_set(e, -why, "%s: is not a socket", path);
 	else if (why == ECONNREFUSED)

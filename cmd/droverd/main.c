@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define DEFAULT_CONFIG "/etc/drover/cluster.yaml"
@@ -173,6 +174,35 @@ static void be_timely(void)
 		log_warn("no realtime scheduling: %s", strerror(errno));
 }
 
+/*
+ * Each domain of this host takes three descriptors of ours, and what systemd gives at first (1024) is for 330 of them:
+ * then no fence agent can be started any more, and nobody is answered.
+ */
+static void have_room(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+		log_warn("descriptors: %s", strerror(errno));
+}
+
+/*
+ * Before the loop runs nobody takes a signal off its pipe: they wait with the kernel, where shell_open() sees them
+ * while it waits for corosync.  Before there are threads, which would take them.
+ */
+static void hold_signals(bool on)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(on ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 struct leaving {
 	qb_loop_t *loop;
 	struct shell *shell; /* NULL until there is one */
@@ -249,6 +279,7 @@ static int serve(qb_loop_t *loop, const struct arguments *o, const struct cluste
 		log_info("droverd " DROVER_VERSION " runs, API on %s",
 			 o->socket ? o->socket : socket_path);
 		leaving->shell = shell;
+		hold_signals(false);
 		qb_loop_run(loop);
 		leaving->shell = NULL;
 		*ran = true;
@@ -280,7 +311,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "droverd: %s\n", e.text);
 		return rc == -ENOENT ? EXIT_NOTFOUND : EXIT_USAGE;
 	}
+	hold_signals(true);
 	daemon_log_open(o.foreground, o.debug);
+	have_room();
 	loop = qb_loop_create();
 	if (!loop) {
 		fputs("droverd: out of memory\n", stderr);
@@ -293,6 +326,10 @@ int main(int argc, char **argv)
 	qb_loop_signal_add(loop, QB_LOOP_LOW, SIGUSR2, NULL, on_blackbox_wanted, NULL);
 	be_timely();
 	rc = serve(loop, &o, cluster, &leaving, &ran, &e);
+	if (rc == -EINTR) { /* as told */
+		log_info("%s", e.text);
+		rc = 0;
+	}
 	if (rc < 0)
 		log_error("%s", e.text);
 	if (rc < 0 && ran) /* but not for each try to start */

@@ -40,7 +40,8 @@ struct shell_conf {
 /**
  * shell_open() - read the disk, connect to corosync, adopt running VMMs
  * Return: 0; -ECONNREFUSED when corosync is not running; -EBUSY when another
- * droverd has the state directory; text in @e.
+ * droverd has the state directory; -EINTR when SIGTERM or SIGINT, held back by the caller, came while corosync was
+ * waited for; text in @e.
  */
 int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **out, struct err *e);
 

@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -316,10 +317,19 @@ void shell_step_out(struct shell *s)
 	shell_event(s, &lost);
 }
 
+/* Whoever started us holds these back until its loop runs (cmd/droverd/main.c). */
+static bool told_to_end(void)
+{
+	sigset_t waiting;
+
+	return sigpending(&waiting) == 0 && (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1);
+}
+
 int shell_connect(struct shell *s, uint32_t wait_ms, struct err *e)
 {
 	uint64_t now = clock_ms(), until = now + wait_ms;
 	uint64_t until_formed = now + (wait_ms > FORMING_MS ? wait_ms : FORMING_MS);
+	bool told = false;
 	int rc;
 
 	for (;;) {
@@ -329,6 +339,11 @@ int shell_connect(struct shell *s, uint32_t wait_ms, struct err *e)
 		if (clock_ms() >= (rc == -EAGAIN ? until_formed : rc == -EBUSY ? now + LEAVING_MS :
 										 until))
 			return rc;
+		if (told_to_end())
+			return err_set(e, -EINTR, "told to end while it waited for corosync");
+		if (!told)
+			log_info("%s; waiting for it", e->text);
+		told = true;
 		usleep(RECONNECT_MS * 1000);
 	}
 }

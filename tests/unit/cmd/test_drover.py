@@ -133,7 +133,7 @@ class Drover(unittest.TestCase):
 
     def test_a_daemon_that_is_not_there_is_named(self):
         r = subprocess.run([DROVER, "--socket", "/nonexistent/sock", "list"], capture_output=True, text=True, check=False)
-        self.fails(r, 1, "droverd is not running on this host (/nonexistent/sock")
+        self.fails(r, 1, "droverd is not running on this host, or waits for corosync (/nonexistent/sock")
 
     def test_wrong_command_lines_end_with_2_before_anything_is_asked(self):
         with Api({}) as api:
