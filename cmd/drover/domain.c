@@ -31,22 +31,32 @@ int domain_get(struct drover *d, const char *name, json_t **out)
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
 
-int domain_post(struct drover *d, const char *base, const char *name, const char *verb,
-		json_t *body)
+int domain_post_said(struct drover *d, const char *base, const char *name, const char *verb, json_t *body,
+		     char said[SAID_MAX])
 {
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	struct err e = { 0 };
 	char url[URL_LEN];
+	json_t *answer;
 	int code;
 
 	snprintf(url, sizeof(url), "%s", base);
 	url_add(url, sizeof(url), name);
 	if (*verb)
 		url_add(url, sizeof(url), verb);
-	code = http_request(d->http, "POST", url, text, text ? strlen(text) : 0, NULL, &e);
+	code = http_request(d->http, "POST", url, text, text ? strlen(text) : 0, &answer, &e);
 	json_decref(body);
 	free(text);
+	snprintf(said, SAID_MAX, "%s", str_of(answer, "text"));
+	json_decref(answer);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+int domain_post(struct drover *d, const char *base, const char *name, const char *verb, json_t *body)
+{
+	char said[SAID_MAX];
+
+	return domain_post_said(d, base, name, verb, body, said);
 }
 
 int domain_delete(struct drover *d, const char *base, const char *name)
@@ -91,7 +101,7 @@ static int wait_for(struct drover *d, const char *name, const char *field, const
 		    (strcmp(now, "stopped") == 0 && !json_is_true(json_object_get(o, "wanted"))))
 			code = failed(name, o, str_of(o, "reason"));
 		else if (clock_ms() >= until)
-			code = say_error(EXIT_TIMEOUT, "%s is still %s%s%s", name, now,
+			code = say_error(EXIT_TIMEOUT, "%s is still %s%s%s", name, str_of(o, field),
 					 *str_of(o, "why") ? ": " : "", str_of(o, "why"));
 		json_decref(o);
 		if (code)
@@ -241,7 +251,7 @@ int verb_show(struct drover *d)
 
 int verb_start(struct drover *d)
 {
-	char node[80] = "";
+	char node[80] = "", said[SAID_MAX] = "";
 	struct added a;
 	json_t *o, *body;
 	int code;
@@ -253,7 +263,7 @@ int verb_start(struct drover *d)
 		body = json_object();
 		if (d->opt.node)
 			json_object_set_new(body, "node", json_string(d->opt.node));
-		code = domain_post(d, "domains", a.name, "start", body);
+		code = domain_post_said(d, "domains", a.name, "start", body, said);
 	}
 	if (code)
 		return code;
@@ -266,7 +276,7 @@ int verb_start(struct drover *d)
 		snprintf(node, sizeof(node), " on %s", str_of(o, "node"));
 		json_decref(o);
 	}
-	return done(d, "domain '%s' started%s", a.name, node);
+	return done(d, strstr(said, " already runs ") ? "domain '%s' runs already%s" : "domain '%s' started%s", a.name, node);
 }
 
 int verb_stop(struct drover *d)

@@ -125,6 +125,11 @@ int say_error(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3
 /** domain_get() - GET /v1/domains/@name into *@out; an exit code, error said */
 int domain_get(struct drover *d, const char *name, json_t **out);
 
+#define SAID_MAX 256
+
+/** domain_post_said() - domain_post(), and what droverd answered: it may have had nothing to do */
+int domain_post_said(struct drover *d, const char *base, const char *name, const char *verb, json_t *body,
+		     char said[SAID_MAX]);
 /** domain_post() - POST a command about a domain; says the error; an exit code */
 int domain_post(struct drover *d, const char *base, const char *name, const char *verb,
 		json_t *body);

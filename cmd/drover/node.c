@@ -180,8 +180,9 @@ int verb_fence(struct drover *d)
 int verb_confirm(struct drover *d)
 {
 	int code = sure(d, "Domains will start elsewhere. Is the power really off at");
+	char said[SAID_MAX] = "";
 
 	if (!code)
-		code = domain_post(d, "nodes", d->argv[0], "confirm", given_at(d));
-	return code ? code : done(d, "taken down: %s is off", d->argv[0]);
+		code = domain_post_said(d, "nodes", d->argv[0], "confirm", given_at(d), said);
+	return code ? code : done(d, "%s", said); /* also that nothing waited for it */
 }

@@ -429,6 +429,17 @@ class Drover(unittest.TestCase):
             for f in (p.stdin, p.stdout, c, port):
                 f.close()
 
+    def test_what_droverd_had_not_to_do_is_not_claimed(self):
+        with Api({"POST nodes/n2/confirm": {"code": 0, "text": "nothing waits for n2"}}) as api:
+            self.assertEqual(api.run("confirm", "n2", "--yes").stdout, "nothing waits for n2\n")
+        with Api({"POST domains/web/start": {"code": 0, "text": "web already runs on n1"}, "GET domains/web": WEB}) as api:
+            self.assertEqual(api.run("start", "web").stdout, "domain 'web' runs already on n1\n")
+
+    def test_what_is_waited_for_is_what_is_told(self):
+        gated = dict(WEB, state="gated", why="the lease has ended")
+        with Api({"POST domains/web/resume": DONE, "GET domains/web": gated}) as api:
+            self.fails(api.run("resume", "web", "--timeout", "1"), 4, "web is still gated: the lease has ended")
+
     def test_console_of_a_domain_elsewhere_says_where(self):
         with Api({"GET domains/web": WEB}) as api:
             self.fails(api.run("console", "web"), 5, "runs on n1")
