@@ -86,3 +86,8 @@ int err_exit_code(int code)
 		return EXIT_ERROR;
 	}
 }
+
+bool err_is_shortage(int code)
+{
+	return code == -EMFILE || code == -ENFILE || code == -ENOMEM || code == -ENOBUFS || code == -ENOSPC;
+}

@@ -15,6 +15,7 @@
 #define DROVER_BASE_ERR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 struct err {
 	int code; /* the negative errno that was returned, 0 = no error */
@@ -50,5 +51,11 @@ void err_prefix(struct err *e, const char *fmt, ...)
 
 /** err_exit_code() - the exit code that fits a negative errno (-ENOENT 3, -ETIMEDOUT 4, -EPERM/-EBUSY 5, -EINVAL 2, else 1) */
 int err_exit_code(int code);
+
+/**
+ * err_is_shortage() - is @code, a negative errno, a want of descriptors, memory or the like?
+ * Then it is this process or its host that could not look, and nothing is known of what was to be looked at.
+ */
+bool err_is_shortage(int code);
 
 #endif

@@ -127,10 +127,17 @@ static void adopt(struct executor *x, const char *name)
 		}
 		return;
 	}
+	rc = lease_open(lease, &s->lease, &e);
+	if (err_is_shortage(rc)) { /* one without a page is killed when it is admitted: not for that */
+		vmm_free(s->vmm);
+		free(s);
+		unresolved(x, e.text);
+		return;
+	}
+	if (rc < 0)
+		log_error("%s: %s", name, e.text);
 	log_info("%s: found alive, incarnation %" PRIu64 ", pid %d", name, vmm_incarnation(s->vmm),
 		 vmm_pid(s->vmm));
-	if (lease_open(lease, &s->lease, &e) < 0)
-		log_error("%s: %s", name, e.text);
 	s->next = x->slots;
 	x->slots = s;
 	/* What is known for sure, before it says more itself. */

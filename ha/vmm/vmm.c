@@ -11,7 +11,8 @@
  * pidfd says when to look.  A control connection that ends while the process lives is
  * made again; a VMM that was heard once and does not come back to its socket within
  * CONTROL_DEADLINE_MS cannot be steered any more and is killed, since only one that is
- * proved stopped may be replaced (rule G).  One that was never heard may be slow to
+ * proved stopped may be replaced (rule G).  While it is droverd that lacks a descriptor or memory
+ * to come to it, nothing is known of the VMM.  One that was never heard may be slow to
  * start: how long it may take is the core's to say.
  */
 #include "ha/vmm/vmm_int.h"
@@ -221,6 +222,7 @@ static void on_timer(void *data)
 {
 	struct vmm *v = data;
 	uint64_t now;
+	int rc;
 
 	v->timer_armed = false;
 	if (v->pidfd < 0)
@@ -243,12 +245,14 @@ static void on_timer(void *data)
 	}
 	if (!v->client)
 		v->greeted = false;
-	if (v->client || vmm_client_connect(v->loop, v->control, &client_ops, v, &v->client,
-					    NULL) == 0) {
+	rc = v->client ? 0 : vmm_client_connect(v->loop, v->control, &client_ops, v, &v->client, NULL);
+	if (rc == 0) {
 		/* for its hello */
 		arm_timer(v, v->control_deadline_ms ? v->control_deadline_ms - now : CONTROL_DEADLINE_MS);
 		return;
 	}
+	if (err_is_shortage(rc) && v->control_deadline_ms)
+		v->control_deadline_ms = now + CONTROL_DEADLINE_MS;
 	arm_timer(v, v->heard ? CONNECT_MS : START_CONNECT_MS);
 }
 

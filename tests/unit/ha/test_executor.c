@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "conf/lease_page.h"
+#include "ha/core/timing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -687,6 +689,40 @@ static void a_scan_that_cannot_know_is_not_complete(void **state)
 	assert_int_equal(b->scans, 1);
 }
 
+static bool no_room;
+int __wrap_posix_fallocate64(int fd, off_t offset, off_t len);
+int __real_posix_fallocate64(int fd, off_t offset, off_t len);
+
+int __wrap_posix_fallocate64(int fd, off_t offset, off_t len)
+{
+	return no_room ? ENOMEM : __real_posix_fallocate64(fd, offset, len);
+}
+
+/* Without its page it would be killed when it is admitted. */
+static void a_page_that_cannot_be_had_now_is_waited_for(void **state)
+{
+	struct bed *b = *state;
+	qb_loop_timer_handle t;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
+	executor_close(b->x);
+	b->scans = 0;
+	no_room = true;
+	assert_int_equal(executor_open(b->loop, &b->conf, &ops, b, &b->x, &b->e), 0);
+	assert_int_equal(executor_scan(b->x, &b->e), 0);
+	qb_loop_timer_add(b->loop, QB_LOOP_LOW, 1500 * QB_TIME_NS_IN_MSEC, b, on_deadline, &t);
+	qb_loop_run(b->loop);
+	assert_int_equal(b->scans, 0);
+	no_room = false;
+	b->want_scan = true;
+	run(b);
+	executor_admit(b->x, "web", 3, true);
+	assert_non_null(executor_find(b->x, "web"));
+	executor_publish(b->x, clock_ms() + 5000);
+	assert_true(lease_page_until(page_of(b)) > clock_ns());
+}
+
 /* What listens behind its socket is not what was started: never believed, whatever it says. */
 static void a_hello_with_another_incarnation_is_not_believed(void **state)
 {
@@ -727,6 +763,46 @@ static void of_an_event_only_what_is_used_is_kept(void **state)
 }
 
 /* A guest may reset itself as often as it likes: the host's log is not its to fill. */
+/* The connection to "web", as if its VMM had ended it. */
+static void cut_control(struct bed *b)
+{
+	struct sockaddr_un sa;
+	socklen_t len;
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/hv/web.sock", b->dir);
+	for (fd = 3; fd < 256; fd++) {
+		len = sizeof(sa);
+		if (getpeername(fd, (struct sockaddr *)&sa, &len) == 0 && sa.sun_family == AF_UNIX && !strcmp(sa.sun_path, path))
+			break;
+	}
+	assert_true(fd < 256);
+	shutdown(fd, SHUT_RDWR);
+}
+
+/* Its VMM is well: it is this process that cannot make a socket. */
+static void what_we_lack_is_no_sign_of_its_death(void **state)
+{
+	struct rlimit was, none;
+	qb_loop_timer_handle t;
+	struct bed *b = *state;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = (struct rlimit){ 3, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	cut_control(b);
+	b->what = VMM_SAID_EXITED;
+	qb_loop_timer_add(b->loop, QB_LOOP_LOW, (HA_CONTROL_MS + 500) * QB_TIME_NS_IN_MSEC, b, on_deadline, &t);
+	qb_loop_run(b->loop);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(b->said[VMM_SAID_EXITED], 0);
+	assert_non_null(executor_find(b->x, "web"));
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING); /* heard again */
+}
+
 static void a_guest_does_not_fill_the_log(void **state)
 {
 	int saved = dup(STDERR_FILENO), lines = 0;
@@ -828,9 +904,11 @@ int main(void)
 		T(a_spoilt_life_file_of_nobody_is_no_life),
 		T(a_vmm_that_spoils_its_life_file_is_ended),
 		T(a_scan_that_cannot_know_is_not_complete),
+		T(a_page_that_cannot_be_had_now_is_waited_for),
 		T(a_hello_with_another_incarnation_is_not_believed),
 		T(what_follows_a_wrong_hello_is_not_believed),
 		T(of_an_event_only_what_is_used_is_kept),
+		T(what_we_lack_is_no_sign_of_its_death),
 		T(a_guest_does_not_fill_the_log),
 		T(a_fifo_in_place_of_a_file_is_not_waited_for),
 		T(a_migration_that_fails_is_told_with_its_reason),
