@@ -30,6 +30,26 @@ static void an_error_keeps_its_text_behind_each_prefix(void **state)
 	err_prefix(NULL, "x");
 }
 
+/* The name of a thing comes first, and what is wrong with it last. */
+static void a_long_name_does_not_hide_what_is_wrong(void **state)
+{
+	struct err e = { 0 };
+	char path[4096];
+
+	memset(path, 'p', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	errno = ENOENT;
+	assert_int_equal(err_errno(&e, "disk %s", path), -ENOENT);
+	assert_memory_equal(e.text, "disk ppp", 8);
+	assert_non_null(strstr(e.text, "ppp: No such file or directory"));
+	err_set(&e, -EINVAL, "disk %s: is empty", path);
+	assert_non_null(strstr(e.text, "p ... p"));
+	assert_non_null(strstr(e.text, ": is empty"));
+	err_prefix(&e, "%s", path);
+	assert_non_null(strstr(e.text, ": is empty"));
+	assert_int_equal(strlen(e.text), sizeof(e.text) - 1);
+}
+
 static void what_others_wrote_is_one_harmless_line(void **state)
 {
 	static const struct {
@@ -240,6 +260,7 @@ static void what_is_reserved_is_zero_and_costs_nothing_until_it_is_touched(void 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_long_name_does_not_hide_what_is_wrong),
 		cmocka_unit_test(what_is_reserved_is_zero_and_costs_nothing_until_it_is_touched),
 		cmocka_unit_test(an_error_keeps_its_text_behind_each_prefix),
 		cmocka_unit_test(what_others_wrote_is_one_harmless_line),
