@@ -16,7 +16,7 @@ static bool is_word_char(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-static bool is_name(const char *s, size_t max)
+bool is_name(const char *s, size_t max)
 {
 	size_t len = strlen(s);
 

@@ -10,11 +10,15 @@
 
 #include "conf/tree.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #define CHECK_NAME_MAX 63
 #define CHECK_PATH_MAX 4095
+
+/** is_name() - 1 to @max letters, digits, '-', '_' and '.', a letter or a digit first */
+bool is_name(const char *s, size_t max);
 
 /** check_name() - letters, digits, '-', '_', '.'; starts with a letter or digit */
 int check_name(const struct tree *t, const struct tree_node *n, struct err *e);

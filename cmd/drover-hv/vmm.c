@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "conf/check.h"
 #include "hv/disk/disk_broker.h"
 
 #include <assert.h>
@@ -363,6 +364,10 @@ static int load_conf(struct drover_hv *v, struct err *e)
 
 	if (ret || !v->opt.name)
 		return ret;
+	if (!is_name(v->opt.name, CHECK_NAME_MAX))
+		return err_set(e, -EINVAL, "--name '%.80s': expected up to %d letters, digits, '-', '_', '.', starting with "
+					   "a letter or digit",
+			       v->opt.name, CHECK_NAME_MAX);
 	name = strdup(v->opt.name);
 	if (!name)
 		return err_set(e, -ENOMEM, "out of memory");

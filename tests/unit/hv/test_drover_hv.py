@@ -136,6 +136,10 @@ def test_usage_errors_end_with_2(tmp_path):
     assert code == 2 and "--frobnicate" in text
     code, text = refused(tmp_path, "run", "x.yaml", "--incarnation", "-3")
     assert code == 2 and "-3" in text
+    (tmp_path / "x.yaml").write_text(f"name: web\nmemory: 8M\nkernel: {tmp_path}/kernel\n")
+    for name in ("", "a/b", "x" * 64, "\udcff", "-x", "a\nb"):
+        code, text = refused(tmp_path, "run", str(tmp_path / "x.yaml"), "--name", name)
+        assert code == 2 and "--name" in text
 
 
 def test_missing_file_ends_with_3(tmp_path):
