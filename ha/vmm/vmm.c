@@ -126,6 +126,8 @@ static void on_hello(void *arg, json_t *o)
 	disarm_timer(v);
 	send_query(v);
 	vmm_send_decision(v);
+	v->stop_sent = v->stop_taken;
+	vmm_send_stop(v);
 }
 
 static void on_migration(struct vmm *v, json_t *data)
@@ -181,6 +183,7 @@ static void on_event(void *arg, const char *name, json_t *data)
 		if (vmm_state_parse(json_string_value(json_object_get(data, "state")), &v->state) < 0)
 			return;
 		keep_state(v, data);
+		vmm_send_stop(v);
 		if (v->state == VMM_INCOMING)
 			send_query(v); /* the news carry its address */
 		else

@@ -27,6 +27,8 @@ struct vmm {
 					 * incarnation, 0 = not known */
 	bool decided, decided_commit; /* `decide` not answered yet */
 	uint64_t decided_incarnation;
+	bool stop_wanted, stop_force, stop_sent, stop_taken; /* `stop`: sent on this connection, and obeyed */
+	uint64_t stop_until_ms;
 	bool killed; /* by us */
 	int status;  /* our child's exit status, -1 = not known (yet) */
 	qb_loop_timer_handle kill_timer;
@@ -56,5 +58,7 @@ void vmm_beat_stop(struct vmm *v);
 
 /** vmm_send_decision() - send the cluster's decision, if there is one that was not answered */
 void vmm_send_decision(struct vmm *v);
+/** vmm_send_stop() - send the wish that it stop, if there is one that it has not been told or has refused */
+void vmm_send_stop(struct vmm *v);
 
 #endif

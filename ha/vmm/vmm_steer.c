@@ -2,11 +2,13 @@
 /*
  * vmm_steer - telling a VMM what to do, and reading what is known of it (vmm.h).
  *
- * Commands are sent and not waited for: what comes of them is told by news.
+ * Commands are sent and not waited for: what comes of them is told by news.  A decision and a stop outlive
+ * a lost connection, or one that was not there yet.
  */
 #include "ha/vmm/vmm_int.h"
 #include "ha/vmm/vmm_process.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -82,13 +84,41 @@ static void on_kill_timer(void *data)
 	vmm_kill(v);
 }
 
+/* A source that waits for the decision of its migration does: its next state is another one. */
+static void on_stop(void *arg, int code, json_t *ret, const char *text)
+{
+	struct vmm *v = arg;
+
+	v->stop_sent = v->stop_taken = code == 0;
+	on_done(arg, code, ret, text);
+}
+
+/*
+ * Said until it was obeyed, as a decision is: a guest that was not asked to power off loses what it has not
+ * written when its time is over.
+ */
+void vmm_send_stop(struct vmm *v)
+{
+	uint64_t now = clock_ms();
+	json_t *args;
+
+	if (!v->stop_wanted || v->stop_sent || !v->greeted)
+		return;
+	args = json_pack("{s:b, s:I}", "force", (int)v->stop_force, "timeout_ms",
+			 (json_int_t)(v->stop_until_ms > now ? v->stop_until_ms - now : 0));
+	v->stop_sent = vmm_send(v, "stop", args, on_stop);
+}
+
 void vmm_stop(struct vmm *v, bool force, uint32_t timeout_ms)
 {
-	json_t *args = json_pack("{s:b, s:I}", "force", (int)force, "timeout_ms",
-				 (json_int_t)timeout_ms);
 	uint64_t kill_ms = (force ? 0 : timeout_ms) + KILL_AFTER_MS;
 
-	if (!vmm_send(v, "stop", args, on_done) && force) {
+	v->stop_wanted = true;
+	v->stop_force = force;
+	v->stop_sent = v->stop_taken = false;
+	v->stop_until_ms = clock_ms() + timeout_ms;
+	vmm_send_stop(v);
+	if (!v->stop_sent && force) {
 		vmm_kill(v);
 		return;
 	}

@@ -12,6 +12,7 @@
  *   "talks"   says after each answer that it is paused, and more that nobody asked for; with
  *             "other" already behind its hello
  *   "deaf"    does not answer `stop`
+ *   "granted" refuses the first `stop`, as a source that waits for a decision, and runs again a moment later
  *   "asks"    as a source: after `migrate` it asks the cluster to abort
  */
 #include "conf/vmm_life.h"
@@ -107,6 +108,15 @@ static void command(struct fake *f, const char *line)
 	} else if (strcmp(what, "stop") == 0) {
 		if (strstr(f->text, "deaf"))
 			return;
+		if (strstr(f->text, "granted")) {
+			f->text[0] = '\0';
+			say(f, json_pack("{s:{s:i, s:s}, s:O}", "error", "code", 5, "text",
+					 "cannot stop: a migration waits for its decision", "id", id));
+			usleep(50000);
+			say(f, json_pack("{s:s, s:{s:s, s:s}}", "event", "state", "data", "state", "running", "why", ""));
+			json_decref(o);
+			return;
+		}
 		reply(f, id, json_object());
 		say(f, json_pack("{s:s, s:{s:s}}", "event", "guest", "data", "what", "poweroff"));
 		vmm_life_end(f->life, VMM_END_POWEROFF, 0, "poweroff");

@@ -317,6 +317,23 @@ static void a_stop_that_was_asked_for_ends_with_zero(void **state)
 	assert_int_equal(b->last.rc, 0);
 }
 
+/* Whoever cannot be told now, or may not stop now, is told when he can: a guest that nobody asked would lose what it has not written. */
+static void a_stop_that_did_not_arrive_is_said_again(void **state)
+{
+	static const char *const texts[] = { "granted", "slow" };
+	struct bed *b = *state;
+
+	for (int i = 0; i < 2; i++) {
+		start(b, texts[i], false);
+		if (i == 0)
+			wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
+		vmm_stop(executor_find(b->x, "web"), false, 5000);
+		wait_for(b, VMM_SAID_EXITED, 0);
+		assert_int_equal(b->last.end, VMM_END_POWEROFF);
+		assert_false(b->last.killed);
+	}
+}
+
 static void a_deaf_vmm_is_killed_when_its_time_is_over(void **state)
 {
 	struct bed *b = *state;
@@ -887,6 +904,7 @@ int main(void)
 		T(a_start_makes_the_directories_it_needs),
 		T(an_incoming_vmm_listens_at_todays_address),
 		T(a_stop_that_was_asked_for_ends_with_zero),
+		T(a_stop_that_did_not_arrive_is_said_again),
 		T(a_deaf_vmm_is_killed_when_its_time_is_over),
 		T(a_vmm_that_is_shot_ends_with_its_signal),
 		T(a_vmm_outlives_its_supervisor_and_is_adopted),
