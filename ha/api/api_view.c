@@ -82,6 +82,8 @@ static const char *node_state(const struct shell *s, const struct ha_node_status
 		return "fencing";
 	if (n->debt)
 		return "lost";
+	if (n->member && !n->leased)
+		return "no lease";
 	if (n->member)
 		return n->maintenance ? "maintenance" : "online";
 	if (n->in_group)
@@ -95,11 +97,11 @@ static json_t *node_json(struct shell *s, const struct ha_node_status *n)
 	const char *text;
 	enum fence_ready ready = shell_fence_ready(s, n->conf.name, &text);
 
-	return json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I, s:s, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I, s:s, s:o, s:o, s:o}",
 			 "name", n->conf.name, "id", (json_int_t)n->conf.id,
 			 "state", node_state(s, n), "votes", (json_int_t)n->conf.votes,
 			 "alive", (int)n->alive, "in_group", (int)n->in_group,
-			 "member", (int)n->member, "debt", (int)n->debt,
+			 "member", (int)n->member, "leased", (int)n->leased, "debt", (int)n->debt,
 			 "report_due", (int)n->report_due, "maintenance", (int)n->maintenance,
 			 "domains", (json_int_t)n->domains,
 			 "memory", (json_int_t)n->size.memory, "cpus", (json_int_t)n->size.cpus,

@@ -300,10 +300,11 @@ struct ha_node_status {
 	bool in_group; /* its daemon is in the CPG group */
 	bool member;   /* in the view of the standing epoch */
 	bool debt, report_due, maintenance;
+	bool leased;                 /* it holds a lease, as far as it told: without one nothing runs there */
 	uint64_t heard_ms;           /* when its last RENEW was delivered here, 0 = never */
 	uint32_t domains;            /* how many it owns */
 	struct ha_size size;         /* what it has */
-	char why[HA_REASON_MAX + 1]; /* what a debt waits for, or "" */
+	char why[HA_REASON_MAX + 1]; /* what a debt, a report or a lease waits for, or "" */
 };
 
 /** ha_core_status() - what this host knows, for people; *@out is overwritten */

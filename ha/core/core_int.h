@@ -242,7 +242,7 @@ void ha_drain(struct ha_core *c);
 void ha_report(struct ha_core *c);
 
 /* --- why.c */
-/** ha_why_node() - what the debt of record slot @slot waits for at @now, for people; "" without debt */
+/** ha_why_node() - what the host of record slot @slot waits for at @now, for people: proof, its report, its lease; "" for nothing */
 void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf, size_t size);
 
 /* --- messages (msg.c) */

@@ -239,6 +239,7 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 	out->debt = c->rec.nodes[slot].debt != 0;
 	out->report_due = c->rec.nodes[slot].report_due;
 	out->maintenance = c->rec.nodes[slot].maintenance;
+	out->leased = out->member && c->rec.nodes[slot].leased;
 	out->size = c->rec.nodes[slot].size;
 	out->domains = c->rec.index.owned[slot];
 	if (out->debt || !p->foreign)

@@ -32,6 +32,8 @@ void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf
 			 n->fence_attempts, passed, members);
 	else if (n->report_due)
 		snprintf(buf, size, "its report of what runs there");
+	else if (ha_set_has(c->rec.members, slot) && !n->leased)
+		snprintf(buf, size, "its lease: nothing runs there without, and nothing is placed there");
 }
 
 /*

@@ -116,10 +116,15 @@ static void a_member_without_a_lease_gets_nothing_and_gives_up_what_it_had(void 
 {
 	struct ha_domain *d = running_on(1);
 	struct ha_entry *e = entry(HA_E_LEASE, 1);
+	char why[HA_REASON_MAX + 1];
 
 	(void)state;
 	ha_applied(c, e);
 	assert_false(c->rec.nodes[0].leased);
+	ha_why_node(c, 0, 0, why, sizeof(why));
+	assert_non_null(strstr(why, "its lease")); /* and not as if all were well */
+	ha_why_node(c, 1, 0, why, sizeof(why));
+	assert_string_equal(why, "");
 	assert_int_equal(d->owner, 1);
 	assert_string_equal(ha_place_why_not(&c->rec, d, 1), "without a lease");
 	assert_int_equal(ha_record_workers(&c->rec), 6);
