@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define WAIT_POLL_MS 50
+#define AWAY_MS 5000 /* a restart of droverd, an upgrade */
 #define DEFAULT_TIMEOUT_S 60
 #define CONF_MAX (64u << 10) /* what the cluster's record holds of one domain */
 
@@ -28,6 +29,26 @@ int domain_get(struct drover *d, const char *name, json_t **out)
 
 	url_add(url, sizeof(url), name);
 	code = http_request(d->http, "GET", url, NULL, 0, out, &e);
+	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+/* What an http_request() says while droverd is restarted. */
+static bool is_away(int code)
+{
+	return code == -ENOENT || code == -ECONNREFUSED || code == -ECONNRESET || code == -EAGAIN;
+}
+
+int domain_poll(struct drover *d, const char *name, uint64_t until_ms, json_t **out)
+{
+	uint64_t end = clock_ms() + AWAY_MS;
+	char url[URL_LEN] = "domains";
+	struct err e = { 0 };
+	int code;
+
+	url_add(url, sizeof(url), name);
+	end = end < until_ms ? end : until_ms;
+	while ((code = http_request(d->http, "GET", url, NULL, 0, out, &e)) && is_away(e.code) && clock_ms() < end)
+		usleep(WAIT_POLL_MS * 1000);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
 
@@ -90,7 +111,7 @@ static int wait_for(struct drover *d, const char *name, const char *field, const
 	int code;
 
 	for (;;) {
-		code = domain_get(d, name, &o);
+		code = domain_poll(d, name, until, &o);
 		if (code)
 			return code;
 		if (strcmp(str_of(o, field), value) == 0)

@@ -125,6 +125,9 @@ int say_error(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3
 /** domain_get() - GET /v1/domains/@name into *@out; an exit code, error said */
 int domain_get(struct drover *d, const char *name, json_t **out);
 
+/** domain_poll() - domain_get() for whoever waits until @until_ms: a droverd that is restarted meanwhile is waited for */
+int domain_poll(struct drover *d, const char *name, uint64_t until_ms, json_t **out);
+
 #define SAID_MAX 256
 
 /** domain_post_said() - domain_post(), and what droverd answered: it may have had nothing to do */

@@ -123,7 +123,7 @@ static int follow(struct drover *d, const char *name, struct before *was)
 	int code;
 
 	for (;;) {
-		code = domain_get(d, name, &o);
+		code = domain_poll(d, name, until, &o);
 		if (code)
 			return code;
 		now = clock_ms();

@@ -46,6 +46,9 @@ class Api:
                 answer = api.answers.get(key, (404, {"code": 3, "text": f"nothing at {key}"}))
                 if isinstance(answer, list):
                     answer = answer.pop(0) if len(answer) > 1 else answer[0]
+                if answer is None:  # a droverd that ends now
+                    self.close_connection = True
+                    return
                 status, body = answer if isinstance(answer, tuple) else (200, answer)
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
@@ -434,6 +437,18 @@ class Drover(unittest.TestCase):
             self.assertEqual(api.run("confirm", "n2", "--yes").stdout, "nothing waits for n2\n")
         with Api({"POST domains/web/start": {"code": 0, "text": "web already runs on n1"}, "GET domains/web": WEB}) as api:
             self.assertEqual(api.run("start", "web").stdout, "domain 'web' runs already on n1\n")
+
+    def test_whoever_waits_outlasts_a_restart_of_droverd(self):
+        with Api({"POST domains/web/start": DONE,
+                  "GET domains/web": [dict(WEB, phase="starting"), None, None, WEB]}) as api:
+            r = api.run("start", "web")
+            self.assertEqual((r.returncode, r.stdout), (0, "domain 'web' started on n1\n"), r.stderr)
+        moved = dict(WEB, node="n2", incarnation=4, moved_incarnation=3)
+        with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, self.migration(), None, None, moved]}) as api:
+            r = api.run("migrate", "web", "n2")
+            self.assertEqual(r.returncode, 0, r.stderr)
+        with Api({"POST domains/web/start": DONE, "GET domains/web": None}) as api:
+            self.fails(api.run("start", "web", "--timeout", "1"), 1, "hung up without an answer")
 
     def test_what_is_waited_for_is_what_is_told(self):
         gated = dict(WEB, state="gated", why="the lease has ended")
