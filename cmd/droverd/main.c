@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_CONFIG "/etc/drover/cluster.yaml"
@@ -248,6 +249,19 @@ static int load_cluster(const struct arguments *o, struct cluster_conf **out, st
 	return *out ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
+/* Options of fence agents are passwords, and with one a host can be switched off. */
+static void look_who_reads(const char *path, const struct cluster_conf *c)
+{
+	struct stat st;
+	uint32_t i;
+
+	for (i = 0; i < c->n_hosts && !c->hosts[i].n_fence; i++)
+		;
+	if (i < c->n_hosts && stat(path, &st) == 0 && (st.st_mode & (S_IRWXG | S_IRWXO)))
+		log_warn("%s: others may read it (mode %04o), and it holds passwords of fence devices; expected 0600", path,
+			 st.st_mode & 07777);
+}
+
 /* @ran: set when it came so far that it served anybody */
 static int serve(qb_loop_t *loop, const struct arguments *o, const struct cluster_conf *cluster,
 		 struct leaving *leaving, bool *ran, struct err *e)
@@ -271,6 +285,7 @@ static int serve(qb_loop_t *loop, const struct arguments *o, const struct cluste
 	}
 	snprintf(socket_path, sizeof(socket_path), "%s/droverd.sock", conf.run_dir);
 	daemon_log_keep_in(conf.state_dir);
+	look_who_reads(o->config, cluster);
 	rc = shell_open(loop, &conf, &shell, e);
 	if (rc < 0)
 		return rc;

@@ -19,17 +19,18 @@ DROVERD = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "droverd"
 
 
 class Waiting(unittest.TestCase):
-    def start(self, limits=None):
+    def start(self, limits=None, conf="hosts: []\n", mode=0o600):
         tmp = tempfile.TemporaryDirectory(prefix="drover-d.")
         self.addCleanup(tmp.cleanup)
         with open(f"{tmp.name}/cluster.yaml", "w") as f:
-            f.write("hosts: []\n")
+            f.write(conf)
+        os.chmod(f"{tmp.name}/cluster.yaml", mode)
         self.log = f"{tmp.name}/log"
         with open(self.log, "w") as log:
             p = subprocess.Popen([DROVERD, "-f", "-w", "60", "-c", f"{tmp.name}/cluster.yaml", "--run-dir", f"{tmp.name}/run",
                                   "--state-dir", f"{tmp.name}/state"], stdin=subprocess.DEVNULL, stderr=log,
                                  preexec_fn=limits)
-        self.addCleanup(p.kill)
+        self.addCleanup(lambda: (p.kill(), p.wait()))
         deadline = time.monotonic() + 20
         while "waiting for it" not in self.said():
             if p.poll() is not None or "runs, API on" in self.said():
@@ -50,6 +51,15 @@ class Waiting(unittest.TestCase):
                 self.assertEqual(p.wait(5), 0)
                 self.assertIn("corosync is not running on this host", self.said())
                 self.assertIn("told to end", self.said())
+
+    def test_passwords_that_others_may_read_are_told(self):
+        conf = "hosts:\n  - name: n1\n    fence:\n      - agent: fence_x\n        options: {password: secret}\n"
+        for mode, told in (0o644, True), (0o640, True), (0o600, False):
+            with self.subTest(oct(mode)):
+                self.start(conf=conf, mode=mode).kill()
+                self.assertEqual("others may read it" in self.said(), told, self.said())
+        self.start(mode=0o644).kill()
+        self.assertNotIn("others may read it", self.said())
 
     def test_it_takes_all_descriptors_that_it_may_have(self):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
