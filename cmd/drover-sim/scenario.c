@@ -10,30 +10,12 @@
  * Facts are expected, never log lines.  The world is whole except for what the
  * story does to it; the invariants of check.c hold all along.
  */
-#include "cmd/drover-sim/sim.h"
+#include "cmd/drover-sim/scenario_int.h"
 
 #include "base/number.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LINES_MAX 256
-#define WORDS_MAX 8
-
-struct line {
-	uint32_t number;
-	uint64_t at;
-	uint32_t n;
-	char *word[WORDS_MAX];
-	char text[160];
-};
-
-struct script {
-	const char *path;
-	uint32_t n;
-	struct line line[LINES_MAX + 1]; /* the last is not a step: what the reader is at */
-};
 
 static struct sim sim;
 static const char conf[] = "name: test\nmemory: 1 GiB\n";
@@ -60,17 +42,6 @@ static bool domain_of(const struct sim *s, const char *w, uint32_t *d)
 	return true;
 }
 
-static bool time_of(const char *w, uint64_t *us)
-{
-	char *end;
-	double v = w ? strtod(w, &end) : -1;
-
-	if (v < 0 || v > 86400 || *end)
-		return false;
-	*us = (uint64_t)(v * 1e6 + 0.5);
-	return true;
-}
-
 /* A mask from "n1,n3". */
 static bool hosts_of(const struct sim *s, const char *w, uint32_t *mask)
 {
@@ -92,7 +63,7 @@ static bool hosts_of(const struct sim *s, const char *w, uint32_t *mask)
 }
 
 /* Commands go to the first host whose daemon works, or to the one named last in the line. */
-static bool command(struct sim *s, const struct line *l)
+static bool command(struct sim *s, const struct scenario_line *l)
 {
 	static const struct {
 		const char *word;
@@ -150,7 +121,7 @@ static bool command(struct sim *s, const struct line *l)
 }
 
 /* Faults of links, of the configuration, of agents and of domains; *@known: it is one of these. */
-static bool fault_at_large(struct sim *s, const struct line *l, bool *known)
+static bool fault_at_large(struct sim *s, const struct scenario_line *l, bool *known)
 {
 	const char *w = l->word[0];
 	uint32_t h = 0, mask, d;
@@ -206,7 +177,7 @@ static bool fault_at_large(struct sim *s, const struct line *l, bool *known)
 			if (strcmp(l->word[1], modes[i]))
 				continue;
 			s->agent = i + 1;
-			return i != 3 || time_of(l->word[2], &s->agent_answer_us);
+			return i != 3 || scenario_time(l->word[2], &s->agent_answer_us);
 		}
 		return false;
 	}
@@ -221,7 +192,7 @@ static bool fault_at_large(struct sim *s, const struct line *l, bool *known)
 	return false;
 }
 
-static bool fault(struct sim *s, const struct line *l)
+static bool fault(struct sim *s, const struct scenario_line *l)
 {
 	const char *w = l->word[0];
 	uint64_t us = 0;
@@ -262,7 +233,7 @@ static bool fault(struct sim *s, const struct line *l)
 			disk_foreign(s, h);
 		return !s->host[h].up;
 	}
-	if (l->word[2] && !time_of(l->word[2], &us))
+	if (l->word[2] && !scenario_time(l->word[2], &us))
 		return false;
 	if (!strcmp(w, "power-off"))
 		host_power_off(s, h, "scenario");
@@ -292,7 +263,7 @@ static bool joined_alone(const struct sim *s, uint32_t h)
 }
 
 /* expect d0 runs on n2 | runs | is nowhere | started N; expect n1 gated|leased|off */
-static bool expectation(struct sim *s, const struct line *l, bool *holds)
+static bool expectation(struct sim *s, const struct scenario_line *l, bool *holds)
 {
 	uint32_t d, h, where = SIM_HOSTS;
 	uint64_t n;
@@ -342,7 +313,7 @@ static bool expectation(struct sim *s, const struct line *l, bool *holds)
 void scenario_event(struct sim *s, const struct sim_ev *ev)
 {
 	const struct script *sc = s->script;
-	const struct line *l = &sc->line[ev->a];
+	const struct scenario_line *l = &sc->line[ev->a];
 	bool holds = true;
 
 	sim_trace(s, "%s:%u: %s", sc->path, l->number, l->text);
@@ -355,108 +326,6 @@ void scenario_event(struct sim *s, const struct sim_ev *ev)
 	} else if (!fault(s, l) && !command(s, l)) {
 		sim_fail(s, "SYNTAX", "line %u: \"%s\" is not understood", l->number, l->text);
 	}
-}
-
-static void free_words(struct line *l)
-{
-	for (uint32_t w = 0; w < l->n; w++)
-		free(l->word[w]);
-	l->n = 0;
-}
-
-/* The words of @text in @l, as many as there are: none in an empty line or a comment. False: more than fit. */
-static bool split(struct line *l, char *text)
-{
-	char *save, *hash = strchr(text, '#');
-
-	if (hash)
-		*hash = 0;
-	text[strcspn(text, "\n")] = 0;
-	snprintf(l->text, sizeof(l->text), "%s", text + strspn(text, " \t"));
-	for (char *w = strtok_r(text, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
-		if (l->n == WORDS_MAX)
-			return false;
-		l->word[l->n++] = strdup(w);
-	}
-	return true;
-}
-
-/* What line @l says of the whole story; else it has to be a step of it. */
-static bool setting(struct sim_opts *o, const struct line *l)
-{
-	uint64_t v;
-
-	if (l->n != 2)
-		return false;
-	if (!strcmp(l->word[0], "hosts") && number_parse(l->word[1], 1, SIM_HOSTS, &v))
-		o->hosts = (uint32_t)v;
-	else if (!strcmp(l->word[0], "token") && number_parse(l->word[1], HA_TOKEN_MIN, HA_TOKEN_MAX, &v))
-		o->token = (uint32_t)v;
-	else
-		return false;
-	return true;
-}
-
-/* A time, and what happens then: the time goes to @l's own place. */
-static bool step(struct line *l)
-{
-	if (l->n < 2 || !time_of(l->word[0], &l->at))
-		return false;
-	free(l->word[0]);
-	memmove(&l->word[0], &l->word[1], --l->n * sizeof(l->word[0]));
-	l->word[l->n] = NULL;
-	return true;
-}
-
-static void free_script(struct script *sc)
-{
-	for (uint32_t i = 0; i <= sc->n; i++)
-		free_words(&sc->line[i]);
-}
-
-/* Nothing of a story is passed over: an expectation that is not read always holds. */
-static const char *read_line(struct script *sc, struct sim_opts *o, uint32_t number, char *text, bool whole)
-{
-	struct line *l = &sc->line[sc->n];
-
-	memset(l, 0, sizeof(*l));
-	l->number = number;
-	if (!whole)
-		return "longer than a line may be";
-	if (!split(l, text))
-		return "more words than a line may have";
-	if (!l->n)
-		return NULL;
-	if (setting(o, l)) {
-		free_words(l);
-		return NULL;
-	}
-	if (!step(l))
-		return "hosts, token, or a time and what happens then";
-	if (sc->n == LINES_MAX)
-		return "more steps than a story may have";
-	sc->n++;
-	return NULL;
-}
-
-static int read_script(struct script *sc, struct sim_opts *o, const char *path)
-{
-	FILE *f = fopen(path, "r");
-	const char *wrong = NULL;
-	char text[512];
-	uint32_t number = 0;
-
-	if (!f) {
-		fprintf(stderr, "drover-sim: %s: %s\n", path, strerror(errno));
-		return 3;
-	}
-	while (!wrong && fgets(text, sizeof(text), f))
-		wrong = read_line(sc, o, ++number, text, strchr(text, '\n') || feof(f));
-	fclose(f);
-	if (!wrong)
-		return 0;
-	fprintf(stderr, "drover-sim: %s:%u: \"%s\": %s\n", path, number, sc->line[sc->n].text, wrong);
-	return 2;
 }
 
 static bool play_once(struct script *sc, const struct sim_opts *o, uint64_t seed)
@@ -490,9 +359,9 @@ int scenario_play(const char *path, bool verbose)
 
 	memset(&sc, 0, sizeof(sc));
 	sc.path = path;
-	rc = read_script(&sc, &o, path);
+	rc = scenario_read(&sc, &o, path);
 	if (rc) {
-		free_script(&sc);
+		scenario_free(&sc);
 		return rc;
 	}
 	for (uint64_t seed = 1; seed <= 20; seed++) {
@@ -513,6 +382,6 @@ int scenario_play(const char *path, bool verbose)
 	}
 	if (!rc)
 		printf("%s: ok\n", path);
-	free_script(&sc);
+	scenario_free(&sc);
 	return rc;
 }
