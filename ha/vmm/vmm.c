@@ -52,15 +52,6 @@ static void arm_timer(struct vmm *v, uint64_t ms);
 static void disarm_timer(struct vmm *v);
 static void look_whether_dead(struct vmm *v);
 
-static void on_decided(void *arg, int code, json_t *ret, const char *text)
-{
-	struct vmm *v = arg;
-
-	v->decided = false;
-	if (code)
-		log_warn("%s: its VMM refused the cluster's decision: %s", v->name, text);
-}
-
 static void on_query(void *arg, int code, json_t *ret, const char *text)
 {
 	struct vmm *v = arg;
@@ -94,16 +85,6 @@ static void send_query(struct vmm *v)
 	vmm_client_execute(v->client, "query", NULL, on_query, v);
 }
 
-/* A decision of the cluster outlives a lost connection: it is said again after each hello. */
-void vmm_send_decision(struct vmm *v)
-{
-	if (v->decided && v->client && !v->client_lost)
-		vmm_client_execute(v->client, "decide",
-				   json_pack("{s:s, s:I}", "outcome", v->decided_commit ? "commit" : "abort",
-					     "incarnation", (json_int_t)v->decided_incarnation),
-				   on_decided, v);
-}
-
 static void on_hello(void *arg, json_t *o)
 {
 	struct vmm *v = arg;
@@ -125,9 +106,7 @@ static void on_hello(void *arg, json_t *o)
 	v->heard = true;
 	disarm_timer(v);
 	send_query(v);
-	vmm_send_decision(v);
-	v->stop_sent = v->stop_taken;
-	vmm_send_stop(v);
+	vmm_say_again(v);
 }
 
 static void on_migration(struct vmm *v, json_t *data)

@@ -56,8 +56,8 @@ void vmm_beat_start(struct vmm *v);
 /** vmm_beat_stop() - no more questions */
 void vmm_beat_stop(struct vmm *v);
 
-/** vmm_send_decision() - send the cluster's decision, if there is one that was not answered */
-void vmm_send_decision(struct vmm *v);
+/** vmm_say_again() - on a new connection: the cluster's decision and the wish that it stop, if not answered yet */
+void vmm_say_again(struct vmm *v);
 /** vmm_send_stop() - send the wish that it stop, if there is one that it has not been told or has refused */
 void vmm_send_stop(struct vmm *v);
 

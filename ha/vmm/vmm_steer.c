@@ -75,6 +75,24 @@ static bool vmm_send(struct vmm *v, const char *command, json_t *arguments, vmm_
 	return vmm_client_execute(v->client, command, arguments, reply, v) == 0;
 }
 
+static void on_decided(void *arg, int code, json_t *ret, const char *text)
+{
+	struct vmm *v = arg;
+
+	v->decided = false;
+	if (code)
+		log_warn("%s: its VMM refused the cluster's decision: %s", v->name, text);
+}
+
+static void send_decision(struct vmm *v)
+{
+	if (v->decided && v->client && !v->client_lost)
+		vmm_client_execute(v->client, "decide",
+				   json_pack("{s:s, s:I}", "outcome", v->decided_commit ? "commit" : "abort",
+					     "incarnation", (json_int_t)v->decided_incarnation),
+				   on_decided, v);
+}
+
 static void on_kill_timer(void *data)
 {
 	struct vmm *v = data;
@@ -107,6 +125,13 @@ void vmm_send_stop(struct vmm *v)
 	args = json_pack("{s:b, s:I}", "force", (int)v->stop_force, "timeout_ms",
 			 (json_int_t)(v->stop_until_ms > now ? v->stop_until_ms - now : 0));
 	v->stop_sent = vmm_send(v, "stop", args, on_stop);
+}
+
+void vmm_say_again(struct vmm *v)
+{
+	send_decision(v);
+	v->stop_sent = v->stop_taken;
+	vmm_send_stop(v);
 }
 
 void vmm_stop(struct vmm *v, bool force, uint32_t timeout_ms)
@@ -179,7 +204,7 @@ void vmm_decide(struct vmm *v, bool commit, uint64_t incarnation)
 	 * incarnation, whoever wins.  0 leaves it to the VMM's own knowledge.
 	 */
 	v->decided_incarnation = commit ? incarnation : v->about;
-	vmm_send_decision(v);
+	send_decision(v);
 }
 
 void vmm_pause(struct vmm *v, bool pause)
