@@ -52,25 +52,47 @@ void ha_membership_stage(struct ha_core *c, enum ha_stage s)
  * This host's record is gone, or older than it was, and an earlier daemon had a lease: what that
  * one ran may write until the lease is over (rule G), whatever the record says that is left.
  */
-static bool haunted(struct ha_core *c)
+static bool haunted(const struct ha_core *c)
+{
+	return c->unseen && (!c->log.seq || c->copied) && (c->copied || !c->listed || c->n_vmms) && !MUTANT(M_HAUNTED);
+}
+
+/*
+ * How long after its start a host is haunted.  From which token that lease came it has forgotten too:
+ * it was the largest of all at that time, and not of this host's corosync.  So the largest counts that
+ * any of @set has, or whose record says that somebody may still use it.
+ */
+static uint64_t haunted_for(const struct ha_core *c, ha_set set)
 {
 	struct ha_timing t;
-	uint64_t due;
+	uint32_t token = 0;
 
-	if (!c->unseen || (c->log.seq && !c->copied) || (!c->copied && c->listed && !c->n_vmms) || MUTANT(M_HAUNTED))
-		return false;
-	ha_agreed_of(c, c->me, &t);
-	if (c->token > t.token)
-		ha_timing_derive(c->token, &t);
-	due = c->boot_ms + t.lease + t.gate;
-	if (c->now >= due)
-		return false;
-	ha_wake_at(c, due);
-	return true;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_state *s = &c->peers[i].state;
+
+		if (!ha_set_has(set, i) || !s->have)
+			continue;
+		token = s->token > token ? s->token : token;
+		if (!MUTANT(M_FORGET_TOKEN))
+			token = s->uses > token ? s->uses : token;
+	}
+	ha_timing_derive(token, &t);
+	return (uint64_t)t.lease + t.gate;
+}
+
+/* The largest token that anybody may still use, by our record. */
+static uint32_t largest_use(const struct ha_core *c)
+{
+	uint32_t token = c->rec.token;
+
+	for (uint32_t i = 0; i < HA_NODES_MAX && c->rec.nodes[i].id; i++)
+		token = c->rec.nodes[i].uses > token ? c->rec.nodes[i].uses : token;
+	return token;
 }
 
 static void send_state(struct ha_core *c)
 {
+	uint64_t up = c->now - c->boot_ms;
 	struct ha_log *l = &c->log;
 	struct ha_writer w;
 
@@ -85,8 +107,11 @@ static void send_state(struct ha_core *c)
 	ha_put_u8(&w, c->fresh);
 	ha_put_u8(&w, c->copied);
 	c->form.said_haunted = haunted(c);
+	c->form.said_up_ms = up < UINT32_MAX ? (uint32_t)up : UINT32_MAX;
 	ha_put_u8(&w, c->form.said_haunted);
+	ha_put_u32(&w, c->form.said_up_ms);
 	ha_put_u32(&w, c->token);
+	ha_put_u32(&w, largest_use(c));
 	ha_put_u8(&w, HA_LEVEL);
 	ha_size_put(&w, &c->size);
 	ha_put_u64(&w, c->resync ? 0 : c->rec.cluster);
@@ -193,9 +218,17 @@ void ha_membership_persisted(struct ha_core *c)
 /* What we said kept the others from agreeing, and is over: promise more and say so. */
 void ha_membership_tick(struct ha_core *c)
 {
-	if (c->form.stage != ST_GATHER || !c->form.said_state || !c->form.said_haunted || haunted(c))
+	uint64_t wait;
+
+	if (c->form.stage != ST_GATHER || !c->form.said_state || !c->form.said_haunted)
 		return;
-	promise(c, c->log.promised + 1);
+	wait = haunted_for(c, present(c));
+	if (c->form.said_up_ms >= wait)
+		return;
+	if (haunted(c) && c->now < c->boot_ms + wait)
+		ha_wake_at(c, c->boot_ms + wait);
+	else
+		promise(c, c->log.promised + 1);
 }
 
 /* Back to GATHER within this view: what stood is frozen, everybody speaks again. */
@@ -277,6 +310,7 @@ void ha_membership_rejoin(struct ha_core *c, const char *why)
 static uint64_t votes_to_agree(const struct ha_core *c, ha_set set)
 {
 	ha_set knowing = 0;
+	uint64_t wait = haunted_for(c, set);
 	bool logs = false, ghosts = false;
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
@@ -284,7 +318,7 @@ static uint64_t votes_to_agree(const struct ha_core *c, ha_set set)
 
 		if (!ha_set_has(set, i))
 			continue;
-		ghosts |= s->haunted;
+		ghosts |= s->haunted && s->up_ms < wait;
 		if (!s->seq)
 			continue;
 		logs = true;
@@ -333,7 +367,9 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	s.fresh = ha_get_bool(r);
 	s.copied = ha_get_bool(r);
 	s.haunted = ha_get_bool(r);
+	s.up_ms = ha_get_u32(r);
 	s.token = ha_get_u32(r);
+	s.uses = ha_get_u32(r);
 	s.level = ha_get_u8(r);
 	ha_size_get(r, &s.size);
 	s.cluster = ha_get_u64(r);

@@ -3,7 +3,8 @@
  * msg - what goes over CPG.
  *
  *   u8 version, u8 kind, then
- *   STATE   u64 promised, epoch, seq, hash; u8 fresh, copied, haunted; u32 token; u8 level; u64 cluster, draw;
+ *   STATE   u64 promised, epoch, seq, hash; u8 fresh, copied, haunted; u32 up, token, uses; u8 level;
+ *           size; u64 cluster, draw;
  *           whom it saw go: u32 n; n x { u32 node; u64 epoch; u8 sight }
  *   EVICT   u64 target; u32 node
  *   CHUNK   u64 target; u32 total, offset; bytes

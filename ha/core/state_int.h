@@ -47,8 +47,10 @@ struct ha_state {
 	uint64_t epoch, seq, hash; /* last entry of its log */
 	bool fresh;
 	bool copied;         /* its log may be older than what it acknowledged */
-	bool haunted;        /* VMMs of a daemon before it may write, and it does not know of which domains */
+	bool haunted;        /* VMMs of a daemon before it may write, and it does not know of which domains ... */
+	uint32_t up_ms;      /* ... when its own was started so long ago */
 	uint32_t token;      /* its totem.token, ms */
+	uint32_t uses;       /* the largest that somebody may still use, by its record; 0 = none */
 	uint8_t level;       /* its feature level (entry.h) */
 	struct ha_size size; /* what it has */
 	uint64_t cluster;    /* whose record it has; 0 = nobody's yet */
@@ -103,7 +105,8 @@ struct ha_form {
 	/* sending or receiving the snapshot */
 	size_t snap_len, snap_sent, snap_got;
 	bool said_state;       /* our STATE for the current promise is out */
-	bool said_haunted;     /* ... and says that we are */
+	bool said_haunted;     /* ... and says that we are, */
+	uint32_t said_up_ms;   /* so long after our start */
 	struct ha_entry first; /* NEW_EPOCH as agreed */
 };
 

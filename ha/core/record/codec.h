@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Formats; each is one number, and whoever finds another reads nothing. */
-#define HA_MSG_VERSION 12     /* messages in the group (msg.c), whose name has it too: who speaks another meets nobody */
+#define HA_MSG_VERSION 13     /* messages in the group (msg.c), whose name has it too: who speaks another meets nobody */
 #define HA_ENTRY_VERSION 10   /* entries of the log (entry.c) */
 #define HA_SNAPSHOT_VERSION 7 /* a stored record (snapshot.c) */
 
