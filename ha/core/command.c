@@ -9,6 +9,7 @@
 #include "ha/core/core_int.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 void ha_op_done(struct ha_core *c, struct ha_pending *p)
@@ -104,6 +105,8 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 	p->deadline_ms = c->now + c->t.command;
 	p->order = ++c->op_order;
 	p->cmd = *cmd;
+	if (!cmd->asked_ms)
+		p->cmd.asked_ms = c->now;
 	ha_copy(p->actor, sizeof(p->actor), cmd->actor);
 	ha_copy(p->domain, sizeof(p->domain), cmd->domain);
 	ha_copy(p->group, sizeof(p->group), cmd->group);
@@ -115,10 +118,31 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 		memcpy(p->claims, cmd->claims, cmd->n_claims * sizeof(p->claims[0]));
 }
 
+/*
+ * An order to fence may come before its loss is in the record, but not before its host was a member
+ * last: then it was about another loss, and what took the host away since may be no more than an upgrade.
+ */
+static bool came_back(const struct ha_core *c, const struct ha_pending *p)
+{
+	int slot = ha_record_slot(&c->rec, p->cmd.node);
+
+	return p->cmd.op == HA_OP_FENCE && slot >= 0 && !ha_set_has(c->rec.members, slot) &&
+	       c->fencing[slot].in_ms > p->cmd.asked_ms && !MUTANT(M_OLD_DEBT);
+}
+
 static bool send_op(struct ha_core *c, struct ha_pending *p)
 {
-	struct ha_entry *e = ha_log_prepare(c, HA_E_OP, p->domain, p->cmd.node);
+	struct ha_entry *e;
+	char text[160];
 
+	if (came_back(c, p)) {
+		snprintf(text, sizeof(text), "%s came back after this was said, and is away again: look again",
+			 ha_core_node_name(c, p->cmd.node));
+		ha_op_done(c, p);
+		ha_out_reply(c, p->request, HA_REFUSED, text);
+		return true;
+	}
+	e = ha_log_prepare(c, HA_E_OP, p->domain, p->cmd.node);
 	if (!e)
 		return false;
 	assert(p->used && !p->sent);

@@ -222,6 +222,8 @@ static void fence(struct ha_core *c, struct ha_fencing *f, const struct ha_node_
 /* What we remember of one debt is for that debt, and for that attempt. */
 static void follow(struct ha_core *c, struct ha_fencing *f, const struct ha_node_rec *n)
 {
+	uint64_t in_ms = f->id == n->id && f->in == n->last_in ? f->in_ms : c->now;
+
 	if (f->debt != n->debt || f->id != n->id) {
 		if (f->running)
 			ha_out_simple(c, HA_FX_FENCE_CANCEL, f->id, f->debt);
@@ -231,6 +233,8 @@ static void follow(struct ha_core *c, struct ha_fencing *f, const struct ha_node
 		f->seen_ms = c->now;
 		remember_name(c, f, n->id);
 	}
+	f->in = n->last_in;
+	f->in_ms = in_ms;
 	if (f->attempts != n->fence_attempts) {
 		f->attempts = n->fence_attempts;
 		f->done_failed = false;

@@ -208,6 +208,8 @@ struct ha_fencing {
 	uint64_t debt;     /* debt this is about */
 	uint32_t id;       /* ... and whose: the record's slot may be another's by now */
 	uint64_t seen_ms;  /* when it came into our record */
+	uint64_t in;       /* the last epoch that had the host as a member ... */
+	uint64_t in_ms;    /* ... and when that came into our record */
 	uint32_t attempts; /* failed ones, as the record counts them */
 	uint64_t asked_ms; /* FENCING was proposed; 0 = not for this attempt */
 	bool agreed;       /* ... and committed in time: the agent may be run, now */

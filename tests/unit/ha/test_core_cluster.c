@@ -757,6 +757,70 @@ static void a_word_that_lay_about_is_not_for_a_loss_that_came_later(void **state
 	bed_free(b);
 }
 
+/* Nor is an order to fence: n3 was lost, came back, and its droverd was stopped in order since. */
+static void an_order_to_fence_that_lay_about_is_not_for_who_came_back(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command fence = { .op = HA_OP_FENCE, .node = 3 };
+	struct ha_command define = {
+		.op = HA_OP_ADD,
+		.domain = "d0",
+		.conf = "x",
+		.conf_len = 1,
+		.ha = true,
+		.started = true,
+		.node = 3,
+	};
+	struct bed_fx *reply;
+	uint32_t before;
+
+	(void)state;
+	bed_command(b, 1, define);
+	b->cut = 1 << 2;
+	bed_view(b);
+	bed_pass(b, 1000);
+	fence.asked_ms = b->now; /* ... to a droverd that stands still */
+	bed_pass(b, 1000);
+	b->cut = 0;
+	bed_view(b);
+	bed_pass(b, 2000);
+	b->cut = b->left = 1 << 2;
+	bed_view(b);
+	b->n_fx = 0;
+	before = fencings_of(b, 3);
+	reply = bed_command(b, 1, fence);
+	assert_int_equal(reply->code, HA_REFUSED);
+	assert_non_null(strstr(reply->text, "look again"));
+	bed_pass(b, 4000);
+	assert_int_equal(fencings_of(b, 3), before);
+	/* Who looked again has it fenced. */
+	fence.asked_ms = b->now;
+	b->n_fx = 0;
+	assert_int_equal(bed_command(b, 1, fence)->code, HA_OK);
+	bed_pass(b, 4000);
+	assert_true(fencings_of(b, 3) > before);
+	bed_free(b);
+}
+
+/* The loss is not in the record yet: whoever saw it before droverd did means this one. */
+static void an_order_to_fence_may_come_before_its_loss(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command fence = { .op = HA_OP_FENCE, .node = 3 };
+
+	(void)state;
+	b->cut = 1 << 2;
+	bed_pass(b, 500);
+	fence.asked_ms = b->now;
+	bed_pass(b, 500);
+	bed_view(b);
+	b->n_fx = 0;
+	assert_int_equal(bed_command(b, 1, fence)->code, HA_OK);
+	bed_pass(b, 4000);
+	assert_true(fencings_of(b, 3) > 0);
+	bed_free(b);
+}
+
 /*
  * A host of another cluster, where it lived longer, is put into this one's corosync.conf and
  * nobody emptied its state directory. Its log is the longest; it is not this cluster's.
@@ -884,6 +948,8 @@ int main(void)
 		cmocka_unit_test(a_state_that_is_not_ours_is_not_agreed_on),
 		cmocka_unit_test(a_host_taken_out_of_the_configuration_is_still_found_and_confirmed),
 		cmocka_unit_test(a_word_that_lay_about_is_not_for_a_loss_that_came_later),
+		cmocka_unit_test(an_order_to_fence_that_lay_about_is_not_for_who_came_back),
+		cmocka_unit_test(an_order_to_fence_may_come_before_its_loss),
 		cmocka_unit_test(a_host_with_another_clusters_record_brings_nothing),
 		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_name),
 		cmocka_unit_test(nobody_is_fenced_for_having_a_lost_hosts_number),
