@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX 1024
+#define WHICH_MAX 48 /* two numbers */
 
 static const char *const end_names[VMM_ENDS] = {
 	[VMM_END_SILENT] = "silent",
@@ -42,9 +44,16 @@ static int append(int fd, const char *line)
 					       -EIO;
 }
 
+/* Two files that exist are never alike in this, and the original of a copy exists while somebody lives in it. */
+static void which_file(const struct stat *st, char *text, size_t size)
+{
+	snprintf(text, size, "%" PRIu64 "-%" PRIu64, (uint64_t)st->st_dev, (uint64_t)st->st_ino);
+}
+
 int vmm_life_begin(const char *path, uint64_t incarnation, int *fd, struct err *e)
 {
-	char line[64];
+	char line[128], file[WHICH_MAX];
+	struct stat st;
 	int rc;
 
 	*fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
@@ -57,8 +66,12 @@ int vmm_life_begin(const char *path, uint64_t incarnation, int *fd, struct err *
 			rc = err_errno(e, "cannot lock %s", path);
 		goto fail;
 	}
-	snprintf(line, sizeof(line), "incarnation %" PRIu64 "\n", incarnation);
-	rc = ftruncate(*fd, 0) < 0 ? -errno : append(*fd, line);
+	rc = fstat(*fd, &st) < 0 || ftruncate(*fd, 0) < 0 ? -errno : 0;
+	if (rc == 0) {
+		which_file(&st, file, sizeof(file));
+		snprintf(line, sizeof(line), "incarnation %" PRIu64 "\nfile %s\n", incarnation, file);
+		rc = append(*fd, line);
+	}
 	if (rc == 0)
 		return 0;
 	err_set(e, rc, "cannot write %s: %s", path, strerror(-rc));
@@ -108,12 +121,17 @@ static int parse_end(char *rest, struct vmm_life *out)
 	return 0;
 }
 
-static int parse_line(char *line, struct vmm_life *out)
+/* @file: which one is read */
+static int parse_line(char *line, const char *file, struct vmm_life *out)
 {
 	uint64_t n;
 
 	if (!strncmp(line, "incarnation ", 12))
 		return number_parse(line + 12, 0, UINT64_MAX, &out->incarnation) ? 0 : -EINVAL;
+	if (!strncmp(line, "file ", 5)) {
+		out->copy = strcmp(line + 5, file) != 0;
+		return 0;
+	}
 	if (!strncmp(line, "pid ", 4)) {
 		if (!number_parse(line + 4, 1, INT_MAX, &n))
 			return -EINVAL;
@@ -123,13 +141,13 @@ static int parse_line(char *line, struct vmm_life *out)
 	return strncmp(line, "end ", 4) ? -EINVAL : parse_end(line + 4, out);
 }
 
-static int parse(char *text, struct vmm_life *out)
+static int parse(char *text, const char *file, struct vmm_life *out)
 {
 	char *save = NULL, *line;
 	int rc = 0;
 
 	for (line = strtok_r(text, "\n", &save); line && !rc; line = strtok_r(NULL, "\n", &save))
-		rc = parse_line(line, out);
+		rc = parse_line(line, file, out);
 	return rc;
 }
 
@@ -144,7 +162,8 @@ int vmm_life_open(const char *path, struct err *e)
 
 int vmm_life_look(int fd, struct vmm_life *out, struct err *e)
 {
-	char text[FILE_MAX + 1];
+	char text[FILE_MAX + 1], file[WHICH_MAX];
+	struct stat st;
 	ssize_t n;
 
 	memset(out, 0, sizeof(*out));
@@ -156,9 +175,10 @@ int vmm_life_look(int fd, struct vmm_life *out, struct err *e)
 	} else if (errno != EWOULDBLOCK) {
 		return err_errno(e, "cannot look at the lock of a life file");
 	}
-	n = pread(fd, text, FILE_MAX, 0);
+	n = fstat(fd, &st) < 0 ? -1 : pread(fd, text, FILE_MAX, 0);
 	if (n < 0)
 		return err_errno(e, "cannot read a life file");
 	text[n] = '\0';
-	return parse(text, out) ? err_set(e, -EINVAL, "not a VMM's life file") : 0;
+	which_file(&st, file, sizeof(file));
+	return parse(text, file, out) ? err_set(e, -EINVAL, "not a VMM's life file") : 0;
 }

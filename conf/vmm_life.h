@@ -10,11 +10,13 @@
  * knows without asking anybody whether the VMM lives:
  *
  *   locked   it lives (or is just being started), with the incarnation in the file
- *   free     nothing of it is left; the file says how it ended, if it could still say
+ *   free     nothing of it is left; the file says how it ended, if it could still say. Unless the file is a
+ *            copy, made by somebody who copied or restored the directory: it says which file it was
  *
  * The file is lines of text, each appended by one write(2):
  *
  *   incarnation 3            droverd, before the VMM exists
+ *   file 25-1207             ... and which file this is: its device and inode
  *   pid 4711                 droverd, as soon as it knows: a hint, to be held against /proc
  *   end poweroff 0 TEXT      the VMM: how it ended, its exit status, one line of text
  *
@@ -44,6 +46,7 @@ enum vmm_end {
 
 struct vmm_life {
 	bool lives;
+	bool copy;            /* of another file, in which it may live: that this one is free says nothing */
 	uint64_t incarnation; /* 0: the file does not say (yet) */
 	pid_t pid;            /* 0: not written down */
 	enum vmm_end end;
@@ -74,7 +77,8 @@ int vmm_life_open(const char *path, struct err *e);
 /**
  * vmm_life_look() - what the file says now
  * @fd: of vmm_life_open()
- * @out->lives is false only when the lock was found free, and then that is certain whatever the text says.
+ * @out->lives is false only when the lock was found free, and then that is certain whatever the text says, unless
+ * that says that it is a @copy.
  * Return: 0; -EINVAL when the text cannot be understood: who lives there, or how it ended, nobody knows; other errors.
  */
 int vmm_life_look(int fd, struct vmm_life *out, struct err *e);

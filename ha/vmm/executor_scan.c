@@ -72,7 +72,7 @@ static void unresolved(struct executor *x, const char *why)
 }
 
 /*
- * It ended while no droverd looked: certainly, and if it said how, a guest that powered
+ * It ended while no droverd looked: certainly (but for a copy of its file), and if it said how, a guest that powered
  * itself off does not want to be started again.  A life file stays until the next VMM of that
  * name is started, so that the next daemon tells it again should one die before the cluster knows.
  */
@@ -88,7 +88,7 @@ static bool tell_unseen_end(struct executor *x, const char *name, const char *pa
 		return false;
 	rc = vmm_life_look(fd, &life, NULL);
 	close(fd);
-	if (rc < 0 || life.lives || !life.incarnation)
+	if (rc < 0 || life.lives || life.copy || !life.incarnation)
 		return false;
 	if (life.end == VMM_END_SILENT)
 		life.code = EXIT_FAILURE;

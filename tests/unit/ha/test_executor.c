@@ -591,6 +591,34 @@ static void a_vmm_whose_files_are_removed_is_not_dead(void **state)
 }
 
 /* ... and the next daemon finds it by that lock.  It cannot be steered, so it must not live on. */
+/* The run directory is another one from now on, and somebody has copied what was in the old one. */
+static void a_copy_of_a_life_file_says_nothing_of_its_vmm(void **state)
+{
+	struct bed *b = *state;
+	char cmd[256], moved[80];
+	pid_t pid;
+
+	start(b, "name: web\n", false);
+	wait_for(b, VMM_SAID_STATE, VMM_RUNNING);
+	pid = vmm_pid(executor_find(b->x, "web"));
+	executor_close(b->x);
+	b->x = NULL;
+	snprintf(moved, sizeof(moved), "%s/run", b->dir);
+	snprintf(cmd, sizeof(cmd), "mkdir %s && cp -a %s/hv %s/hv", moved, b->dir, moved);
+	assert_int_equal(system(cmd), 0);
+	b->conf.run_dir = moved;
+	open_executor(b);
+	assert_int_equal(kill(pid, 0), 0);
+	assert_int_equal(b->said[VMM_SAID_EXITED], 0); /* absent: nobody knows (ha/core/report.c) */
+	assert_null(executor_find(b->x, "web"));
+	executor_close(b->x);
+	/* Where it is, it is found. */
+	b->conf.run_dir = b->dir;
+	open_executor(b);
+	assert_int_equal(vmm_pid(executor_find(b->x, "web")), pid);
+	assert_int_equal(b->said[VMM_SAID_EXITED], 0);
+}
+
 static void a_vmm_without_a_name_is_killed_before_the_list_is_complete(void **state)
 {
 	struct bed *b = *state;
@@ -915,6 +943,7 @@ int main(void)
 		T(an_end_is_told_again_by_the_next_daemon),
 		T(a_silent_end_is_told_by_the_next_daemon),
 		T(a_vmm_whose_files_are_removed_is_not_dead),
+		T(a_copy_of_a_life_file_says_nothing_of_its_vmm),
 		T(a_vmm_without_a_name_is_killed_before_the_list_is_complete),
 		T(whoever_reads_a_life_file_does_not_live_in_it),
 		T(a_mute_vmm_is_found_and_can_be_killed),
