@@ -21,17 +21,6 @@
 
 #define URL_LEN 512
 
-int domain_get(struct drover *d, const char *name, json_t **out)
-{
-	char url[URL_LEN] = "domains";
-	struct err e = { 0 };
-	int code;
-
-	url_add(url, sizeof(url), name);
-	code = http_request(d->http, "GET", url, NULL, 0, out, &e);
-	return code ? say_error(code, "%s", e.text) : EXIT_OK;
-}
-
 /* What an http_request() says while droverd is restarted. */
 static bool is_away(int code)
 {
@@ -50,6 +39,11 @@ int domain_poll(struct drover *d, const char *name, uint64_t until_ms, json_t **
 	while ((code = http_request(d->http, "GET", url, NULL, 0, out, &e)) && is_away(e.code) && clock_ms() < end)
 		usleep(WAIT_POLL_MS * 1000);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+int domain_get(struct drover *d, const char *name, json_t **out)
+{
+	return domain_poll(d, name, 0, out);
 }
 
 int domain_post_said(struct drover *d, const char *base, const char *name, const char *verb, json_t *body,

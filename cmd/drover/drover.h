@@ -133,6 +133,7 @@ int domain_poll(struct drover *d, const char *name, uint64_t until_ms, json_t **
 /** domain_post_said() - domain_post(), and what droverd answered: it may have had nothing to do */
 int domain_post_said(struct drover *d, const char *base, const char *name, const char *verb, json_t *body,
 		     char said[SAID_MAX]);
+
 /** domain_post() - POST a command about a domain; says the error; an exit code */
 int domain_post(struct drover *d, const char *base, const char *name, const char *verb,
 		json_t *body);

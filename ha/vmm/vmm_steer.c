@@ -86,11 +86,11 @@ static void on_decided(void *arg, int code, json_t *ret, const char *text)
 
 static void send_decision(struct vmm *v)
 {
-	if (v->decided && v->client && !v->client_lost)
-		vmm_client_execute(v->client, "decide",
-				   json_pack("{s:s, s:I}", "outcome", v->decided_commit ? "commit" : "abort",
-					     "incarnation", (json_int_t)v->decided_incarnation),
-				   on_decided, v);
+	if (v->decided)
+		vmm_send(v, "decide",
+			 json_pack("{s:s, s:I}", "outcome", v->decided_commit ? "commit" : "abort",
+				   "incarnation", (json_int_t)v->decided_incarnation),
+			 on_decided);
 }
 
 static void on_kill_timer(void *data)
