@@ -65,7 +65,7 @@ struct vmm_spawn {
 	const char *lease;    /* lease page */
 	const char *life;     /* life file */
 	const char *incoming; /* "tcp:ADDRESS:0", or NULL to boot */
-	const char *log;      /* standard output and error are appended here */
+	const char *log;      /* standard output and error are appended here; where it cannot be opened they are lost */
 };
 
 /**

@@ -8,6 +8,8 @@
  */
 #include "ha/vmm/vmm_process.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -53,6 +55,20 @@ static void fill_args(const struct vmm_spawn *s, char incarnation[24], const cha
 	args[n] = NULL;
 }
 
+/*
+ * Here, not in the child: a FIFO that nobody reads would hold it, and posix_spawn() with it.  A full
+ * or read-only disk of droverd's is no reason why a domain should not run: then its lines are lost.
+ */
+static int open_log(const char *path)
+{
+	int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+
+	if (log >= 0)
+		return log;
+	log_warn("cannot open %s (%s): what the VMM says is lost", path, strerror(errno));
+	return open("/dev/null", O_WRONLY | O_CLOEXEC);
+}
+
 int vmm_process_spawn(const struct vmm_spawn *s, int life, pid_t *pid, struct err *e)
 {
 	const char *args[ARGS_MAX];
@@ -62,10 +78,9 @@ int vmm_process_spawn(const struct vmm_spawn *s, int life, pid_t *pid, struct er
 	sigset_t none, all;
 	int rc, log;
 
-	/* Here, not in the child: a FIFO that nobody reads would hold it, and posix_spawn() with it. */
-	log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
+	log = open_log(s->log);
 	if (log < 0)
-		return err_errno(e, "cannot open the log %s", s->log);
+		return err_errno(e, "cannot open /dev/null");
 	fill_args(s, incarnation, args);
 	posix_spawn_file_actions_init(&fa);
 	posix_spawnattr_init(&at);

@@ -33,6 +33,7 @@ from host import clock  # noqa: E402
 
 HOSTS, DOMAINS, TOKEN = 5, 8, 1000
 BLAME = 20      # seconds after a fault for which a fencing may be put down to it
+PAUSE_MAX = 300 # seconds between two starts of what fails again and again (docs/ha.md)
 MINORITY = 2    # hosts hurt at once, at most
 
 
@@ -181,14 +182,20 @@ class Chaos:
             for p in problems:
                 self.found(d, p)
 
+    def pauses(self, d):
+        """It failed often in a row: it is started again, but not at once."""
+        return any(s and s["state"] == "backoff" for s in (d.state(h) for h in self.bed.hosts if h.on()))
+
     def check_alive(self):
         """All is mended: every domain writes again."""
         before, end = {d.name: d.disk.seq() for d in self.domains}, clock() + 90
-        missing_ = set(before)
+        missing_, late = set(before), end + PAUSE_MAX
         while missing_ and clock() < end:
             self.mend()
             missing_ = {d.name for d in self.domains if d.name in missing_ and d.disk.seq() <= before[d.name]}
             time.sleep(0.2)
+            if clock() >= end and end < late and all(self.pauses(d) for d in self.domains if d.name in missing_):
+                end = late
         for d in self.domains:
             if d.name in missing_:
                 says = next((s for s in (d.state(h) for h in self.bed.hosts if h.on()) if s), None)
