@@ -15,13 +15,16 @@ static void next(struct sim *s)
 static void draw_votes(struct sim *s)
 {
 	for (uint32_t h = 0; h < s->o.hosts; h++)
-		s->votes[h] = (uint32_t)sim_range(s, 1, 3);
+		s->conf.votes[h] = (uint32_t)sim_range(s, 1, 3);
+	conf_write(s, sim_all(s));
 }
 
 static void chaos_begin(struct sim *s)
 {
 	if (sim_chance(s, 20))
 		draw_votes(s);
+	else if (s->o.hosts > 2)
+		s->reconfigures = sim_chance(s, 15);
 	for (uint32_t h = 0; h < s->o.hosts; h++)
 		host_power_on(s, h);
 	sim_at(s, 3 * SEC, EV_CHAOS, 0, 1, 0, 0);
@@ -51,7 +54,7 @@ static void cut(struct sim *s)
  */
 static bool expendable(struct sim *s, uint32_t h)
 {
-	return host_majority(s, ~(1u << h), sim_all(s)) && (s->filled | 1u << h) == sim_all(s);
+	return !s->reconfigures && conf_majority(&s->conf, ~(1u << h)) && (s->filled | 1u << h) == sim_all(s);
 }
 
 /* Whatever a majority had: what was committed is lost, and with it all that may be expected. */
@@ -98,10 +101,10 @@ static void disk_fault(struct sim *s, uint32_t h)
 		return;
 	}
 	if (kind == 3) {
-		host_token(s, h, s->o.token * tokens[sim_range(s, 0, 2)]);
+		conf_token(s, h, s->o.token * tokens[sim_range(s, 0, 2)]);
 		return;
 	}
-	if (kind == 4 && sim_chance(s, 20)) {
+	if (kind == 4 && sim_chance(s, 20) && !s->reconfigures) {
 		disks_lost(s);
 		return;
 	}
@@ -129,6 +132,10 @@ static void fault(struct sim *s)
 {
 	uint32_t h = any_host(s), d;
 
+	if (s->reconfigures && sim_chance(s, 20)) {
+		conf_change(s);
+		return;
+	}
 	if (s->o.disks && sim_chance(s, 25)) {
 		disk_fault(s, h);
 		return;
@@ -223,6 +230,8 @@ static void chaos_end(struct sim *s)
 	s->o.fence_percent = 100;
 	sim_trace(s, "peace");
 	net_heal(s);
+	s->conf.hosts = sim_all(s);
+	conf_write(s, sim_all(s));
 	for (uint32_t h = 0; h < s->o.hosts; h++) {
 		struct sim_host *x = &s->host[h];
 

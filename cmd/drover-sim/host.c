@@ -129,7 +129,7 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.view.ring = in->ring_went;
 		break;
 	case HA_EV_CONFIG:
-		ev.config.n = host_nodes(s, nodes);
+		ev.config.n = conf_nodes(s, h, nodes);
 		ev.config.nodes = nodes;
 		ev.config.token_ms = s->host[h].token;
 		break;

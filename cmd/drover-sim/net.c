@@ -391,7 +391,7 @@ static void quorum(struct sim *s, const struct sim_ev *ev)
 	if (!x->daemon || x->gen != ev->b || !x->ring || x->ring->id != ev->a)
 		return;
 	in.mask = x->ring->members;
-	in.quorate = host_majority(s, in.mask, s->configured);
+	in.quorate = conf_majority(&x->conf, in.mask);
 	in.ring = x->ring->id;
 	host_give(s, ev->h, &in);
 }

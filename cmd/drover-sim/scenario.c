@@ -151,23 +151,30 @@ static bool fault_at_large(struct sim *s, const struct scenario_line *l, bool *k
 		s->unfit[d] = 0;
 		return !l->word[2] || hosts_of(s, l->word[2], &s->unfit[d]);
 	}
+	if (!strcmp(w, "split")) {
+		s->split = true;
+		return true;
+	}
 	if (!strcmp(w, "loss")) {
 		check_memory_anew(s);
 		memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
 		memset(s->once, 0, sizeof(s->once));
 		return true;
 	}
-	if (!strcmp(w, "forget")) {
-		if (!hosts_of(s, l->word[1], &mask))
+	if (!strcmp(w, "forget") || !strcmp(w, "enlist")) {
+		uint32_t on = sim_all(s);
+
+		if (!hosts_of(s, l->word[1], &mask) || (l->word[2] && !hosts_of(s, l->word[2], &on)))
 			return false;
-		host_config(s, s->configured & ~mask);
+		s->conf.hosts = w[0] == 'f' ? s->conf.hosts & ~mask : s->conf.hosts | mask;
+		conf_write(s, on);
 		return true;
 	}
 	if (!strcmp(w, "token")) {
 		if (!host_of(s, l->word[1], &h) || !l->word[2] ||
 		    !number_parse(l->word[2], HA_TOKEN_MIN, HA_TOKEN_MAX, &us))
 			return false;
-		host_token(s, h, (uint32_t)us);
+		conf_token(s, h, (uint32_t)us);
 		return true;
 	}
 	if (!strcmp(w, "agent")) {
@@ -206,8 +213,8 @@ static bool fault(struct sim *s, const struct scenario_line *l)
 	if (!strcmp(w, "votes")) {
 		if (!l->word[2] || !number_parse(l->word[2], 0, 255, &us))
 			return false;
-		s->votes[h] = (uint32_t)us;
-		host_config(s, s->configured);
+		s->conf.votes[h] = (uint32_t)us;
+		conf_write(s, sim_all(s));
 		return true;
 	}
 	if (!strcmp(w, "backup")) {
@@ -262,7 +269,19 @@ static bool joined_alone(const struct sim *s, uint32_t h)
 	return host_now(s, h) >= s->host[h].lease_ms;
 }
 
-/* expect d0 runs on n2 | runs | is nowhere | started N; expect n1 gated|leased|off */
+/* By the log of each host that is there. */
+static bool has_votes(const struct sim *s, uint32_t h, uint64_t votes)
+{
+	struct ha_node_status n;
+
+	for (uint32_t o = 0; o < s->o.hosts; o++)
+		for (size_t i = 0; s->host[o].joined && ha_core_node(s->host[o].core, i, &n); i++)
+			if (n.conf.id == h + 1 && n.votes != votes)
+				return false;
+	return true;
+}
+
+/* expect d0 runs on n2 | runs | is nowhere | started N; expect n1 gated|leased|off|votes N */
 static bool expectation(struct sim *s, const struct scenario_line *l, bool *holds)
 {
 	uint32_t d, h, where = SIM_HOSTS;
@@ -279,7 +298,9 @@ static bool expectation(struct sim *s, const struct scenario_line *l, bool *hold
 
 			ha_core_status(s->host[h].core, &st);
 			*holds = st.epoch <= n;
-		} else if (!strcmp(l->word[2], "off"))
+		} else if (!strcmp(l->word[2], "votes") && l->word[3] && number_parse(l->word[3], 0, UINT32_MAX, &n))
+			*holds = has_votes(s, h, n);
+		else if (!strcmp(l->word[2], "off"))
 			*holds = !s->host[h].up;
 		else
 			return false;

@@ -52,6 +52,7 @@ enum sim_ev_kind {
 	EV_HOST_RESUME,
 	EV_HOST_BOOT,
 	EV_HOST_CRASH,
+	EV_CONF,
 	EV_VMM,
 	EV_MOVE,
 	EV_FENCE,
@@ -187,6 +188,12 @@ struct sim_vmm {
 	uint64_t writer; /* the how manieth of its domain that could write, 0: it could not yet */
 };
 
+/* What corosync.conf says. */
+struct sim_conf {
+	uint32_t hosts; /* a set */
+	uint32_t votes[SIM_HOSTS];
+};
+
 struct sim_host {
 	uint32_t id;
 	bool up, paused; /* power; the whole host stopped */
@@ -197,11 +204,12 @@ struct sim_host {
 	uint64_t clock_base_us, boot_at;
 	struct ha_core *core;
 	struct sim_disk disk, backup;
-	bool copied;       /* its disk holds the backup, and nothing newer */
-	bool foreign;      /* its disk holds the record of another cluster */
-	uint64_t lease_ms; /* what its daemon may publish: host clock */
-	uint32_t token;    /* what corosync.conf says here, ms */
-	uint64_t gate_ms;  /* W that belongs to it */
+	bool copied;          /* its disk holds the backup, and nothing newer */
+	bool foreign;         /* its disk holds the record of another cluster */
+	uint64_t lease_ms;    /* what its daemon may publish: host clock */
+	uint32_t token;       /* what corosync.conf says here, ms ... */
+	struct sim_conf conf; /* ... and of hosts */
+	uint64_t gate_ms;     /* W that belongs to it */
 	uint64_t tick_at;
 	uint64_t checked;             /* last committed entry that check_step() compared */
 	uint64_t placed[SIM_DOMAINS]; /* newest incarnation it has seen placed */
@@ -259,12 +267,22 @@ void host_daemon_crash(struct sim *s, uint32_t h);
 void host_daemon_pause(struct sim *s, uint32_t h, uint64_t us);
 /** host_event() - the events from EV_TICK to EV_HOST_CRASH */
 void host_event(struct sim *s, const struct sim_ev *ev);
-bool host_majority(const struct sim *s, uint32_t hosts, uint32_t of); /* by votes, of two sets of hosts */
-size_t host_nodes(const struct sim *s, struct ha_node_conf *nodes);   /* the nodelist */
-void host_token(struct sim *s, uint32_t h, uint32_t token);           /* corosync.conf was changed here */
-void host_config(struct sim *s, uint32_t configured);                 /* hosts in corosync.conf, everywhere */
 /** host_command() - an operator gives @h @cmd (copied, but for names and texts in it); nothing when there is no daemon */
 void host_command(struct sim *s, uint32_t h, const struct ha_command *cmd);
+
+/* ------------------------------------------------------------------- conf.c */
+/** conf_majority() - have @hosts (a set) a majority of the votes of @c? */
+bool conf_majority(const struct sim_conf *c, uint32_t hosts);
+/** conf_nodes() - the nodelist on host @h, into room for all; how many they are */
+size_t conf_nodes(const struct sim *s, uint32_t h, struct ha_node_conf *nodes);
+/** conf_token() - another token, ms, in corosync.conf on @h */
+void conf_token(struct sim *s, uint32_t h, uint32_t token);
+/** conf_write() - what operators want (s->conf) stands in corosync.conf on @hosts (a set) now */
+void conf_write(struct sim *s, uint32_t hosts);
+/** conf_change() - chaos: operators want something else, and it is rolled out, but for hosts that they forget */
+void conf_change(struct sim *s);
+/** conf_event() - EV_CONF */
+void conf_event(struct sim *s, const struct sim_ev *ev);
 
 /* ------------------------------------------------------------------- disk.c */
 void disk_append(struct sim_disk *d, const struct ha_effect *fx);       /* not durable yet */
@@ -422,10 +440,11 @@ struct sim {
 	bool clear_due[SIM_DOMAINS]; /* an operator wants its pauses ended, and was not heard yet */
 	uint32_t unfit[SIM_DOMAINS]; /* hosts on which it cannot start */
 	bool fencing_works;
-	uint32_t configured;       /* hosts in corosync.conf */
-	uint32_t votes[SIM_HOSTS]; /* ... and how many votes each has */
-	uint32_t filled;           /* hosts whose disk holds a log: they were members since it was new */
-	uint32_t crash_after;      /* crash the daemon after this many more effects, 0 = no */
+	struct sim_conf conf; /* what operators want corosync.conf to say */
+	bool reconfigures;    /* chaos changes it */
+	bool split;           /* story: an operator has made two clusters of one, whose logs are not compared */
+	uint32_t filled;      /* hosts whose disk holds a log: they were members since it was new */
+	uint32_t crash_after; /* crash the daemon after this many more effects, 0 = no */
 	void *script;
 	uint32_t agent; /* scenario: 1 ok, 2 fail, 3 hang, 4 slow */
 	uint64_t agent_answer_us;

@@ -149,9 +149,11 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	s->heap_size = heap_size;
 	s->log = log;
 	s->o = *o;
-	s->configured = sim_all(s);
+	s->conf.hosts = sim_all(s);
 	for (uint32_t h = 0; h < SIM_HOSTS; h++)
-		s->votes[h] = 1;
+		s->conf.votes[h] = 1;
+	for (uint32_t h = 0; h < SIM_HOSTS; h++)
+		s->host[h].conf = s->conf;
 	s->seed = seed;
 	s->rng = (seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	s->fx = fx ? fx : malloc(sizeof(*s->fx));
@@ -196,6 +198,9 @@ static void dispatch(struct sim *s, const struct sim_ev *ev)
 	case EV_HOST_BOOT:
 	case EV_HOST_CRASH:
 		host_event(s, ev);
+		break;
+	case EV_CONF:
+		conf_event(s, ev);
 		break;
 	case EV_VMM:
 	case EV_MOVE:

@@ -99,7 +99,7 @@ static json_t *node_json(struct shell *s, const struct ha_node_status *n)
 
 	return json_pack("{s:s, s:I, s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I, s:s, s:o, s:o, s:o}",
 			 "name", n->conf.name, "id", (json_int_t)n->conf.id,
-			 "state", node_state(s, n), "votes", (json_int_t)n->conf.votes,
+			 "state", node_state(s, n), "votes", (json_int_t)n->votes,
 			 "alive", (int)n->alive, "in_group", (int)n->in_group,
 			 "member", (int)n->member, "leased", (int)n->leased, "debt", (int)n->debt,
 			 "report_due", (int)n->report_due, "maintenance", (int)n->maintenance,

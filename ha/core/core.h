@@ -40,7 +40,7 @@
 
 enum ha_event_kind {
 	HA_EV_BOOT,       /* first of all: who I am, what my disk held */
-	HA_EV_CONFIG,     /* the configured nodes; again whenever they change */
+	HA_EV_CONFIG,     /* what corosync.conf says of nodes; again whenever it changes. Votes follow when all say so. */
 	HA_EV_VIEW,       /* CPG configuration change: the group's members now. Ordered with DELIVER. */
 	HA_EV_CPG_LOST,   /* connection to corosync lost; the next VIEW comes after rejoining */
 	HA_EV_QUORUM,     /* votequorum notice */
@@ -301,6 +301,7 @@ struct ha_node_status {
 	bool member;   /* in the view of the standing epoch */
 	bool debt, report_due, maintenance;
 	bool leased;                 /* it holds a lease, as far as it told: without one nothing runs there */
+	uint32_t votes;              /* that count, by the log; conf says what corosync.conf gives it */
 	uint64_t heard_ms;           /* when its last RENEW was delivered here, 0 = never */
 	uint32_t domains;            /* how many it owns */
 	struct ha_size size;         /* what it has */

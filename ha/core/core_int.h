@@ -3,7 +3,9 @@
  * core_int - what the files of ha/core/ do for each other, for them only; what they share: state_int.h.
  *
  *   step.c        the door: which file gets which event, what runs after each
- *   peers.c       the table of hosts, and their votes
+ *   peers.c       the table of hosts
+ *   votes.c       whose votes make a majority: a list in the log
+ *   wanted.c      how it comes to say what corosync.conf does
  *   membership.c  view -> STATE -> agreement -> (snapshot) -> the epoch stands
  *   sync.c        one log for all who agreed
  *   first.c       NEW_EPOCH, from what those who agree said
@@ -56,18 +58,39 @@ void ha_wake_at(struct ha_core *c, uint64_t ms);
 /** ha_peer_find() - the peer with this node id; NULL: never heard of */
 struct ha_peer *ha_peer_find(struct ha_core *c, uint32_t id);
 struct ha_peer *ha_peer_get(struct ha_core *c, uint32_t id); /* adds; NULL when full */
-void ha_peer_configure(struct ha_core *c, struct ha_peer *p, bool configured);
-/** ha_votes() - votes of a set of peers */
-uint64_t ha_votes(const struct ha_core *c, ha_set set);
-void ha_why_no_view(const struct ha_core *c, char *buf, size_t size); /* why.c */
-uint64_t ha_group_votes(const struct ha_core *c);                     /* of those in the group */
-uint64_t ha_majority(const struct ha_core *c);                        /* votes needed */
-/* The furthest that peers with votes @need have come, at[] by index; @floor if that is no more. */
-uint64_t ha_reached(const struct ha_core *c, const uint64_t *at, uint64_t need, uint64_t floor);
 static inline struct ha_peer *ha_self(struct ha_core *c)
 {
 	return &c->peers[c->self];
 }
+
+/* --- votes.c */
+/** ha_votes_list() - the list that counts here: of the own log, or what corosync.conf says while the log has none */
+const struct ha_voters *ha_votes_list(const struct ha_core *c);
+/** ha_votes_count() - that list may be another one: count anew */
+void ha_votes_count(struct ha_core *c);
+/** ha_votes_appended() - this entry is the last of the log now */
+void ha_votes_appended(struct ha_core *c, const uint8_t *bytes, size_t len);
+/** ha_votes_behind() - make *@l the list behind that entry; @scratch: to decode it; false: there is none yet */
+bool ha_votes_behind(struct ha_voters *l, struct ha_entry *scratch, const uint8_t *bytes, size_t len);
+/** ha_votes_told() - the list by which those of @set agree, from what they said in this view; NULL: nobody spoke */
+const struct ha_voters *ha_votes_told(const struct ha_core *c, ha_set set);
+/** ha_votes_by() - votes of a set of peers, by the list @l */
+uint64_t ha_votes_by(const struct ha_core *c, const struct ha_voters *l, ha_set set);
+/** ha_votes() - the same by ha_votes_list() */
+uint64_t ha_votes(const struct ha_core *c, ha_set set);
+uint64_t ha_group_votes(const struct ha_core *c); /* of those in the group */
+uint64_t ha_majority(const struct ha_core *c);    /* votes needed */
+/* The furthest that peers with votes @need have come, at[] by index; @floor if that is no more. */
+uint64_t ha_reached(const struct ha_core *c, const uint64_t *at, uint64_t need, uint64_t floor);
+void ha_why_no_view(const struct ha_core *c, char *buf, size_t size); /* why.c */
+
+/* --- wanted.c */
+/** ha_wanted_configure() - corosync.conf has been read: what it says of votes */
+void ha_wanted_configure(struct ha_core *c);
+/** ha_wanted_tick() - propose the next step towards it */
+void ha_wanted_tick(struct ha_core *c);
+/** ha_wanted_why() - why @p has other votes than corosync.conf gives it, for people; "" = it has not */
+void ha_wanted_why(const struct ha_core *c, const struct ha_peer *p, char *buf, size_t size);
 
 /* --- membership.c */
 /** ha_membership_config() - CONFIG: corosync.conf; other votes call back an epoch that is being agreed */
@@ -80,6 +103,8 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev);
 void ha_membership_lost(struct ha_core *c);
 /** ha_membership_state() - STATE of peer index @from; with the last one of a majority an epoch is agreed */
 void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r);
+/** ha_membership_voters() - the list of votes that counts for what members do to the view: the same for all of it; NULL: not known yet */
+const struct ha_voters *ha_membership_voters(const struct ha_core *c);
 /** ha_membership_stage() - the one place where the stage changes; nobody is mute in a new one yet */
 void ha_membership_stage(struct ha_core *c, enum ha_stage s);
 /** ha_membership_persisted() - something became durable: a promise that is may be told */
@@ -93,6 +118,8 @@ void ha_membership_evicted(struct ha_core *c);
 void ha_membership_invariants(const struct ha_core *c); /* asserts what belongs to its stage */
 
 /* --- sync.c */
+/** ha_sync_donor() - who of @set (peers) has the longest log, by its STATE; the lowest node id of equals; HA_NODES_MAX: none has spoken */
+uint32_t ha_sync_donor(const struct ha_core *c, ha_set set);
 bool ha_sync_said_by_me(const struct ha_core *c);    /* what was delivered as our STATE is ours */
 void ha_sync_begin(struct ha_core *c, ha_set parts); /* @parts (set of peers) have agreed */
 void ha_sync_chunk(struct ha_core *c, uint32_t from, struct ha_reader *r);

@@ -37,6 +37,7 @@ void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
 {
 	uint64_t target = ha_get_u64(r);
 	uint32_t id = ha_get_u32(r);
+	const struct ha_voters *l;
 	struct ha_peer *p;
 
 	if (!ha_get_end(r)) {
@@ -47,7 +48,8 @@ void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	if (!p || !p->in_group || p->evicted || c->peers[from].evicted || target != c->form.target)
 		return;
 	p->evict_votes |= ha_set_of(from);
-	if (ha_votes(c, p->evict_votes) < ha_majority(c))
+	l = ha_membership_voters(c);
+	if (!l || ha_votes_by(c, l, p->evict_votes) < ha_voters_majority(l))
 		return;
 	p->evicted = true;
 	if (p->conf.id == c->me) {

@@ -152,6 +152,9 @@ void ha_first_make(struct ha_core *c)
 	e->kind = HA_E_NEW_EPOCH;
 	e->epoch = c->form.target;
 	e->cluster = ha_foreign_home(c, c->form.parts);
+	e->voters.n = 0;
+	if (c->form.brings)
+		e->voters = c->form.voters;
 	for (;;) {
 		const struct ha_peer *next = NULL;
 

@@ -14,9 +14,9 @@
  * to one.  Hosts of another are left out of the view as if voted out, and stay out.  Who has
  * no id (an empty log, or one in which nothing is committed) goes with whoever is there.
  *
- * All must leave out the same ones, at the same message.  Hosts are the same for all; votes are
- * each host's own configuration, which is changed one vote at a time (docs/ha.md), so that two
- * clusters never both have a majority of them.
+ * All must leave out the same ones, at the same message.  Votes are those of corosync.conf, as the
+ * host with the longest log of each id has told it: the list in the log of another cluster says
+ * nothing of the hosts here.
  */
 #include "ha/core/core_int.h"
 
@@ -33,38 +33,52 @@ static ha_set hosts_of(const struct ha_core *c, ha_set set, uint64_t cluster)
 	return hosts;
 }
 
-/*
- * The id that hosts of @set with a majority of the votes have, else the one that most of them have,
- * 0 = none has one; *@tie: another has as many.
- */
-static uint64_t home_of(const struct ha_core *c, ha_set set, bool *tie)
+/* Hosts of one id: have they a majority, by the corosync.conf of the one that would give its log to the others? */
+static bool decide(const struct ha_core *c, ha_set hosts)
+{
+	const struct ha_voters *l = &c->peers[ha_sync_donor(c, hosts)].state.wanted;
+
+	return ha_votes_by(c, l, hosts) >= ha_voters_majority(l) && !MUTANT(M_FOREIGN_HOSTS);
+}
+
+/* The id that most hosts of @set have, 0 = none has one; *@tie: another has as many. */
+static uint64_t most(const struct ha_core *c, ha_set set, bool *tie)
 {
 	uint64_t home = 0;
-	uint32_t most = 0;
+	uint32_t hosts = 0;
 
-	*tie = false;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		uint64_t cluster = c->peers[i].state.cluster;
-		ha_set hosts;
 		uint32_t n;
 
 		if (!ha_set_has(set, i) || !cluster || cluster == home)
 			continue;
-		hosts = hosts_of(c, set, cluster);
-		n = ha_set_count(hosts);
-		if (ha_votes(c, hosts) >= ha_majority(c) && !MUTANT(M_FOREIGN_HOSTS)) {
-			*tie = false;
-			return cluster;
-		}
-		if (n == most)
-			*tie = true;
-		if (n <= most)
+		n = ha_set_count(hosts_of(c, set, cluster));
+		if (n >= hosts)
+			*tie = n == hosts;
+		if (n <= hosts)
 			continue;
-		most = n;
+		hosts = n;
 		home = cluster;
-		*tie = false;
 	}
 	return home;
+}
+
+/* The id whose hosts in @set have a majority of the votes, else the one that most have; *@tie: so does another. */
+static uint64_t home_of(const struct ha_core *c, ha_set set, bool *tie)
+{
+	uint64_t home = 0;
+
+	*tie = false;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		uint64_t cluster = c->peers[i].state.cluster;
+
+		if (!ha_set_has(set, i) || !cluster || cluster == home || !decide(c, hosts_of(c, set, cluster)))
+			continue;
+		*tie = home != 0;
+		home = cluster;
+	}
+	return home ? home : most(c, set, tie);
 }
 
 bool ha_foreign(const struct ha_core *c, const struct ha_peer *p)

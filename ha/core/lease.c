@@ -5,7 +5,7 @@
  * Every h this host multicasts RENEW(k) and keeps t_s(k), its own clock when it
  * sent it.  A RENEW also says which is the newest k it heard of every other
  * member: that is the acknowledgement.  The lease lasts until t_s(k*) + L, where
- * k* is the newest k that members with a majority of the configured votes heard.
+ * k* is the newest k that members with a majority of all votes heard.
  *
  * Why nobody's clock has to agree with ours: whoever heard RENEW(k*) heard it
  * after t_s(k*).  It counts P from when it heard it, P being longer than L + W
@@ -48,6 +48,7 @@ static void send_renew(struct ha_core *c)
 	ha_put_u64(&w, l->k);
 	ha_put_u64(&w, c->log.applied);
 	ha_put_u64(&w, c->log.applied ? ha_log_record_hash(c) : 0);
+	ha_put_u64(&w, c->wanted_hash);
 	ha_put_u32(&w, n);
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		if (!c->peers[i].heard_k)
@@ -141,7 +142,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 {
 	struct ha_peer *p = &c->peers[from];
 	uint64_t epoch = ha_get_u64(r), k = ha_get_u64(r);
-	uint64_t applied = ha_get_u64(r), hash = ha_get_u64(r), mine = 0;
+	uint64_t applied = ha_get_u64(r), hash = ha_get_u64(r), wants = ha_get_u64(r), mine = 0;
 	uint32_t n = ha_get_u32(r);
 	bool first;
 
@@ -165,6 +166,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	if (k > p->heard_k) {
 		p->heard_k = k;
 		p->heard_ms = c->now;
+		p->wants = wants;
 	}
 	if (from == c->self)
 		mine = k;

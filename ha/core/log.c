@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * log - rule L: append, make durable, acknowledge, and act only on what a
- * majority of the configured votes holds.
+ * majority of all votes holds.
  *
  *   DELIVER(ENTRY)  -> appended to the tail, PERSIST
  *   PERSISTED       -> ACK(epoch, seq) to everybody
@@ -63,6 +63,8 @@ void ha_log_check(const struct ha_core *c)
 	assert(l->applied_epoch <= l->epoch || MUTANT(M_NO_PROMISE));
 	assert(l->epoch <= l->promised || MUTANT(M_NO_PROMISE));
 	assert(l->acked <= l->seq);
+	assert(l->voters.version >= c->rec.voters.version); /* what is applied was appended */
+	assert(l->n || l->voters.version == c->rec.voters.version);
 	assert(l->promise_token <= l->next_token);
 	assert(l->promise_durable <= l->promised);
 	assert(l->bytes_start <= l->bytes_end && l->bytes_end <= TAIL_BYTES);
@@ -122,6 +124,7 @@ void ha_log_append(struct ha_core *c, uint64_t epoch, const uint8_t *bytes, size
 	memcpy(l->bytes + t->off, bytes, len);
 	l->bytes_end += (uint32_t)len;
 	assert(l->bytes_end <= TAIL_BYTES);
+	ha_votes_appended(c, bytes, len);
 	if (!store)
 		return;
 	t->token = ++l->next_token;
@@ -242,7 +245,7 @@ void ha_log_ack(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	ha_log_commit(c);
 }
 
-/* Largest seq that peers with a majority of the configured votes hold; not below what is committed. */
+/* Largest seq that peers with a majority of all votes hold; not below what is committed. */
 static uint64_t majority_seq(const struct ha_core *c)
 {
 	uint64_t at[HA_NODES_MAX], need = ha_majority(c);

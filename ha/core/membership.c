@@ -9,7 +9,7 @@
  *   SYNC      donor = the longest log (epoch, seq), lowest node id among equals.
  *             Who differs from it gets its snapshot in chunks. Everybody appends
  *             the same first entry, NEW_EPOCH(members), makes it durable, ACKs
- *   STANDS    when a majority of the configured votes acknowledged that
+ *   STANDS    when a majority of all votes acknowledged that
  *
  * All of this happens in CPG's total order, so all members take the same step at
  * the same message; who drops out half way took a prefix of the same steps.
@@ -39,6 +39,20 @@ static ha_set present(const struct ha_core *c)
 		if (c->peers[i].in_group && !c->peers[i].evicted)
 			set |= ha_set_of(i);
 	return set;
+}
+
+const struct ha_voters *ha_membership_voters(const struct ha_core *c)
+{
+	switch (c->form.stage) {
+	case ST_GATHER:
+		return ha_votes_told(c, present(c));
+	case ST_SYNC:
+		return &c->form.voters;
+	case ST_ALONE:
+	case ST_STANDS:
+		break;
+	}
+	return ha_votes_list(c);
 }
 
 void ha_membership_stage(struct ha_core *c, enum ha_stage s)
@@ -92,6 +106,7 @@ static uint32_t largest_use(const struct ha_core *c)
 
 static void send_state(struct ha_core *c)
 {
+	static const struct ha_voters none;
 	uint64_t up = c->now - c->boot_ms;
 	struct ha_log *l = &c->log;
 	struct ha_writer w;
@@ -116,6 +131,9 @@ static void send_state(struct ha_core *c)
 	ha_size_put(&w, &c->size);
 	ha_put_u64(&w, c->resync ? 0 : c->rec.cluster);
 	ha_put_u64(&w, c->draw);
+	ha_put_u64(&w, c->resync ? 0 : l->voters.version);
+	ha_voters_put(&w, c->resync ? &none : &l->voters);
+	ha_voters_put(&w, &c->wanted);
 	ha_first_put(c, &w);
 	ha_msg_send(c, &w);
 	c->form.said_state = true;
@@ -131,21 +149,10 @@ static void promise(struct ha_core *c, uint64_t p)
 	ha_log_promise(c, p);
 }
 
-/* What decides majorities. */
-static uint64_t config_digest(const struct ha_core *c)
-{
-	uint64_t h = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (c->peers[i].configured)
-			h += ha_hash_u64(ha_hash_u64(0, c->peers[i].conf.id), c->peers[i].conf.votes);
-	return h;
-}
-
 /*
- * Other votes, other majorities: what was short of one may have it now. An agreement is
- * reached at a message, in total order, and never here; so promise more and say so, which
- * calls everybody back to GATHER, and go on from there. While an epoch stands it goes on.
+ * Where there is no list of votes yet, or no majority of it, what corosync.conf says counts (may_agree).
+ * An agreement is reached at a message, in total order, and never here; so promise more and say so,
+ * which calls everybody back to GATHER, and go on from there. While an epoch stands it goes on.
  */
 static void config_changed(struct ha_core *c)
 {
@@ -157,16 +164,16 @@ static void config_changed(struct ha_core *c)
 
 void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 {
-	uint64_t before = config_digest(c);
+	uint64_t before = c->wanted_hash;
 
 	for (uint32_t i = 0; i < c->n_peers; i++)
-		ha_peer_configure(c, &c->peers[i], false);
+		c->peers[i].configured = false;
 	/* First those we know: a new one takes no place that another one of the list still has. */
 	for (size_t i = 0; i < ev->config.n; i++) {
 		struct ha_peer *p = ha_peer_find(c, ev->config.nodes[i].id);
 
 		if (p)
-			ha_peer_configure(c, p, true);
+			p->configured = true;
 	}
 	for (size_t i = 0; i < ev->config.n; i++) {
 		struct ha_peer *p = ha_peer_get(c, ev->config.nodes[i].id);
@@ -176,17 +183,17 @@ void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 				    HA_NODES_MAX, ev->config.nodes[i].id);
 			continue;
 		}
-		ha_peer_configure(c, p, false);
 		p->conf = ev->config.nodes[i];
 		p->conf.name[HA_NAME_MAX] = 0;
-		ha_peer_configure(c, p, true);
+		p->configured = true;
 	}
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	assert(c->self < c->n_peers);
 	if (ev->config.token_ms)
 		c->token = ev->config.token_ms;
 	ha_agreed_follow(c);
-	if (config_digest(c) != before)
+	ha_wanted_configure(c);
+	if (c->wanted_hash != before)
 		config_changed(c);
 }
 
@@ -297,6 +304,16 @@ void ha_membership_rejoin(struct ha_core *c, const char *why)
 }
 
 /*
+ * By its corosync.conf a host sees no majority in @set: so its vote does not help to agree.  Its log may
+ * say otherwise where it is older than this cluster: of a time, or of another cluster, in which it
+ * was alone.
+ */
+static bool wants_more(const struct ha_core *c, ha_set set, const struct ha_voters *wanted)
+{
+	return ha_votes_by(c, wanted, set) < ha_voters_majority(wanted) && !MUTANT(M_LOG_ALONE);
+}
+
+/*
  * A member with an empty log is new, or its disk was lost and with it what it had
  * acknowledged. Its vote does not help to agree: else one lost disk and one absent
  * host could outvote what a majority had committed. Unless everybody's log is
@@ -307,11 +324,12 @@ void ha_membership_rejoin(struct ha_core *c, const char *why)
  * older than what runs: a domain may be given to one host while another has it under a lease of
  * that time.  So not before none of those who have forgotten can have such a lease.
  */
-static uint64_t votes_to_agree(const struct ha_core *c, ha_set set)
+static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *l)
 {
-	ha_set knowing = 0;
-	uint64_t wait = haunted_for(c, set);
-	bool logs = false, ghosts = false;
+	ha_set knowing = 0, content = 0;
+	uint64_t wait = haunted_for(c, set), need = ha_voters_majority(l);
+	const struct ha_voters *own = &c->peers[c->self].state.wanted;
+	bool logs = false, ghosts = false, more = wants_more(c, set, own);
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		const struct ha_state *s = &c->peers[i].state;
@@ -319,16 +337,59 @@ static uint64_t votes_to_agree(const struct ha_core *c, ha_set set)
 		if (!ha_set_has(set, i))
 			continue;
 		ghosts |= s->haunted && s->up_ms < wait;
+		if (ha_voters_same(&s->wanted, own) ? !more : !wants_more(c, set, &s->wanted))
+			content |= ha_set_of(i);
 		if (!s->seq)
 			continue;
 		logs = true;
 		if (!s->copied || MUTANT(M_COPY_VOTES))
 			knowing |= ha_set_of(i);
 	}
-	ghosts &= ha_votes(c, set & ~knowing) >= ha_majority(c);
-	if (!logs || (ha_votes(c, set) == c->all_votes && !ghosts) || MUTANT(M_EMPTY_VOTES))
+	ghosts &= ha_votes_by(c, l, set & ~knowing) >= need;
+	if (!logs || (ha_votes_by(c, l, set) == ha_voters_total(l) && !ghosts) || MUTANT(M_EMPTY_VOTES))
 		knowing = set;
-	return ha_votes(c, knowing);
+	return ha_votes_by(c, l, knowing & content) >= need;
+}
+
+/* All of @set have the same corosync.conf, as they said in this view. */
+static bool want_the_same(const struct ha_core *c, ha_set set)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(set, i) && !ha_voters_same(&c->peers[i].state.wanted, &c->peers[c->self].state.wanted))
+			return false;
+	return true;
+}
+
+/* Whoever has a vote by @l is one of @set. */
+static bool all_here(const struct ha_core *c, ha_set set, const struct ha_voters *l)
+{
+	return l->n && ha_votes_by(c, l, set) == ha_voters_total(l);
+}
+
+/*
+ * By which list, and do those of @set have a majority of it?  The list of the longest log.  Where
+ * nobody has a log it is what corosync.conf says, if it says the same to all.  And where those who
+ * are left of a disaster are no majority it is that too, if it has been changed so that they are all
+ * there is: on each of them an operator has taken out all others, and answers for it.
+ */
+static bool may_agree(struct ha_core *c, ha_set set)
+{
+	const struct ha_voters *l = ha_votes_told(c, set), *wanted = &c->peers[c->self].state.wanted;
+	bool first = !c->peers[ha_sync_donor(c, set)].state.seq, alike = want_the_same(c, set);
+	struct ha_form *f = &c->form;
+
+	f->voters = *l;
+	f->brings = first;
+	if (first && !alike)
+		ha_out_note(c, HA_ALARM, "corosync.conf has other hosts or votes on some hosts than on others: "
+					 "nothing begins until it is the same on all");
+	if (enough(c, set, l))
+		return !first || alike;
+	if (first || !alike || !all_here(c, set, wanted) || !enough(c, set, wanted))
+		return false;
+	f->voters = *wanted;
+	f->brings = true;
+	return true;
 }
 
 static void try_agree(struct ha_core *c)
@@ -350,7 +411,7 @@ static void try_agree(struct ha_core *c)
 	if (ha_foreign_leave_out(c, set))
 		return;
 	set = present(c);
-	if (votes_to_agree(c, set) < ha_majority(c) && !MUTANT(M_EPOCH_MINORITY))
+	if (!may_agree(c, set) && !MUTANT(M_EPOCH_MINORITY))
 		return;
 	ha_sync_begin(c, set);
 }
@@ -359,6 +420,7 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 {
 	struct ha_peer *p = &c->peers[from];
 	struct ha_state s = { .have = true };
+	uint64_t version;
 
 	s.promised = ha_get_u64(r);
 	s.epoch = ha_get_u64(r);
@@ -374,9 +436,14 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	ha_size_get(r, &s.size);
 	s.cluster = ha_get_u64(r);
 	s.draw = ha_get_u64(r);
+	version = ha_get_u64(r);
+	ha_voters_get(r, &s.voters);
+	s.voters.version = version;
+	ha_voters_get(r, &s.wanted);
 	ha_first_get(r, &s);
-	/* Its log is of epochs before the one it promises, and what it counted fits. */
-	if (!ha_get_end(r) || s.promised > COUNT_MAX || s.seq > COUNT_MAX ||
+	/* Its log is of epochs before the one it promises, says who votes, and what it counted fits. */
+	if (!ha_get_end(r) || s.promised > COUNT_MAX || s.seq > COUNT_MAX || version > COUNT_MAX ||
+	    !s.seq != !version || !s.seq != !s.voters.n ||
 	    (s.epoch >= s.promised && !MUTANT(M_NO_PROMISE))) {
 		r->bad = true;
 		return;

@@ -4,13 +4,13 @@
  *
  *   u8 version, u8 kind, then
  *   STATE   u64 promised, epoch, seq, hash; u8 fresh, copied, haunted; u32 up, token, uses; u8 level;
- *           size; u64 cluster, draw;
+ *           size; u64 cluster, draw; u64 version, voters of its log; voters by its corosync.conf;
  *           whom it saw go: u32 n; n x { u32 node; u64 epoch; u8 sight }
  *   EVICT   u64 target; u32 node
  *   CHUNK   u64 target; u32 total, offset; bytes
  *   ENTRY   u64 epoch; bytes (entry.c)
  *   ACK     u64 epoch, seq
- *   RENEW   u64 epoch, k, applied, hash; u32 n; n x { u32 node; u64 k }
+ *   RENEW   u64 epoch, k, applied, hash, digest of voters by its corosync.conf; u32 n; n x { u32 node; u64 k }
  *
  * Anything that is not exactly this is dropped with a note (rule S).
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* peers - the table of hosts that this daemon knows of, and what their votes come to. */
+/* peers - the table of hosts that this daemon knows of. */
 #include "ha/core/core_int.h"
 
 #include <assert.h>
@@ -68,77 +68,8 @@ struct ha_peer *ha_peer_get(struct ha_core *c, uint32_t id)
 		return NULL;
 	memset(p, 0, sizeof(*p));
 	p->conf.id = id;
+	p->votes = ha_voters_of(ha_votes_list(c), id);
 	c->peer_at[id % sizeof(c->peer_at)] = (uint8_t)(p - c->peers);
 	sort(c);
 	return p;
-}
-
-/* Does it count, by what its conf says, in any majority? */
-void ha_peer_configure(struct ha_core *c, struct ha_peer *p, bool configured)
-{
-	uint32_t votes = configured ? (MUTANT(M_ONE_VOTE_EACH) ? 1 : p->conf.votes) : 0;
-
-	c->all_votes += (uint64_t)votes - p->votes;
-	p->configured = configured;
-	p->votes = votes;
-}
-
-uint64_t ha_votes(const struct ha_core *c, ha_set set)
-{
-	uint64_t v = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(set, i))
-			v += c->peers[i].votes;
-	return v;
-}
-
-/*
- * By how far each has come: from the furthest down until their votes are enough.  Nearly all have
- * come equally far, so what is sorted is nearly sorted.
- */
-uint64_t ha_reached(const struct ha_core *c, const uint64_t *at, uint64_t need, uint64_t floor)
-{
-	uint64_t votes = 0, sorted[HA_NODES_MAX];
-	uint32_t of[HA_NODES_MAX], n = 0;
-
-	assert(need);
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		uint32_t k;
-
-		if (at[i] <= floor || !c->peers[i].votes)
-			continue;
-		votes += c->peers[i].votes;
-		for (k = n++; k > 0 && sorted[k - 1] < at[i]; k--) {
-			sorted[k] = sorted[k - 1];
-			of[k] = of[k - 1];
-		}
-		sorted[k] = at[i];
-		of[k] = i;
-	}
-	if (votes < need)
-		return floor;
-	votes = 0;
-	for (uint32_t k = 0; k < n; k++) {
-		votes += c->peers[of[k]].votes;
-		if (votes >= need)
-			return sorted[k];
-	}
-	return floor;
-}
-
-/* More than half of the configured votes, whoever is alive. */
-uint64_t ha_majority(const struct ha_core *c)
-{
-	return c->all_votes / 2 + 1;
-}
-
-uint64_t ha_group_votes(const struct ha_core *c)
-{
-	ha_set set = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (c->peers[i].in_group)
-			set |= ha_set_of(i);
-	return ha_votes(c, set);
 }

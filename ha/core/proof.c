@@ -10,7 +10,8 @@
  *   FENCED     a fence agent confirmed that the host is off
  *   PASSED     every member of the present view waited P since it last heard the
  *              host (or since its own boot, whatever is later: a daemon that was
- *              restarted does not remember what it acknowledged)
+ *              restarted does not remember what it acknowledged; or since it got another list of
+ *              votes: votes.c)
  *   it returns NEW_EPOCH has it as a member again; it then reports what it runs
  *
  * PASSED must come from all members, because any one of them may be the one that
@@ -35,6 +36,8 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
 
 	if (heard < c->boot_ms && !MUTANT(M_NO_AMNESIA))
 		heard = c->boot_ms;
+	if (heard < c->counted_ms)
+		heard = c->counted_ms;
 	return heard + wait;
 }
 
@@ -257,7 +260,7 @@ static void seek_proof(struct ha_core *c, struct ha_fencing *f, const struct ha_
 		return;
 	}
 	at = ha_proof_passed_at(c, n->id);
-	if (ha_set_has(n->passed, me))
+	if (ha_set_has(n->passed, me) || n->apart)
 		;
 	else if (c->now >= at)
 		propose_about(c, HA_E_PASSED, n, "");

@@ -94,6 +94,7 @@ static bool read_snapshot(struct ha_core *c, struct ha_record_seen *seen, const 
 		l->applied = l->commit = l->seq = applied;
 		l->applied_epoch = l->epoch = epoch;
 		l->applied_hash = l->hash = hash;
+		l->voters = c->rec.voters;
 		c->rec_hash = 0;
 		c->hosts_looked_at = false;
 		ha_rest_changed(c);
@@ -109,6 +110,8 @@ static bool read_snapshot(struct ha_core *c, struct ha_record_seen *seen, const 
 		tail += m;
 		if (e < end->epoch || e > COUNT_MAX || tail > TAIL_BYTES)
 			r.bad = true; /* epochs only grow, and a tail fits or it is none of ours */
+		if (!c && !r.bad && !ha_votes_behind(&seen->voters, &seen->entry, p, m))
+			r.bad = true; /* the first entry of all says who votes */
 		if (r.bad)
 			break;
 		end->epoch = e;
@@ -133,6 +136,7 @@ static void load(struct ha_core *c, const uint8_t *bytes, size_t len, uint64_t *
 	struct ha_state end;
 	bool good = read_snapshot(c, NULL, bytes, len, promised, &end);
 
+	ha_votes_count(c);
 	assert(good);
 	assert(!ha_record_wrong(&c->rec));
 	assert(c->log.epoch == end.epoch && c->log.seq == end.seq && c->log.hash == end.hash);
@@ -190,6 +194,7 @@ static bool boot_blob(struct ha_core *c, const struct ha_blob *b)
 	struct ha_reader r = { .p = b->bytes, .len = b->len };
 	uint8_t kind = ha_get_u8(&r);
 	uint64_t epoch, seq, committed;
+	struct ha_voters voters;
 	const uint8_t *p;
 	size_t len;
 
@@ -215,6 +220,9 @@ static bool boot_blob(struct ha_core *c, const struct ha_blob *b)
 	if (committed > c->log.commit)
 		c->log.commit = committed < c->log.seq ? committed : c->log.seq;
 	ha_log_apply(c);
+	voters = c->log.voters;
+	if (!ha_votes_behind(&voters, &c->entry, p, len))
+		return false;
 	ha_log_append(c, epoch, p, len, false);
 	return true;
 }

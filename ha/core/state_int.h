@@ -46,15 +46,17 @@ struct ha_state {
 	uint64_t promised;         /* durable: it will not take part in an older epoch */
 	uint64_t epoch, seq, hash; /* last entry of its log */
 	bool fresh;
-	bool copied;         /* its log may be older than what it acknowledged */
-	bool haunted;        /* VMMs of a daemon before it may write, and it does not know of which domains ... */
-	uint32_t up_ms;      /* ... when its own was started so long ago */
-	uint32_t token;      /* its totem.token, ms */
-	uint32_t uses;       /* the largest that somebody may still use, by its record; 0 = none */
-	uint8_t level;       /* its feature level (entry.h) */
-	struct ha_size size; /* what it has */
-	uint64_t cluster;    /* whose record it has; 0 = nobody's yet */
-	uint64_t draw;       /* what it would call a cluster that has no id */
+	bool copied;             /* its log may be older than what it acknowledged */
+	bool haunted;            /* VMMs of a daemon before it may write, and it does not know of which domains ... */
+	uint32_t up_ms;          /* ... when its own was started so long ago */
+	uint32_t token;          /* its totem.token, ms */
+	uint32_t uses;           /* the largest that somebody may still use, by its record; 0 = none */
+	uint8_t level;           /* its feature level (entry.h) */
+	struct ha_size size;     /* what it has */
+	uint64_t cluster;        /* whose record it has; 0 = nobody's yet */
+	uint64_t draw;           /* what it would call a cluster that has no id */
+	struct ha_voters voters; /* the list of its log, n 0 = it has none */
+	struct ha_voters wanted; /* what its corosync.conf says */
 	struct {
 		uint32_t n, id[HA_NODES_MAX];
 		uint64_t epoch[HA_NODES_MAX];
@@ -70,19 +72,20 @@ struct ha_peer {
 	uint64_t heard_ms; /* t_r: last RENEW of our epoch was delivered; 0 = never */
 	uint64_t ack;      /* newest seq of this epoch that it holds durably */
 	uint64_t spoke_ms; /* last message of any kind */
-	uint32_t votes;    /* that count: 0 unless it is configured (ha_peer_configure()) */
+	uint32_t votes;    /* that count, by ha_votes_list() */
 	int differs;       /* records compared: -1 differs, 1 same, 0 not yet */
 	bool alarmed;      /* that it differs was said */
-	bool configured;
-	bool alive;    /* in votequorum's list */
-	bool in_group; /* in the CPG view */
-	bool evicted;  /* voted out of this view */
-	bool foreign;  /* ... for having another cluster's record */
+	bool configured;   /* in this host's corosync.conf */
+	bool alive;        /* in votequorum's list */
+	bool in_group;     /* in the CPG view */
+	bool evicted;      /* voted out of this view */
+	bool foreign;      /* ... for having another cluster's record */
 	struct ha_node_conf conf;
 	enum ha_sight sight;    /* how it went while we looked, and it has not come back; NONE: it did not */
 	uint64_t gone_epoch;    /* when it went: no later epoch had it as a member until then */
 	ha_set evict_votes;     /* set of peers that want it out */
 	uint64_t evict_sent_ms; /* when we last said so */
+	uint64_t wants;         /* digest of what its corosync.conf says, by its last RENEW of our epoch */
 	uint64_t progress_ms;   /* last message that brought the formation on */
 	struct ha_state state;  /* large, and of no interest once an epoch stands */
 };
@@ -101,7 +104,9 @@ struct ha_form {
 	ha_set parts;      /* set of peers taking part (from SYNC on) */
 	uint32_t donor;    /* peer index */
 	bool snap_needed, snap_done;
-	uint64_t epoch_seq; /* seq of NEW_EPOCH */
+	uint64_t epoch_seq;      /* seq of NEW_EPOCH */
+	struct ha_voters voters; /* by which it was agreed ... */
+	bool brings;             /* ... and which NEW_EPOCH brings: no log has it */
 	/* sending or receiving the snapshot */
 	size_t snap_len, snap_sent, snap_got;
 	bool said_state;       /* our STATE for the current promise is out */
@@ -123,8 +128,9 @@ struct ha_log {
 	uint64_t epoch, seq, hash; /* last entry */
 	uint64_t applied, applied_epoch, applied_hash;
 	uint64_t commit;
-	uint64_t acked;    /* we said ACK up to here */
-	uint32_t first, n; /* tail[first .. first+n) */
+	uint64_t acked;          /* we said ACK up to here */
+	struct ha_voters voters; /* the list behind the last entry */
+	uint32_t first, n;       /* tail[first .. first+n) */
 	struct ha_tail_entry tail[TAIL_MAX];
 	uint32_t bytes_start, bytes_end;
 	uint64_t disk_bytes; /* appended since the last snapshot ... */
@@ -254,7 +260,11 @@ struct ha_core {
 	uint32_t self;               /* own index in peers[] */
 	uint8_t peer_at[256];        /* by the last bits of a node id: an index in peers[], to be looked at first */
 	uint8_t by_id[HA_NODES_MAX]; /* indices in peers[], by rising node id */
-	uint64_t all_votes;          /* of those that are configured */
+	uint64_t all_votes;          /* by ha_votes_list() */
+	uint64_t counted;            /* digest of the list in the log, 0 = it has none ... */
+	uint64_t counted_ms;         /* ... and when it became another one (proof.c) */
+	struct ha_voters wanted;     /* what our corosync.conf says ... */
+	uint64_t wanted_hash;        /* ... and its digest */
 	uint64_t mute_ms;            /* nobody can be mute before this; 0 = not known (evict.c) */
 	uint32_t mute_after;         /* ... if silence may last this long */
 	char name_buf[32];

@@ -56,6 +56,7 @@ static void boot(struct ha_core *c, const struct ha_event *ev)
 	assert(c->me && !c->booted);
 	c->self = (uint32_t)(ha_peer_get(c, c->me) - c->peers);
 	ha_snapshot_boot(c, ev->boot.disk, ev->boot.n_disk);
+	c->counted_ms = 0; /* what this daemon began with is no change that it saw; it waits from its start (proof.c) */
 	/*
 	 * What tells that no daemon ran here before lies beside the record: where that is a copy, so
 	 * is this, and where that was lost or taken away, this may be what was left there.
@@ -169,6 +170,7 @@ void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effect
 		ha_reconcile(c);
 		ha_proof_tick(c);
 		ha_agreed_tick(c);
+		ha_wanted_tick(c);
 		c->hosts_looked_at = true;
 		ha_standing_tick(c);
 		ha_op_tick(c);
@@ -230,6 +232,8 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 	out->alive = p->alive;
 	out->in_group = p->in_group;
 	out->heard_ms = p->heard_ms;
+	out->votes = p->votes;
+	ha_wanted_why(c, p, out->why, sizeof(out->why));
 	if (p->foreign)
 		snprintf(out->why, sizeof(out->why), "its record is that of another cluster: it takes no part");
 	slot = ha_record_slot(&c->rec, p->conf.id);
@@ -242,7 +246,7 @@ bool ha_core_node(const struct ha_core *c, size_t i, struct ha_node_status *out)
 	out->leased = out->member && c->rec.nodes[slot].leased;
 	out->size = c->rec.nodes[slot].size;
 	out->domains = c->rec.index.owned[slot];
-	if (out->debt || !p->foreign)
+	if (out->debt || !out->why[0])
 		ha_why_node(c, (uint32_t)slot, c->now, out->why, sizeof(out->why));
 	return true;
 }

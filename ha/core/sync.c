@@ -18,15 +18,14 @@ static bool longer_log(const struct ha_state *a, const struct ha_state *b)
 	return a->epoch != b->epoch ? a->epoch > b->epoch : a->seq > b->seq;
 }
 
-/* The longest log; among equals the lowest node id. Its hash decides when hashes differ. */
-static uint32_t choose_donor(const struct ha_core *c)
+uint32_t ha_sync_donor(const struct ha_core *c, ha_set set)
 {
 	uint32_t best = HA_NODES_MAX;
 
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		const struct ha_peer *p = &c->peers[i], *b;
 
-		if (!ha_set_has(c->form.parts, i))
+		if (!ha_set_has(set, i) || !p->state.have)
 			continue;
 		if (best == HA_NODES_MAX) {
 			best = i;
@@ -55,6 +54,8 @@ static void append_first(struct ha_core *c)
 	assert(c->log.seq + 1 == c->form.epoch_seq || c->resync);
 	c->log.acked = 0;
 	ha_log_append(c, c->form.target, c->snap + HA_BLOB_MAX - HA_ENTRY_MAX, n, true);
+	/* Rule L: what follows is counted as what was agreed on. */
+	assert(ha_voters_same(&c->log.voters, &c->form.voters) || MUTANT(M_NO_PROMISE) || MUTANT(M_OWN_LIST));
 }
 
 static void send_chunks(struct ha_core *c)
@@ -101,7 +102,7 @@ void ha_sync_begin(struct ha_core *c, ha_set parts)
 	const struct ha_state *best;
 
 	f->parts = parts;
-	f->donor = choose_donor(c);
+	f->donor = ha_sync_donor(c, parts);
 	assert(ha_set_has(f->parts, c->self));
 	assert(f->donor < c->n_peers && ha_set_has(f->parts, f->donor));
 	best = &c->peers[f->donor].state;

@@ -20,7 +20,12 @@ void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf
 	uint32_t members = ha_set_count(c->rec.members);
 
 	buf[0] = 0;
-	if (n->debt && now < at)
+	if (n->debt && n->apart)
+		snprintf(buf, size,
+			 "proof of death: fencing (%u attempts failed), or an operator's word (confirm): it was taken "
+			 "out with others, who may be a majority",
+			 n->fence_attempts);
+	else if (n->debt && now < at)
 		snprintf(buf, size,
 			 "proof of death: fencing (%u attempts failed), or its lease is over in "
 			 "%llu.%llu s",

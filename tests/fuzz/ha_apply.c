@@ -76,6 +76,8 @@ static void fill_epoch(struct input *in, const struct ha_record *r, struct ha_en
 		e->unsure.id[i] = a_host(in);
 		e->unsure.epoch[i] = a_number(in, r->epoch);
 	}
+	for (uint32_t i = pick(in, 4); i == 3 && !e->voters.n;)
+		ha_voters_set(&e->voters, 1 + pick(in, 4), 1 + pick(in, 3));
 }
 
 static void fill_report(struct input *in, struct ha_entry *e)
@@ -191,6 +193,8 @@ static void fill(struct input *in, const struct ha_record *r, struct ha_entry *e
 	e->token = (uint32_t)a_number(in, 1000);
 	e->token_changes = a_number(in, r->token_changes);
 	e->settled = pick(in, 2);
+	e->version = a_number(in, r->voters.version + 1);
+	e->more = pick(in, 2);
 	if (e->kind == HA_E_NEW_EPOCH)
 		fill_epoch(in, r, e);
 	else if (e->kind == HA_E_REPORT)
@@ -244,6 +248,7 @@ static void begin(struct ha_record *r, struct ha_entry *e, struct ha_outcome *o)
 		e->members[i] = i + 1;
 		e->tokens[i] = 1000;
 		e->levels[i] = HA_LEVEL;
+		ha_voters_set(&e->voters, i + 1, 1);
 	}
 	ha_apply(r, e, o);
 	for (uint32_t i = 0; i < 8; i++) {

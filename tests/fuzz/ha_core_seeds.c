@@ -66,7 +66,10 @@ static void fill(struct ha_entry *e, enum ha_entry_kind kind)
 		e->tokens[i] = 1000;
 		e->levels[i] = HA_LEVEL;
 		e->sizes[i] = (struct ha_size){ 1 << 30, 2 };
+		ha_voters_set(&e->voters, i + 1, 1);
 	}
+	e->version = 2;
+	e->more = true;
 	e->left.n = 1;
 	e->left.id[0] = 3;
 	e->left.epoch[0] = 2;
@@ -120,6 +123,7 @@ static void snapshot(struct ha_core *c)
 	c->log.applied = c->log.seq = c->log.commit = 2;
 	c->log.applied_epoch = c->log.epoch = 3;
 	c->log.promised = 4;
+	c->log.voters = c->rec.voters;
 	n = ha_snapshot_encode(c, buf, sizeof(buf));
 	assert(ha_snapshot_check(&c->seen, buf, n, &end));
 	seed("snapshot", 1, buf, n);

@@ -205,16 +205,22 @@ static bool about_a_domain(const struct ha_entry *e)
 
 void ha_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o)
 {
+	bool votes = e->kind == HA_E_VOTES && ha_votes_follow(&r->voters, e);
 	int slot = ha_record_slot(r, e->origin);
 
 	ha_outcome_clear(o);
+	/* It was in force before (rule L), and is so even where it is a copy of one. */
+	if (votes)
+		ha_votes_apply(r, e, o);
 	/* Some member cannot read it; what only some replicas do makes them differ. */
 	if (e->level > r->level)
 		return;
 	if (e->kind != HA_E_NEW_EPOCH) {
 		/* A second copy of a proposal changes nothing: each node's serials only grow. */
-		if (slot < 0 || e->serial <= r->nodes[slot].last_op)
+		if (slot < 0 || e->serial <= r->nodes[slot].last_op) {
+			o->applied = votes;
 			return;
+		}
 		r->nodes[slot].last_op = e->serial;
 	}
 	o->applied = true;
@@ -253,6 +259,7 @@ void ha_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *
 	case HA_E_TIMING:
 		ha_token_apply(r, e, o);
 		break;
+	case HA_E_VOTES:
 	case HA_E_KINDS:
 		break;
 	}

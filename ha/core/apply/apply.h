@@ -45,6 +45,13 @@ void ha_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *
 /** ha_operator_apply() - the part of ha_apply() that judges HA_E_OP: fills code and text of *@o */
 void ha_operator_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o);
 
+/**
+ * ha_votes_follow() - the list of votes behind entry @e, from that before it
+ * The same whether it is asked when the entry is appended or when it is applied.
+ * Return: false: it leaves the list as it is.
+ */
+bool ha_votes_follow(struct ha_voters *l, const struct ha_entry *e);
+
 /** ha_token_largest() - the largest totem.token that a member has, ms; 0 = none has told one */
 uint32_t ha_token_largest(const struct ha_record *r);
 

@@ -35,7 +35,8 @@ void ha_debt_check(struct ha_record *r, uint32_t slot, struct ha_outcome *o)
 
 	if (MUTANT(M_PASSED_ONE))
 		all = n->passed != 0;
-	if (!n->debt || !all)
+	/* Those it was with may be a majority of their own, and renew its lease. */
+	if (!n->debt || !all || n->apart)
 		return;
 	/* Its domains may start elsewhere; that it is off, as an operator wants it, is not proved. */
 	if (n->fence_ordered && !MUTANT(M_ORDER_PASSES))

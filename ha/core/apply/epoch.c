@@ -79,9 +79,10 @@ static bool several(ha_set set)
 void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o)
 {
 	ha_set before = r->members, fresh = 0, left, unsure;
-	bool company;
+	bool company, apart = r->voters.n && e->voters.n;
 
 	r->epoch = e->epoch;
+	ha_votes_follow(&r->voters, e);
 	if (!r->cluster)
 		r->cluster = e->cluster;
 	r->members = 0;
@@ -120,7 +121,7 @@ void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_out
 			}
 			n->leased &= !n->report_due;
 			n->parted &= !n->report_due;
-			n->left = n->grace = false;
+			n->left = n->grace = n->apart = false;
 			n->last_in = e->epoch;
 			n->debt = n->passed = 0;
 			n->fence_attempts = 0;
@@ -128,6 +129,7 @@ void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_out
 			continue;
 		}
 		n->leased = false;
+		n->apart |= apart && !MUTANT(M_APART);
 		n->left |= ha_set_has(left, i);
 		if (ha_set_has(before, i))
 			n->grace = company;

@@ -3,7 +3,6 @@
 #include "ha/core/record/bytes.h"
 
 #include "ha/core/record/check.h"
-#include "ha/core/record/entry.h"
 
 #include <string.h>
 
@@ -138,6 +137,7 @@ static void put_nodes(struct ha_writer *w, const struct ha_record *rec)
 		ha_put_u8(w, nr->leased);
 		ha_put_u8(w, nr->parted);
 		ha_put_u8(w, nr->left);
+		ha_put_u8(w, nr->apart);
 		ha_put_u8(w, nr->grace);
 		ha_put_u64(w, nr->last_in);
 		ha_put_u32(w, nr->token);
@@ -168,6 +168,7 @@ static void get_nodes(struct ha_reader *r, struct ha_node_rec *nodes)
 		nr.leased = ha_get_bool(r);
 		nr.parted = ha_get_bool(r);
 		nr.left = ha_get_bool(r);
+		nr.apart = ha_get_bool(r);
 		nr.grace = ha_get_bool(r);
 		nr.last_in = ha_get_u64(r);
 		nr.token = ha_get_u32(r);
@@ -244,6 +245,8 @@ void ha_record_put(struct ha_writer *w, const struct ha_record *rec)
 	ha_put_u8(w, rec->level);
 	ha_put_u32(w, rec->token);
 	ha_put_u64(w, rec->token_changes);
+	ha_put_u64(w, rec->voters.version);
+	ha_voters_put(w, &rec->voters);
 	put_nodes(w, rec);
 	put_groups(w, rec);
 	ha_put_u32(w, rec->n_domains);
@@ -283,8 +286,13 @@ void ha_record_get(struct ha_reader *r, struct ha_record *rec, struct ha_record_
 	uint64_t cluster = ha_get_u64(r), floor = ha_get_u64(r);
 	uint8_t level = ha_get_u8(r);
 	uint32_t token = ha_get_u32(r), n;
-	uint64_t token_changes = ha_get_u64(r);
+	uint64_t token_changes = ha_get_u64(r), version = ha_get_u64(r);
+	struct ha_voters voters;
 
+	ha_voters_get(r, &voters);
+	voters.version = version;
+	if (!rec)
+		seen->voters = voters;
 	if (rec) {
 		rec->epoch = epoch;
 		rec->members = members;
@@ -293,11 +301,12 @@ void ha_record_get(struct ha_reader *r, struct ha_record *rec, struct ha_record_
 		rec->level = level;
 		rec->token = token;
 		rec->token_changes = token_changes;
+		rec->voters = voters;
 	}
 	get_nodes(r, rec ? rec->nodes : seen->nodes);
 	get_groups(r, rec);
 	n = ha_get_u32(r);
-	if (n > HA_DOMAINS_MAX || floor > COUNT_MAX ||
+	if (n > HA_DOMAINS_MAX || floor > COUNT_MAX || version > COUNT_MAX || !epoch != !voters.n || !epoch != !version ||
 	    (!rec && ha_nodes_wrong(seen->nodes, members, epoch, token))) {
 		r->bad = true;
 		return;

@@ -4,6 +4,7 @@
 #define DROVER_HA_CORE_RECORD_BYTES_H
 
 #include "ha/core/record/codec.h"
+#include "ha/core/record/entry.h"
 #include "ha/core/record/model.h"
 
 /** ha_record_put() - all of @rec but its index of names; @w is bad when it does not fit */
@@ -14,6 +15,8 @@ struct ha_record_seen {
 	struct ha_node_rec nodes[HA_NODES_MAX];
 	struct ha_names names;
 	uint64_t hash[HA_DOMAINS_MAX]; /* of the name of each domain */
+	struct ha_voters voters;       /* the list of votes, and further on behind what is not applied yet */
+	struct ha_entry entry;         /* scratch */
 };
 
 /**

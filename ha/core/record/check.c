@@ -76,6 +76,7 @@ const char *ha_node_wrong(const struct ha_node_rec *n, bool member, uint32_t tok
 	HOLDS(n->debt || !n->fence_attempts);
 	HOLDS(n->debt || !n->fence_ordered);
 	HOLDS(member || !n->leased);
+	HOLDS(!member || !n->apart);
 	/* rule T: all times come from the largest token of all, and each member may still use that */
 	HOLDS(!member || n->token <= token);
 	HOLDS(!member || n->uses >= token);
@@ -119,6 +120,9 @@ const char *ha_record_wrong_at(const struct ha_record *r, uint32_t i)
 const char *ha_record_wrong(const struct ha_record *r)
 {
 	const char *wrong = ha_nodes_wrong(r->nodes, r->members, r->epoch, r->token);
+
+	HOLDS(!r->epoch == !r->voters.n); /* rule L: the first epoch says who votes */
+	HOLDS(!r->epoch == !r->voters.version);
 
 	HOLDS(r->n_domains <= HA_DOMAINS_MAX);
 	for (uint32_t i = 0; i < HA_GROUPS_MAX; i++)

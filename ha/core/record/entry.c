@@ -122,6 +122,14 @@ static void f_size(struct walk *k, struct ha_size *s)
 		ha_size_get(k->r, s);
 }
 
+static void f_voters(struct walk *k, struct ha_voters *l)
+{
+	if (k->w)
+		ha_voters_put(k->w, l);
+	else
+		ha_voters_get(k->r, l);
+}
+
 static void walk_epoch(struct walk *k, struct ha_entry *e)
 {
 	f_u64(k, &e->epoch);
@@ -141,6 +149,7 @@ static void walk_epoch(struct walk *k, struct ha_entry *e)
 	}
 	f_ids(k, &e->left);
 	f_ids(k, &e->unsure);
+	f_voters(k, &e->voters);
 }
 
 static void walk_report(struct walk *k, struct ha_entry *e)
@@ -233,6 +242,16 @@ static void walk_op(struct walk *k, struct ha_entry *e)
 		k->r->bad = true;
 }
 
+/* It is in force before anybody applies it, and so whatever the record says: it needs no level. */
+static void walk_votes(struct walk *k, struct ha_entry *e)
+{
+	f_u64(k, &e->version);
+	f_u32(k, &e->node);
+	f_bool(k, &e->more);
+	if (k->r && (!e->node || e->level))
+		k->r->bad = true;
+}
+
 static void walk(struct walk *k, struct ha_entry *e)
 {
 	uint32_t rc;
@@ -282,6 +301,9 @@ static void walk(struct walk *k, struct ha_entry *e)
 		f_u64(k, &e->token_changes);
 		f_bool(k, &e->settled);
 		break;
+	case HA_E_VOTES:
+		walk_votes(k, e);
+		break;
 	case HA_E_KINDS:
 		break;
 	}
@@ -310,6 +332,7 @@ bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len)
 
 	/* The large arrays are not cleared: their counts are. */
 	memset(e, 0, offsetof(struct ha_entry, members));
+	e->voters.n = 0;
 	e->from = e->to = e->n_items = 0;
 	memset((char *)e + offsetof(struct ha_entry, op), 0,
 	       offsetof(struct ha_entry, hosts) - offsetof(struct ha_entry, op));
@@ -362,6 +385,7 @@ const char *ha_entry_kind_str(enum ha_entry_kind k)
 	case HA_E_OP: return "OP";
 	case HA_E_LEASE: return "LEASE";
 	case HA_E_TIMING: return "TIMING";
+	case HA_E_VOTES: return "VOTES";
 	case HA_E_KINDS: break;
 	}
 	return "?";
@@ -419,6 +443,10 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 	case HA_E_TIMING:
 		n = snprintf(buf, size, "%s token %u ms by %u%s", k, e->token, e->origin,
 			     e->settled ? ", settled" : "");
+		break;
+	case HA_E_VOTES:
+		n = snprintf(buf, size, "%s %llu: one %s for node %u by %u", k, (unsigned long long)e->version,
+			     e->more ? "more" : "less", e->node, e->origin);
 		break;
 	case HA_E_KINDS:
 		break;

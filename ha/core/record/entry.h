@@ -31,6 +31,7 @@ enum ha_entry_kind {
 	HA_E_OP,            /* an operator's command */
 	HA_E_LEASE,         /* origin holds a lease; or none (over: none of its VMMs can write any more) */
 	HA_E_TIMING,        /* origin's corosync has this token; it no longer uses an older agreement's */
+	HA_E_VOTES,         /* node has a vote more, or one less; in force as soon as it is appended (rule L) */
 	HA_E_KINDS
 };
 
@@ -56,7 +57,7 @@ struct ha_entry {
 	int32_t rc;                 /* EXITED: exit status, for people */
 	enum ha_end end;            /* EXITED */
 	char text[HA_TEXT_MAX + 1]; /* EXITED, ABORT, FENCE_FAILED: why; READY: address */
-	uint32_t node;              /* PASSED, FENCING, FENCED, FENCE_FAILED, OP */
+	uint32_t node;              /* PASSED, FENCING, FENCED, FENCE_FAILED, OP, VOTES */
 	uint64_t debt;              /* PASSED, FENCING, FENCED, FENCE_FAILED; OP about a host: which loss is meant, 0 = any */
 	/* LEASE */
 	bool has_lease, over;
@@ -65,6 +66,9 @@ struct ha_entry {
 	uint32_t token;         /* origin's totem.token, ms */
 	uint64_t token_changes; /* the agreement that settled is about */
 	bool settled;           /* no lease of origin comes from an earlier agreement any more */
+	/* VOTES */
+	uint64_t version; /* of the list that it makes: it is about the one before */
+	bool more;
 	/* NEW_EPOCH */
 	uint64_t epoch;
 	uint64_t cluster; /* its id, if the record has none yet */
@@ -76,6 +80,7 @@ struct ha_entry {
 	struct ha_size sizes[HA_NODES_MAX]; /* what it has */
 	struct ha_ids left;                 /* absent, and they left in order (first.c) */
 	struct ha_ids unsure;               /* absent, and nobody knows whether they crashed */
+	struct ha_voters voters;            /* the first list, or one made without a majority of that before; n 0 = neither */
 	/* REPORT */
 	uint32_t from, to; /* of the domains in these slots of the record, to not included ... */
 	uint32_t n_items;  /* ... these run */
@@ -101,7 +106,7 @@ struct ha_entry {
 #define HA_ENTRY_MAX (HA_CONF_MAX + 4096)
 
 _Static_assert(HA_REPORT_ITEMS *(HA_NAME_MAX + 12) + 1024 <= HA_ENTRY_MAX, "a part of a report is an entry");
-_Static_assert(HA_NODES_MAX * 64 + 1024 <= HA_ENTRY_MAX, "so is NEW_EPOCH");
+_Static_assert(HA_NODES_MAX * 72 + 1024 <= HA_ENTRY_MAX, "so is NEW_EPOCH");
 
 /** ha_size_put(), ha_claim_put() - as they stand in entries and in snapshots */
 void ha_size_put(struct ha_writer *w, const struct ha_size *s);

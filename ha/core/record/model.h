@@ -15,6 +15,7 @@
 #include "ha/core/record/index.h"
 #include "ha/core/record/set.h"
 #include "ha/core/record/texts.h"
+#include "ha/core/record/voters.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -139,6 +140,7 @@ struct ha_node_rec {
 	bool leased;             /* it holds a lease, as far as it told: it can run things and take turns */
 	bool parted;             /* its daemon was stopped in order: its lease ends by itself, nobody fences it */
 	bool grace;              /* it may not have crashed: it may come back within its lease unharmed (proof.c) */
+	bool apart;              /* it was taken out unheard, with so many others that they may go on: waiting proves nothing (first.c) */
 	bool left;               /* it went out of the view in order (corosync or droverd stopped): it was well then */
 	uint64_t last_in;        /* newest epoch that had it as a member: what was seen of it before is about another loss */
 	uint32_t token;          /* its corosync's totem.token, ms, as it told last; 0 = never (agreed.c) */
@@ -148,11 +150,12 @@ struct ha_node_rec {
 };
 
 struct ha_record {
-	uint64_t epoch;         /* of the last applied NEW_EPOCH */
-	ha_set members;         /* set of nodes in the view of this epoch */
-	uint8_t level;          /* feature level that all members have (entry.h) */
-	uint32_t token;         /* ms; every member derives its times from this one (agreed.c) */
-	uint64_t token_changes; /* how often it changed: names one agreement */
+	uint64_t epoch;          /* of the last applied NEW_EPOCH */
+	ha_set members;          /* set of nodes in the view of this epoch */
+	uint8_t level;           /* feature level that all members have (entry.h) */
+	uint32_t token;          /* ms; every member derives its times from this one (agreed.c) */
+	uint64_t token_changes;  /* how often it changed: names one agreement */
+	struct ha_voters voters; /* whose votes make a majority (rule L) */
 	struct ha_node_rec nodes[HA_NODES_MAX];
 	struct ha_group groups[HA_GROUPS_MAX];
 	uint64_t cluster;           /* whose incarnations these are: random, set by its first epoch; 0 = not yet */

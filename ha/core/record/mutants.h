@@ -72,6 +72,9 @@ enum ha_mutant {
 	M_NO_WAKE,             /* 57: who rests is not looked at when the record says something else of it */
 	M_STALE_COUNT,         /* 58: what a host owns is not counted any more */
 	M_RAN_UNDECIDED,       /* 59: a destination that runs is one that waits, by a record that is older than it (G, H) */
+	M_OWN_LIST,            /* 60: votes are counted by the own corosync.conf, whatever the log says (L) */
+	M_APART,               /* 61: whoever was taken out without a majority is dead when those who are left have waited (F) */
+	M_LOG_ALONE,           /* 62: a host whose log has nobody else is a majority, whatever its corosync.conf says (L) */
 };
 
 #endif

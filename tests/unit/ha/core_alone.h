@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/** core_alone() - hosts 1 to @hosts are members, have reported and hold leases; reserve_free() it */
+/** core_alone() - hosts 1 to @hosts are members with a vote each, have reported and hold leases; reserve_free() it */
 static inline struct ha_core *core_alone(uint32_t hosts)
 {
 	static struct ha_effects fx;
@@ -23,7 +23,11 @@ static inline struct ha_core *core_alone(uint32_t hosts)
 		c->rec.members |= ha_set_of(i);
 		c->rec.nodes[i].id = i + 1;
 		c->rec.nodes[i].leased = true;
+		ha_voters_set(&c->rec.voters, i + 1, 1);
 	}
+	c->rec.voters.version = 1;
+	c->log.voters = c->rec.voters;
+	ha_votes_count(c);
 	return c;
 }
 

@@ -125,6 +125,10 @@ static struct ha_core *core_with_things(void)
 	r->epoch = 9;
 	r->members = 1;
 	r->cluster = 0xc1;
+	ha_voters_set(&r->voters, 2, 3);
+	ha_voters_set(&r->voters, 1, 1);
+	r->voters.version = 4;
+	c->log.voters = r->voters;
 	r->nodes[0].id = 1;
 	r->nodes[1].id = 2;
 	r->nodes[1].debt = 8;
@@ -173,6 +177,8 @@ static void a_snapshot_carries_the_whole_record(void **state)
 	ha_snapshot_load(b, buf, n);
 	assert_int_equal(ha_record_hash(&a->rec), ha_record_hash(&b->rec));
 	assert_int_equal(b->rec.cluster, 0xc1);
+	assert_int_equal(b->log.voters.version, 4);
+	assert_int_equal(ha_majority(b), 3);
 	assert_int_equal(b->log.seq, 78);
 	assert_int_equal(b->log.hash, a->log.hash);
 	assert_memory_equal(ha_text(&b->rec, 2), "a\nb\nc", 5);

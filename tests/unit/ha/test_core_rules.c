@@ -707,10 +707,10 @@ static void votes_that_are_missing_are_counted(void **state)
 	(void)state;
 	c->n_peers = 2;
 	for (uint32_t i = 0; i < 2; i++) {
-		c->peers[i] = (struct ha_peer){ .conf = { .id = i + 1, .votes = 1 } };
-		ha_peer_configure(c, &c->peers[i], true);
+		c->peers[i] = (struct ha_peer){ .conf = { .id = i + 1 } };
 		c->peers[i].in_group = i == 0;
 	}
+	ha_votes_count(c);
 	c->quorate = true;
 	c->form.stage = ST_GATHER;
 	ha_op_event(c, &ev);

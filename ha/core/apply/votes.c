@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * votes - rule L in the record: who has how many votes.
+ *
+ * A list is in force where it stands in the log, applied or not (ha/core/votes.c), so what an entry
+ * makes of it depends on the entries before it and on nothing else.  Its version is the condition
+ * under which it holds: of two that were proposed for one list the first counts.
+ */
+#include "ha/core/apply/apply_int.h"
+
+static bool follow(struct ha_voters *l, const struct ha_entry *e)
+{
+	uint64_t version = l->version;
+
+	switch (e->kind) {
+	case HA_E_NEW_EPOCH:
+		if (!e->voters.n)
+			return false;
+		*l = e->voters;
+		l->version = version;
+		return true;
+	case HA_E_VOTES:
+		return e->version == version + 1 && ha_voters_step(l, e->node, e->more);
+	default:
+		return false;
+	}
+}
+
+bool ha_votes_follow(struct ha_voters *l, const struct ha_entry *e)
+{
+	if (!follow(l, e))
+		return false;
+	l->version++;
+	return true;
+}
+
+void ha_votes_apply(const struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o)
+{
+	uint32_t votes = ha_voters_of(&r->voters, e->node);
+
+	ha_outcome_note(o, HA_INFO, "%s has %u vote%s now: a majority is %llu of %llu", NODE(e->node), votes,
+			votes == 1 ? "" : "s", (unsigned long long)ha_voters_majority(&r->voters),
+			(unsigned long long)ha_voters_total(&r->voters));
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wanted - the votes that corosync.conf gives to hosts, and how the list in the log (votes.c) comes
+ * to say the same.
+ *
+ * Each member tells the digest of its own with RENEW.  While they differ a change is being rolled
+ * out, or somebody made a slip, and nothing happens.  When they are alike, and the list is another
+ * one, the lowest member proposes one step after the other, each when the one before is applied:
+ * a host gets votes only while it is here, for then it has the log; and no step is taken by which
+ * those who are here would lose the majority, as nothing could be committed any more, that step
+ * included.
+ */
+#include "ha/core/core_int.h"
+
+#include <stdio.h>
+
+void ha_wanted_configure(struct ha_core *c)
+{
+	c->wanted.n = 0;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_node_conf *n = &c->peers[i].conf;
+
+		if (c->peers[i].configured)
+			ha_voters_set(&c->wanted, n->id, MUTANT(M_ONE_VOTE_EACH) ? 1 : n->votes);
+	}
+	c->wanted_hash = ha_voters_hash(&c->wanted);
+	ha_votes_count(c);
+}
+
+/* The members' corosync.conf, as they said in this epoch, are all like ours. */
+static bool all_want_the_same(const struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(c->form.parts, i) && (!c->peers[i].heard_k || c->peers[i].wants != c->wanted_hash))
+			return false;
+	return true;
+}
+
+/* One of them proposes: the lowest. */
+static bool my_turn(const struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(c->form.parts, i) && c->peers[i].conf.id < c->me)
+			return false;
+	return true;
+}
+
+/* Nothing would be committed any more by a list of which those who are here have no majority. */
+static bool carried(const struct ha_core *c, const struct ha_voters *l)
+{
+	return ha_votes_by(c, l, c->form.parts) >= ha_voters_majority(l);
+}
+
+/* A step towards @id's votes in corosync.conf; a host gets one only while it is here, and so has the log. */
+static bool step_of(const struct ha_core *c, uint32_t id, bool more)
+{
+	struct ha_voters next = c->log.voters;
+	uint32_t has = ha_voters_of(&next, id), gets = ha_voters_of(&c->wanted, id);
+
+	if (more ? has >= gets || !ha_record_is_member(&c->rec, id) : has <= gets)
+		return false;
+	return ha_voters_step(&next, id, more) && carried(c, &next);
+}
+
+/* Whose votes are to change next, 0 = nobody's: first those who get more, so that never fewer than needed count. */
+static uint32_t next_step(const struct ha_core *c, bool *more)
+{
+	*more = true;
+	for (uint32_t i = 0; i < c->wanted.n; i++)
+		if (step_of(c, c->wanted.of[i].id, true))
+			return c->wanted.of[i].id;
+	*more = false;
+	for (uint32_t i = 0; i < c->log.voters.n; i++)
+		if (step_of(c, c->log.voters.of[i].id, false))
+			return c->log.voters.of[i].id;
+	return 0;
+}
+
+void ha_wanted_tick(struct ha_core *c)
+{
+	struct ha_entry *e;
+	uint32_t id;
+	bool more;
+
+	if (c->form.stage != ST_STANDS || c->counted == c->wanted_hash || !ha_record_is_member(&c->rec, c->me))
+		return;
+	/* The list before is committed: what follows it has no majority apart from it. */
+	if (c->rec.voters.version != c->log.voters.version || !c->wanted.n || !my_turn(c) || !all_want_the_same(c))
+		return;
+	id = next_step(c, &more);
+	e = id ? ha_log_prepare(c, HA_E_VOTES, "", id) : NULL;
+	if (!e)
+		return;
+	e->version = c->log.voters.version + 1;
+	e->more = more;
+	ha_log_propose(c, e);
+}
+
+void ha_wanted_why(const struct ha_core *c, const struct ha_peer *p, char *buf, size_t size)
+{
+	uint32_t gets = ha_voters_of(&c->wanted, p->conf.id);
+
+	buf[0] = 0;
+	if (c->form.stage != ST_STANDS)
+		return;
+	if (ha_set_has(c->form.parts, (uint32_t)(p - c->peers)) && p->heard_k && p->wants != c->wanted_hash)
+		snprintf(buf, size, "its corosync.conf has other hosts or votes than this host's: the votes stay as they are");
+	else if (p->votes != gets)
+		snprintf(buf, size, "its votes: %u by corosync.conf, which counts when all members' is alike%s", gets,
+			 p->votes < gets && !p->in_group ? " and it has come" : "");
+}
