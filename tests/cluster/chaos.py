@@ -78,9 +78,8 @@ class Chaos:
         when = clock()
         try:
             undo = chaos_faults.FAULTS[f.what](self.bed, h, f)
-        except (OSError, RuntimeError, subprocess.SubprocessError) as e:    # the host was fenced under our hands
-            time.sleep(0.2)
-            if h.on():
+        except (OSError, RuntimeError, subprocess.SubprocessError) as e:
+            if not self.dies(h):
                 raise
             self.say(f"{f.what} on {h.name}: {e}")
             return
@@ -92,17 +91,23 @@ class Chaos:
         self.hurt[h.n].append((f.what, when, None))
         self.undo.append((when + f.lasts, h, f.what, undo))
 
+    def dies(self, h):
+        """Something failed on it: was it fenced under our hands? Its PID 1 is gone as soon as nothing of it waits in the kernel."""
+        self.bed.thaw_storage()
+        for _ in range(100):
+            if not h.on():
+                return True
+            time.sleep(0.1)
+        return False
+
     def try_on(self, h, do):
         """Do something to a host that may be powered off under our hands."""
         try:
             return do()
         except (OSError, RuntimeError, subprocess.SubprocessError):
-            self.bed.thaw_storage()     # a host whose PID 1 is dying is off as soon as nothing of it waits in the kernel
-            for _ in range(100):
-                if not h.on():
-                    return None
-                time.sleep(0.1)
-            raise
+            if not self.dies(h):
+                raise
+            return None
 
     def mend(self):
         for entry in list(self.undo):
