@@ -57,7 +57,7 @@ enum ha_event_kind {
 
 struct ha_node_conf {
 	uint32_t id;
-	uint32_t votes; /* quorum_votes, usually 1 */
+	uint32_t votes; /* quorum_votes, usually 1; those above HA_VOTES_MAX do not count */
 	char name[HA_NAME_MAX + 1];
 };
 

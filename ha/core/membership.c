@@ -58,6 +58,7 @@ const struct ha_voters *ha_membership_voters(const struct ha_core *c)
 void ha_membership_stage(struct ha_core *c, enum ha_stage s)
 {
 	c->form.stage = s;
+	c->form.unlike = false;
 	c->form.since_ms = c->now;
 	c->mute_ms = 0;
 }
@@ -380,7 +381,8 @@ static bool may_agree(struct ha_core *c, ha_set set)
 
 	f->voters = *l;
 	f->brings = first;
-	if (first && !alike)
+	f->unlike = first && !alike;
+	if (f->unlike)
 		ha_out_note(c, HA_ALARM, "corosync.conf has other hosts or votes on some hosts than on others: "
 					 "nothing begins until it is the same on all");
 	if (enough(c, set, l))

@@ -109,6 +109,7 @@ struct ha_form {
 	bool brings;             /* ... and which NEW_EPOCH brings: no log has it */
 	/* sending or receiving the snapshot */
 	size_t snap_len, snap_sent, snap_got;
+	bool unlike;           /* nobody has a log, and corosync.conf is not the same on all */
 	bool said_state;       /* our STATE for the current promise is out */
 	bool said_haunted;     /* ... and says that we are, */
 	uint32_t said_up_ms;   /* so long after our start */

@@ -14,6 +14,13 @@
 
 #include <stdio.h>
 
+static uint32_t votes_of(const struct ha_node_conf *n)
+{
+	if (MUTANT(M_ONE_VOTE_EACH))
+		return 1;
+	return n->votes < HA_VOTES_MAX ? n->votes : HA_VOTES_MAX;
+}
+
 void ha_wanted_configure(struct ha_core *c)
 {
 	c->wanted.n = 0;
@@ -21,7 +28,7 @@ void ha_wanted_configure(struct ha_core *c)
 		const struct ha_node_conf *n = &c->peers[i].conf;
 
 		if (c->peers[i].configured)
-			ha_voters_set(&c->wanted, n->id, MUTANT(M_ONE_VOTE_EACH) ? 1 : n->votes);
+			ha_voters_set(&c->wanted, n->id, votes_of(n));
 	}
 	c->wanted_hash = ha_voters_hash(&c->wanted);
 	ha_votes_count(c);

@@ -57,6 +57,8 @@ void ha_why_no_view(const struct ha_core *c, char *buf, size_t size)
 		snprintf(buf, size, "droverd runs on hosts with %llu vote%s here, a majority is %llu%s", votes,
 			 votes == 1 ? "" : "s", needed,
 			 c->quorate ? "; corosync's quorum alone is not enough" : "");
+	else if (c->form.unlike)
+		snprintf(buf, size, "corosync.conf has other hosts or votes on some hosts than on others: a new cluster begins when it is the same on all");
 	else
 		snprintf(buf, size, "the hosts are agreeing on a view of the cluster");
 }

@@ -11,6 +11,7 @@
 #define HA_NODES_MAX 128
 #define HA_DOMAINS_MAX 16384u
 #define HA_GROUPS_MAX 32
+#define HA_VOTES_MAX 255         /* of one host: votes change one by one, so a slip of the pen must end some time */
 #define HA_NAME_MAX 63           /* bytes, without the final 0 */
 #define HA_ADDR_MAX 127          /* "tcp:10.0.0.1:49152" */
 #define HA_ACTOR_MAX 63          /* "root" */

@@ -245,6 +245,50 @@ static void nobody_votes_himself_out_of_a_majority(void **state)
 	bed_free(b);
 }
 
+/* quorum_votes: 1000000000, a slip: it is followed, one by one, and the end of that is in sight. */
+static void votes_beyond_all_measure_do_not_count(void **state)
+{
+	struct ha_node_conf nodes[3] = { { .id = 1, .votes = 1000000000 }, { .id = 2, .votes = 1 }, { .id = 3, .votes = 1 } };
+	struct ha_event ev = { .kind = HA_EV_CONFIG };
+	struct bed *b = bed_new(3);
+
+	(void)state;
+	ev.config.nodes = nodes;
+	ev.config.n = 3;
+	for (uint32_t i = 0; i < 3; i++)
+		bed_step(b, i, &ev);
+	bed_pass(b, 10000);
+	assert_int_equal(needed(b, 2), (HA_VOTES_MAX + 2) / 2 + 1);
+	bed_free(b);
+}
+
+/* Three hosts that were never together before. */
+static void a_cluster_begins_when_corosync_conf_is_the_same_on_all(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_status st;
+	char why[256];
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++)
+		bed_boot(b, i); /* no disk: nobody has a log */
+	configure(b, 0x4, 0xf);
+	bed_view(b);
+	bed_pass(b, 5000);
+	for (uint32_t i = 0; i < 3; i++) {
+		ha_core_status(b->core[i], &st);
+		assert_int_equal(st.standing, HA_FORMING);
+		ha_why_no_view(b->core[i], why, sizeof(why));
+		assert_non_null(strstr(why, "other hosts or votes on some hosts"));
+	}
+	configure(b, 0x4, 0x7);
+	for (uint32_t i = 0; i < 3; i++) {
+		ha_core_status(b->core[i], &st);
+		assert_int_equal(st.standing, HA_STANDS);
+	}
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +299,8 @@ int main(void)
 		cmocka_unit_test(a_change_counts_when_it_stands_on_all),
 		cmocka_unit_test(a_host_that_was_never_here_has_no_vote),
 		cmocka_unit_test(nobody_votes_himself_out_of_a_majority),
+		cmocka_unit_test(votes_beyond_all_measure_do_not_count),
+		cmocka_unit_test(a_cluster_begins_when_corosync_conf_is_the_same_on_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
