@@ -304,6 +304,12 @@ void ha_membership_rejoin(struct ha_core *c, const char *why)
 	ha_out_simple(c, HA_FX_REJOIN, 0, 0);
 }
 
+/* Whoever has a vote by @l is one of @set. */
+static bool all_here(const struct ha_core *c, ha_set set, const struct ha_voters *l)
+{
+	return l->n && ha_votes_by(c, l, set) == ha_voters_total(l);
+}
+
 /*
  * By its corosync.conf a host sees no majority in @set: so its vote does not help to agree.  Its log may
  * say otherwise where it is older than this cluster: of a time, or of another cluster, in which it
@@ -330,7 +336,7 @@ static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *
 	ha_set knowing = 0, content = 0;
 	uint64_t wait = haunted_for(c, set), need = ha_voters_majority(l);
 	const struct ha_voters *own = &c->peers[c->self].state.wanted;
-	bool logs = false, ghosts = false, more = wants_more(c, set, own);
+	bool logs = false, ghosts = false, more = wants_more(c, set, own), all = all_here(c, set, l);
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		const struct ha_state *s = &c->peers[i].state;
@@ -340,6 +346,7 @@ static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *
 		ghosts |= s->haunted && s->up_ms < wait;
 		if (ha_voters_same(&s->wanted, own) ? !more : !wants_more(c, set, &s->wanted))
 			content |= ha_set_of(i);
+		all &= all_here(c, set, &s->wanted) || MUTANT(M_LOG_ALONE);
 		if (!s->seq)
 			continue;
 		logs = true;
@@ -347,7 +354,7 @@ static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *
 			knowing |= ha_set_of(i);
 	}
 	ghosts &= ha_votes_by(c, l, set & ~knowing) >= need;
-	if (!logs || (ha_votes_by(c, l, set) == ha_voters_total(l) && !ghosts) || MUTANT(M_EMPTY_VOTES))
+	if (!logs || (all && !ghosts) || MUTANT(M_EMPTY_VOTES))
 		knowing = set;
 	return ha_votes_by(c, l, knowing & content) >= need;
 }
@@ -359,12 +366,6 @@ static bool want_the_same(const struct ha_core *c, ha_set set)
 		if (ha_set_has(set, i) && !ha_voters_same(&c->peers[i].state.wanted, &c->peers[c->self].state.wanted))
 			return false;
 	return true;
-}
-
-/* Whoever has a vote by @l is one of @set. */
-static bool all_here(const struct ha_core *c, ha_set set, const struct ha_voters *l)
-{
-	return l->n && ha_votes_by(c, l, set) == ha_voters_total(l);
 }
 
 /*
