@@ -42,6 +42,9 @@ void ha_first_lost(struct ha_core *c, ha_set were, ha_set left, enum ha_ring rin
 
 		if (!ha_set_has(were, i) || p->in_group)
 			continue;
+		/* It had gone and never spoke since: CPG listed it all the same (corosync #828), and stops. */
+		if (p->sight != HA_SIGHT_NONE && !ha_set_has(left, i))
+			continue;
 		p->sight = ha_set_has(left, i) ? HA_SIGHT_LEFT : without_a_word[ring];
 		p->gone_epoch = p->state.promised > c->log.epoch ? p->state.promised : c->log.epoch;
 	}

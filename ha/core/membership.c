@@ -336,17 +336,20 @@ static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *
 	ha_set knowing = 0, content = 0;
 	uint64_t wait = haunted_for(c, set), need = ha_voters_majority(l);
 	const struct ha_voters *own = &c->peers[c->self].state.wanted;
-	bool logs = false, ghosts = false, more = wants_more(c, set, own), all = all_here(c, set, l);
+	bool logs = false, ghosts = false, all = all_here(c, set, l);
+	bool own_more = wants_more(c, set, own), own_all = all_here(c, set, own);
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		const struct ha_state *s = &c->peers[i].state;
+		bool same; /* as nearly always: then it need not be counted again */
 
 		if (!ha_set_has(set, i))
 			continue;
+		same = ha_voters_same(&s->wanted, own);
 		ghosts |= s->haunted && s->up_ms < wait;
-		if (ha_voters_same(&s->wanted, own) ? !more : !wants_more(c, set, &s->wanted))
+		if (!(same ? own_more : wants_more(c, set, &s->wanted)))
 			content |= ha_set_of(i);
-		all &= all_here(c, set, &s->wanted) || MUTANT(M_LOG_ALONE);
+		all &= (same ? own_all : all_here(c, set, &s->wanted)) || MUTANT(M_LOG_ALONE);
 		if (!s->seq)
 			continue;
 		logs = true;

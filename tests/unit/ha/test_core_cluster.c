@@ -246,6 +246,37 @@ static void what_was_seen_of_a_host_is_about_that_loss(void **state)
 	bed_free(b);
 }
 
+/* n1 left in order. CPG lists it once more in the next view (corosync #828), and misses it in the one after that. */
+static void a_ghost_of_who_left_in_order_has_not_crashed(void **state)
+{
+	static const uint32_t ids[] = { 1, 2, 3 };
+	struct bed *b = web_runs(3);
+
+	(void)state;
+	b->cut = 1;
+	for (uint32_t i = 1; i < 3; i++) {
+		struct ha_event view = { .kind = HA_EV_VIEW };
+
+		view.view.nodes = ids + 1;
+		view.view.n = 2;
+		view.view.left = ids;
+		view.view.n_left = 1;
+		bed_step(b, i, &view);
+		view.view.nodes = ids;
+		view.view.n = 3;
+		view.view.n_left = 0;
+		bed_step(b, i, &view);
+	}
+	bed_settle(b);
+	b->ring = HA_RING_SILENT;
+	bed_view(b);
+	b->ring = HA_RING_CALLED;
+	bed_pass(b, 10000);
+	assert_null(bed_find(b, HA_FX_FENCE, NULL));
+	assert_int_not_equal(bed_domain(b, 2, "web")->owner, 1);
+	bed_free(b);
+}
+
 /* A crash is answered at once; several at once are a ring that broke, and each has its lease's time. */
 static void hosts_that_vanish_together_get_their_leases_time(void **state)
 {
@@ -938,6 +969,7 @@ int main(void)
 		cmocka_unit_test(who_vanishes_without_having_been_silent_did_not_crash),
 		cmocka_unit_test(who_vanishes_in_a_stall_is_fenced_when_its_lease_is_over),
 		cmocka_unit_test(what_was_seen_of_a_host_is_about_that_loss),
+		cmocka_unit_test(a_ghost_of_who_left_in_order_has_not_crashed),
 		cmocka_unit_test(hosts_that_vanish_together_get_their_leases_time),
 		cmocka_unit_test(an_old_vmm_gets_no_lease_and_its_host_does),
 		cmocka_unit_test(what_was_declined_is_never_started),
