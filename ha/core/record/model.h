@@ -140,7 +140,7 @@ struct ha_node_rec {
 	bool leased;             /* it holds a lease, as far as it told: it can run things and take turns */
 	bool parted;             /* its daemon was stopped in order: its lease ends by itself, nobody fences it */
 	bool grace;              /* it may not have crashed: it may come back within its lease unharmed (proof.c) */
-	bool apart;              /* it was taken out unheard, with so many others that they may go on: waiting proves nothing (first.c) */
+	bool apart;              /* it was taken out unheard, with so many others that they may go on: waiting proves nothing (apply/epoch.c) */
 	bool left;               /* it went out of the view in order (corosync or droverd stopped): it was well then */
 	uint64_t last_in;        /* newest epoch that had it as a member: what was seen of it before is about another loss */
 	uint32_t token;          /* its corosync's totem.token, ms, as it told last; 0 = never (agreed.c) */
