@@ -16,7 +16,9 @@
  *
  * PASSED must come from all members, because any one of them may be the one that
  * acknowledged the host's newest RENEW; the majority that renewed the lease and
- * the majority in view share at least one member, but nobody knows which.
+ * the majority in view share at least one member, but nobody knows which.  And by one list of votes: with
+ * another one those who are left may be a majority without that member, so what was said before counts
+ * no more (apply/votes.c).
  */
 #include "ha/core/core_int.h"
 
@@ -103,6 +105,7 @@ static bool propose_about(struct ha_core *c, enum ha_entry_kind kind, const stru
 	if (!e)
 		return false;
 	e->debt = n->debt;
+	e->version = c->log.voters.version;
 	ha_copy(e->text, sizeof(e->text), text);
 	return ha_log_propose(c, e);
 }

@@ -55,8 +55,10 @@ void ha_debt_needless(struct ha_record *r);
 
 /** ha_epoch_apply() - NEW_EPOCH: members, and a debt for each that was lost and may run something */
 void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o);
-/** ha_votes_apply() - VOTES: what ha_votes_follow() has made of it, for people */
-void ha_votes_apply(const struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o);
+/** ha_votes_changed() - the list is another one: what was said by the one before proves nothing any more (F) */
+void ha_votes_changed(struct ha_record *r);
+/** ha_votes_apply() - VOTES: ha_votes_follow() has followed it; tell people */
+void ha_votes_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o);
 /** ha_leased_apply() - LEASE: a member has one, or has none, or what it ran can write no more */
 void ha_leased_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o);
 /** ha_token_apply() - TIMING: a member's corosync has another token */

@@ -74,6 +74,8 @@ void ha_debt_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outc
 		return;
 	switch (e->kind) {
 	case HA_E_PASSED:
+		if (e->version != r->voters.version && !MUTANT(M_PASSED_KEPT))
+			break;
 		n->passed |= ha_set_of(by);
 		ha_debt_check(r, (uint32_t)slot, o);
 		break;

@@ -82,7 +82,8 @@ void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_out
 	bool company, apart = r->voters.n && e->voters.n;
 
 	r->epoch = e->epoch;
-	ha_votes_follow(&r->voters, e);
+	if (ha_votes_follow(&r->voters, e))
+		ha_votes_changed(r);
 	if (!r->cluster)
 		r->cluster = e->cluster;
 	r->members = 0;

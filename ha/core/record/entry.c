@@ -281,6 +281,8 @@ static void walk(struct walk *k, struct ha_entry *e)
 		f_str(k, e->text, sizeof(e->text));
 		break;
 	case HA_E_PASSED:
+		f_u64(k, &e->version);
+		/* fall through */
 	case HA_E_FENCING:
 	case HA_E_FENCED:
 	case HA_E_FENCE_FAILED:

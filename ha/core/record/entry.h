@@ -66,8 +66,8 @@ struct ha_entry {
 	uint32_t token;         /* origin's totem.token, ms */
 	uint64_t token_changes; /* the agreement that settled is about */
 	bool settled;           /* no lease of origin comes from an earlier agreement any more */
-	/* VOTES */
-	uint64_t version; /* of the list that it makes: it is about the one before */
+	/* VOTES, PASSED */
+	uint64_t version; /* of the list that it makes, which is about the one before; PASSED: of the list by which origin waited */
 	bool more;
 	/* NEW_EPOCH */
 	uint64_t epoch;

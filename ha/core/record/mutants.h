@@ -75,6 +75,7 @@ enum ha_mutant {
 	M_OWN_LIST,            /* 60: votes are counted by the own corosync.conf, whatever the log says (L) */
 	M_APART,               /* 61: whoever was taken out without a majority is dead when those who are left have waited (F) */
 	M_LOG_ALONE,           /* 62: a host whose log has nobody else is a majority, whatever its corosync.conf says (L) */
+	M_PASSED_KEPT,         /* 63: PASSED counts for whatever list of votes there is now (F) */
 };
 
 #endif

@@ -376,6 +376,7 @@ static void say(enum ha_entry_kind kind, uint32_t origin, uint32_t node, uint64_
 
 	e->node = node;
 	e->debt = debt;
+	e->version = c->rec.voters.version;
 	ha_applied(c, e);
 }
 
@@ -453,6 +454,33 @@ static void a_lost_host_keeps_its_domains_until_all_members_waited(void **state)
 	assert_int_not_equal(d->owner, 1);
 	assert_int_equal(d->phase, HA_STARTING);
 	assert_int_equal(c->rec.nodes[0].debt, 0);
+}
+
+/* By another list those who are left need not have one among them who heard it last. */
+static void what_was_said_before_the_votes_changed_is_no_proof(void **state)
+{
+	struct ha_domain *d = running_on(1);
+	struct ha_entry *e;
+
+	(void)state;
+	new_epoch(6, 2, 3);
+	say(HA_E_PASSED, 2, 1, 6);
+	e = entry(HA_E_VOTES, 2);
+	e->node = 3;
+	e->more = true;
+	e->version = c->rec.voters.version + 1;
+	ha_applied(c, e);
+	say(HA_E_PASSED, 3, 1, 6);
+	assert_int_equal(d->owner, 1);
+	/* Said before, and on its way meanwhile. */
+	e = entry(HA_E_PASSED, 2);
+	e->node = 1;
+	e->debt = 6;
+	e->version = c->rec.voters.version - 1;
+	ha_applied(c, e);
+	assert_int_equal(d->owner, 1);
+	say(HA_E_PASSED, 2, 1, 6);
+	assert_int_not_equal(d->owner, 1);
 }
 
 static void a_proof_counts_for_its_own_debt_only(void **state)
@@ -811,6 +839,7 @@ int main(void)
 		RULE(a_start_while_it_is_being_stopped_is_carried_out),
 		RULE(a_domain_on_a_lost_host_is_not_said_to_run),
 		RULE(a_lost_host_keeps_its_domains_until_all_members_waited),
+		RULE(what_was_said_before_the_votes_changed_is_no_proof),
 		RULE(a_proof_counts_for_its_own_debt_only),
 		RULE(a_word_about_a_host_is_for_the_loss_it_was_given_for),
 		RULE(a_host_that_owned_nothing_is_no_debt),
