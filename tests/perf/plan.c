@@ -269,6 +269,7 @@ static void hosts_come(struct ha_core *c, uint32_t hosts)
 		e.members[h] = h + 1;
 		e.tokens[h] = 1000;
 		e.levels[h] = HA_LEVEL;
+		ha_voters_set(&e.voters, h + 1, 1);
 	}
 	apply(c, &e, 0);
 	for (uint32_t h = 1; h <= hosts; h++) {
