@@ -40,7 +40,8 @@ void ha_first_lost(struct ha_core *c, ha_set were, ha_set left, enum ha_ring rin
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		struct ha_peer *p = &c->peers[i];
 
-		if (!ha_set_has(were, i) || p->in_group)
+		/* Who leaves while we are on our way out ourselves, voted out, is no member of our view, and leaves all the same. */
+		if (!ha_set_has(were | left, i) || p->in_group)
 			continue;
 		/* It had gone and never spoke since: CPG listed it all the same (corosync #828), and stops. */
 		if (p->sight != HA_SIGHT_NONE && !ha_set_has(left, i))
@@ -158,6 +159,7 @@ void ha_first_make(struct ha_core *c)
 	e->voters.n = 0;
 	if (c->form.brings)
 		e->voters = c->form.voters;
+	e->leans = c->form.leans;
 	for (;;) {
 		const struct ha_peer *next = NULL;
 
