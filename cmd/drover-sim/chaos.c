@@ -54,7 +54,7 @@ static void cut(struct sim *s)
  */
 static bool expendable(struct sim *s, uint32_t h)
 {
-	return !s->reconfigures && conf_majority(&s->conf, ~(1u << h)) && (s->filled | 1u << h) == sim_all(s);
+	return !s->reconfigures && !s->o.witness && conf_majority(&s->conf, ~(1u << h)) && (s->filled | 1u << h) == sim_all(s);
 }
 
 /* Whatever a majority had: what was committed is lost, and with it all that may be expected. */
@@ -104,7 +104,7 @@ static void disk_fault(struct sim *s, uint32_t h)
 		conf_token(s, h, s->o.token * tokens[sim_range(s, 0, 2)]);
 		return;
 	}
-	if (kind == 4 && sim_chance(s, 20) && !s->reconfigures) {
+	if (kind == 4 && sim_chance(s, 20) && !s->reconfigures && !s->o.witness) {
 		disks_lost(s);
 		return;
 	}
@@ -132,6 +132,10 @@ static void fault(struct sim *s)
 {
 	uint32_t h = any_host(s), d;
 
+	if (s->o.witness && sim_chance(s, 10)) {
+		witness_reach(s, sim_chance(s, 50) ? 0 : (uint32_t)sim_range(s, 0, sim_all(s)));
+		return;
+	}
 	if (s->reconfigures && sim_chance(s, 20)) {
 		conf_change(s);
 		return;
@@ -231,7 +235,10 @@ static void chaos_end(struct sim *s)
 	sim_trace(s, "peace");
 	net_heal(s);
 	s->conf.hosts = sim_all(s);
+	s->conf.witness = s->o.witness;
 	conf_write(s, sim_all(s));
+	if (s->o.witness)
+		witness_reach(s, 0);
 	for (uint32_t h = 0; h < s->o.hosts; h++) {
 		struct sim_host *x = &s->host[h];
 

@@ -76,7 +76,9 @@ void conf_change(struct sim *s)
 	uint32_t h = (uint32_t)sim_range(s, 0, s->o.hosts - 1);
 	struct sim_conf *c = &s->conf;
 
-	if (s->o.hosts > 3 && sim_chance(s, 40))
+	if (s->o.witness && sim_chance(s, 30))
+		c->witness = !c->witness;
+	else if (s->o.hosts > 3 && sim_chance(s, 40))
 		c->votes[h] = 3 - c->votes[h];
 	else if (c->hosts != sim_all(s))
 		c->hosts = sim_all(s);

@@ -132,6 +132,7 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.config.n = conf_nodes(s, h, nodes);
 		ev.config.nodes = nodes;
 		ev.config.token_ms = s->host[h].token;
+		ev.config.witness = s->host[h].conf.witness;
 		break;
 	case HA_EV_QUORUM:
 		ev.quorum.quorate = in->quorate;
@@ -162,6 +163,13 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.fence_done.debt = in->debt;
 		ev.fence_done.rc = in->rc;
 		ev.fence_done.text = in->rc ? "simulated failure" : "";
+		break;
+	case HA_EV_WITNESS:
+		ev.witness.claim = in->token;
+		ev.witness.ok = in->quorate;
+		ev.witness.seen = in->incarnation;
+		ev.witness.text = in->quorate ? "" : "simulated";
+		ev.witness.live.bits[0] = in->quorate ? ~0ull : 0;
 		break;
 	case HA_EV_OPERATOR:
 		ev.op.request = in->request;
@@ -258,6 +266,7 @@ static void daemon_start(struct sim *s, uint32_t h)
 	step(s, h, &ev);
 	free(disk);
 	feed(s, h, &config);
+	witness_tell(s, h);
 	vmm_scan(s, h);
 	sim_at(s, sim_range(s, 10 * MS, 150 * MS), EV_JOIN, h, x->gen, 0, 0);
 }
@@ -410,6 +419,9 @@ static void run_effect(struct sim *s, uint32_t h, const struct ha_effect *fx)
 	case HA_FX_FENCE:
 	case HA_FX_FENCE_CANCEL:
 		vmm_effect(s, h, fx);
+		break;
+	case HA_FX_CLAIM:
+		witness_claim(s, h, fx);
 		break;
 	case HA_FX_REPLY:
 		check_reply(s, h, fx);

@@ -26,6 +26,7 @@ static void usage(FILE *to)
 	      "  --token MS         corosync's token (1000)\n"
 	      "  --chaos SECONDS    length of the disturbed part (20)\n"
 	      "  --no-faults, --no-operators\n"
+	      "  --witness          the cluster has a storage witness (hosts 0: 2, 3 and 4)\n"
 	      "  --disks            disks are also restored from backups, lost or exchanged; tokens change\n"
 	      "  --expect-failure   exit 0 only if an invariant was broken (for mutants)\n"
 	      "  --verbose          print every event and effect\n",
@@ -52,9 +53,9 @@ static void show_failure(uint64_t seed, const struct sim_opts *o)
 	for (uint32_t i = 0; i < n; i++)
 		printf("  %s\n", sim.lines[(sim.n_lines - n + i) % 40]);
 	printf("replay: drover-sim --seed %" PRIu64
-	       " --hosts %u --domains %u --token %u --chaos %" PRIu64 "%s%s%s --verbose\n",
+	       " --hosts %u --domains %u --token %u --chaos %" PRIu64 "%s%s%s%s --verbose\n",
 	       seed, o->hosts, o->domains, o->token, (uint64_t)(o->chaos_us / SEC),
-	       o->faults ? "" : " --no-faults", o->operators ? "" : " --no-operators", o->disks ? " --disks" : "");
+	       o->faults ? "" : " --no-faults", o->operators ? "" : " --no-operators", o->disks ? " --disks" : "", o->witness ? " --witness" : "");
 }
 
 static double seconds(void)
@@ -65,17 +66,24 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* A witness is for clusters that can be halved. */
+static uint32_t usual_hosts(uint64_t seed, bool witness)
+{
+	static const uint32_t without[] = { 3, 3, 3, 5 }, with[] = { 2, 4, 2, 3 };
+
+	return (witness ? with : without)[seed % 4];
+}
+
 static int random_schedules(uint64_t seed, uint64_t schedules, struct sim_opts o,
 			    bool expect_failure)
 {
-	uint64_t steps = 0, starts = 0, moves = 0, commits = 0, fences = 0;
+	uint64_t steps = 0, starts = 0, moves = 0, commits = 0, fences = 0, claims = 0;
 	uint32_t hosts = o.hosts;
 	double t0 = seconds();
 
 	sim.log = o.verbose ? stdout : NULL;
 	for (uint64_t i = 0; i < schedules; i++) {
-		o.hosts = hosts ? hosts : (seed + i) % 4 == 3 ? 5 :
-								3;
+		o.hosts = hosts ? hosts : usual_hosts(seed + i, o.witness);
 		if (!chaos_schedule(&sim, seed + i, &o)) {
 			sim.log = NULL;
 			if (expect_failure) {
@@ -91,12 +99,15 @@ static int random_schedules(uint64_t seed, uint64_t schedules, struct sim_opts o
 		moves += sim.n_moves;
 		commits += sim.n_commits;
 		fences += sim.n_fences;
+		claims += sim.n_claims;
 	}
 	printf("%" PRIu64 " schedules, %" PRIu64 " steps, %" PRIu64 " starts, %" PRIu64
 	       " migrations (%" PRIu64 " committed), %" PRIu64
 	       " fencings, %.0f schedules/s: every invariant held\n",
 	       schedules, steps, starts, moves, commits, fences,
 	       (double)schedules / (seconds() - t0));
+	if (o.witness)
+		printf("the witness granted %" PRIu64 " claims\n", claims);
 	if (expect_failure)
 		printf("but one was expected to break\n");
 	return expect_failure ? 1 : 0;
@@ -134,6 +145,7 @@ static const struct option options[] = {
 	{ "no-faults", no_argument, NULL, 'F' },
 	{ "no-operators", no_argument, NULL, 'O' },
 	{ "disks", no_argument, NULL, 'D' },
+	{ "witness", no_argument, NULL, 'W' },
 	{ "expect-failure", no_argument, NULL, 'x' },
 	{ "verbose", no_argument, NULL, 'v' },
 #ifdef HA_MUTANTS
@@ -201,6 +213,9 @@ static int take(struct args *a, int c)
 	case 'D':
 		a->o.disks = true;
 		break;
+	case 'W':
+		a->o.witness = true;
+		break;
 #ifdef HA_MUTANTS
 	case 'm':
 		ok = number(optarg, 0, 100, &v);
@@ -247,6 +262,7 @@ int main(int argc, char **argv)
 	}
 	if (a.search.depth) {
 		a.search.hosts = a.o.hosts == 2 ? 2 : 3;
+		a.search.witness = a.o.witness;
 		return search_run(&a.search, a.expect_failure) == a.expect_failure;
 	}
 	if (a.have_seed)

@@ -170,6 +170,18 @@ static bool fault_at_large(struct sim *s, const struct scenario_line *l, bool *k
 		conf_write(s, on);
 		return true;
 	}
+	if (!strcmp(w, "witness-out")) {
+		s->conf.witness = 0;
+		conf_write(s, sim_all(s));
+		return true;
+	}
+	if (!strcmp(w, "witness-away") || !strcmp(w, "witness-back")) {
+		mask = 0;
+		if (w[8] == 'a' && !hosts_of(s, l->word[1], &mask))
+			return false;
+		witness_reach(s, mask);
+		return true;
+	}
 	if (!strcmp(w, "token")) {
 		if (!host_of(s, l->word[1], &h) || !l->word[2] ||
 		    !number_parse(l->word[2], HA_TOKEN_MIN, HA_TOKEN_MAX, &us))

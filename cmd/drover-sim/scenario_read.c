@@ -54,6 +54,8 @@ static bool setting(struct sim_opts *o, const struct scenario_line *l)
 		o->hosts = (uint32_t)v;
 	else if (!strcmp(l->word[0], "token") && number_parse(l->word[1], HA_TOKEN_MIN, HA_TOKEN_MAX, &v))
 		o->token = (uint32_t)v;
+	else if (!strcmp(l->word[0], "witness") && !strcmp(l->word[1], "on"))
+		o->witness = true;
 	else
 		return false;
 	return true;
@@ -94,7 +96,7 @@ static const char *read_line(struct script *sc, struct sim_opts *o, uint32_t num
 		return NULL;
 	}
 	if (!step(l))
-		return "hosts, token, or a time and what happens then";
+		return "hosts, token, witness, or a time and what happens then";
 	if (sc->n == SCENARIO_STEPS_MAX)
 		return "more steps than a story may have";
 	sc->n++;

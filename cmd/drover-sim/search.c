@@ -33,6 +33,9 @@ static uint64_t digest(const struct search *s)
 
 		h = search_mix(search_mix(search_mix(h, x->history), x->next), w->ring[x->ring].hash);
 		h = search_mix(search_mix(h, x->durable), x->n_disk);
+		h = search_mix(search_mix(h, w->slots.of[i + 1].epoch), x->claim_step);
+		for (uint32_t k = 0; x->claim_step > 1 && k < w->n; k++)
+			h = search_mix(h, x->before.of[k + 1].epoch);
 		for (uint32_t k = 0; k < x->n_send; k++)
 			h = search_mix(h, w->msgs[x->sendq[k]].hash);
 	}
@@ -73,7 +76,7 @@ static bool simplest(const struct search *s, struct choice *out)
 	uint32_t n = search_choices(s, c);
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (c[i].act != DELIVER && c[i].act != ORDER && c[i].act != PERSIST)
+		if (c[i].act != DELIVER && c[i].act != ORDER && c[i].act != PERSIST && c[i].act != CLAIM)
 			continue;
 		*out = c[i];
 		return true;
@@ -130,7 +133,8 @@ static void begin(struct search *s)
 	for (uint32_t h = 0; h < w->n; h++)
 		search_start(s, h);
 	calm(s);
-	for (uint32_t i = 0; i < 3; i++) { /* the first words, their acknowledgements: leases */
+	/* The first words, their acknowledgements: leases; then the witness gets its vote. */
+	for (uint32_t i = 0; i < (s->o.witness ? 6 : 3); i++) {
 		w->now += 250;
 		for (uint32_t h = 0; h < w->n; h++)
 			search_give(s, h, &tick, w->now);
@@ -154,7 +158,7 @@ static void tell_way(const struct search *s)
 {
 	static const char *const words[] = { "takes the next item", "has its message ordered", "finished writing",
 					     "asks to commit", "asks to abort", "the ring breaks or meets",
-					     "daemon dies", "daemon starts" };
+					     "daemon dies", "daemon starts", "goes on with its claim" };
 
 	for (uint32_t i = 0; i < s->len; i++)
 		printf("  %u: n%u %s (%u, %u)\n", i + 1, s->way[i].h + (s->way[i].act != BREAK),
@@ -257,9 +261,9 @@ bool search_run(const struct search_opts *o, bool expect_failure)
 		held = explore(&s);
 		points++;
 	}
-	printf("%u hosts, from each of %llu points of a migration every order of %u events, at most %u breaks and %u "
+	printf("%u hosts%s, from each of %llu points of a migration every order of %u events, at most %u breaks and %u "
 	       "crashes: %llu states, %llu ends, %s\n",
-	       o->hosts, (unsigned long long)points, o->depth, o->breaks, o->crashes,
+	       o->hosts, o->witness ? " and a witness" : "", (unsigned long long)points, o->depth, o->breaks, o->crashes,
 	       (unsigned long long)s.states, (unsigned long long)s.ends,
 	       held ? "complete, every invariant held" : s.w.broken);
 	if (!held && !expect_failure)

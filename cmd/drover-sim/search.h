@@ -16,6 +16,7 @@ struct search_opts {
 	uint32_t crashes; /* how often a daemon may die */
 	uint32_t calm;    /* begin at up to so many steps of the calm way ... */
 	uint32_t stride;  /* ... at each such step */
+	bool witness;     /* there is a storage witness, and claims are events, step by step */
 };
 
 /** search_run() - try everything within @o; prints the bound and the number of states. False: something broke */

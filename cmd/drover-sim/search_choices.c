@@ -59,9 +59,11 @@ uint32_t search_choices(const struct search *s, struct choice *out)
 			add(out, &n, ORDER, h, 0, 0);
 		if (x->durable < x->n_disk)
 			add(out, &n, PERSIST, h, 0, 0);
+		if (x->claim_step)
+			add(out, &n, CLAIM, h, 0, 0);
 		if (w->crashes < s->o.crashes) {
 			add(out, &n, CRASH, h, 1, 0);
-			if (x->durable < x->n_disk)
+			if (x->durable < x->n_disk || x->claim_step == 2)
 				add(out, &n, CRASH, h, 0, 0);
 		}
 	}
@@ -138,6 +140,9 @@ void search_take(struct search *s, const struct choice *c)
 		break;
 	case START:
 		search_start(s, c->h);
+		break;
+	case CLAIM:
+		search_claim(s, c->h);
 		break;
 	}
 }

@@ -10,6 +10,7 @@
 #define DROVER_SIM_SEARCH_INT_H
 
 #include "cmd/drover-sim/search.h"
+#include "ha/core/claim.h"
 
 #define HOSTS 3
 #define ITEMS 512
@@ -41,6 +42,10 @@ struct host {
 	uint32_t n_disk, durable;
 	uint64_t token; /* of the newest */
 	uint64_t committed;
+	uint32_t claim_step; /* of its claim at the witness, from 1 on; 0 = it has none on its way */
+	struct claim claim;
+	uint32_t claim_nodes[HOSTS];
+	struct claim_slots before;
 };
 
 struct ring {
@@ -57,7 +62,8 @@ enum search_act {
 	ASK_ABORT,
 	BREAK,
 	CRASH,
-	START
+	START,
+	CLAIM
 };
 struct choice {
 	enum search_act act;
@@ -76,6 +82,7 @@ struct world {
 	uint64_t seen[SEQS];          /* digest of log and record after each entry */
 	uint32_t asks, granted, runs; /* set of sides: 1 source, 2 destination */
 	uint64_t incarnation, to_incarnation;
+	struct claim_slots slots; /* the witness */
 	const char *broken;
 };
 
@@ -108,6 +115,8 @@ void search_give(struct search *s, uint32_t h, struct ha_event *ev, uint64_t dig
 void search_give_item(struct search *s, uint32_t h, const struct item *it);
 /** search_start() - a daemon starts on @h, with what its disk has */
 void search_start(struct search *s, uint32_t h);
+/** search_claim() - @h's claim at the witness takes its next step */
+void search_claim(struct search *s, uint32_t h);
 /** search_persist() - the oldest thing that @h's disk is at is durable */
 void search_persist(struct search *s, uint32_t h);
 /** search_crash() - @h's daemon dies; @lose: and with it what the disk had not finished */

@@ -63,6 +63,20 @@ static void decided(struct search *s, const struct ha_effect *fx)
 		w->broken = "H: source and destination may both run";
 }
 
+static void claim_begins(struct host *x, uint32_t h, const struct ha_effect *fx)
+{
+	memcpy(x->claim_nodes, fx->claim.nodes, fx->claim.n * sizeof(x->claim_nodes[0]));
+	x->claim = (struct claim){
+		.me = h + 1,
+		.cluster = fx->claim.cluster,
+		.epoch = fx->claim.epoch,
+		.log = fx->claim.log,
+		.nodes = x->claim_nodes,
+		.n = fx->claim.n,
+	};
+	x->claim_step = 1;
+}
+
 static void effect(struct search *s, uint32_t h, const struct ha_effect *fx)
 {
 	struct world *w = &s->w;
@@ -97,6 +111,9 @@ static void effect(struct search *s, uint32_t h, const struct ha_effect *fx)
 		break;
 	case HA_FX_DECIDE:
 		decided(s, fx);
+		break;
+	case HA_FX_CLAIM:
+		claim_begins(x, h, fx);
 		break;
 	default:
 		break;
@@ -197,11 +214,51 @@ void search_start(struct search *s, uint32_t h)
 	ev.config.nodes = nodes;
 	ev.config.n = w->n;
 	ev.config.token_ms = 1000;
+	ev.config.witness = s->o.witness;
 	search_give(s, h, &ev, w->n);
+	if (s->o.witness) {
+		ev = (struct ha_event){ .kind = HA_EV_WITNESS, .witness = { .ok = true, .live.bits[0] = ~0ull } };
+		search_give(s, h, &ev, 1);
+	}
 	ev = (struct ha_event){ .kind = HA_EV_VMM_LIST };
 	search_give(s, h, &ev, 0);
 	x->next = w->ring[x->ring].n;
 	search_append_view(w, x->ring);
+}
+
+static void claim_ends(struct search *s, uint32_t h, bool ok, uint64_t seen)
+{
+	struct host *x = &s->w.host[h];
+	struct ha_event ev = { .kind = HA_EV_WITNESS, .witness = { .claim = x->claim.epoch, .ok = ok, .seen = seen } };
+
+	x->claim_step = 0;
+	search_give(s, h, &ev, search_mix(x->claim.epoch, ok));
+}
+
+void search_claim(struct search *s, uint32_t h)
+{
+	struct host *x = &s->w.host[h];
+	struct claim_slots *slots = &s->w.slots;
+	uint64_t seen = 0;
+	uint32_t by = 0;
+	bool ok;
+
+	switch (x->claim_step++) {
+	case 1:
+		x->before = *slots;
+		if (claim_judge(&x->claim, slots, &by, &seen) != CLAIM_MAY)
+			claim_ends(s, h, false, seen);
+		break;
+	case 2:
+		slots->of[h + 1] = (struct claim_slot){ x->claim.cluster, x->claim.epoch };
+		break;
+	default:
+		ok = claim_undisturbed(&x->claim, &x->before, slots);
+		if (!ok)
+			slots->of[h + 1] = x->before.of[h + 1];
+		claim_ends(s, h, ok, 0);
+		break;
+	}
 }
 
 /* What an fsync finished: a snapshot makes what is before it superfluous. */
@@ -227,6 +284,10 @@ void search_crash(struct search *s, uint32_t h, bool lose)
 {
 	struct host *x = &s->w.host[h];
 
+	/* What it had sent to the witness may still arrive. */
+	if (x->claim_step == 2 && !lose)
+		s->w.slots.of[h + 1] = (struct claim_slot){ x->claim.cluster, x->claim.epoch };
+	x->claim_step = 0;
 	x->up = false;
 	x->n_send = 0;
 	if (lose)

@@ -8,6 +8,7 @@
  *   host.c      a host: power, daemon, clock; carries out the core's effects
  *   conf.c      corosync.conf
  *   disk.c      its disk
+ *   witness.c   the storage witness
  *   vmm.c       VMMs as ground truth: who can write at each instant; migrations; fence agents
  *   check.c     the invariants about state, after each step
  *   rules.c     the invariants about what is ordered
@@ -21,6 +22,7 @@
 #ifndef DROVER_SIM_H
 #define DROVER_SIM_H
 
+#include "ha/core/claim.h"
 #include "ha/core/core.h"
 
 #include <stdbool.h>
@@ -53,6 +55,7 @@ enum sim_ev_kind {
 	EV_HOST_BOOT,
 	EV_HOST_CRASH,
 	EV_CONF,
+	EV_CLAIM,
 	EV_VMM,
 	EV_MOVE,
 	EV_FENCE,
@@ -192,6 +195,14 @@ struct sim_vmm {
 struct sim_conf {
 	uint32_t hosts; /* a set */
 	uint32_t votes[SIM_HOSTS];
+	uint64_t witness; /* id, 0 = none */
+};
+
+/* A claim at the witness, on its way. */
+struct sim_claim {
+	struct claim c;
+	uint32_t nodes[SIM_HOSTS];
+	struct claim_slots before;
 };
 
 struct sim_host {
@@ -210,6 +221,7 @@ struct sim_host {
 	uint32_t token;       /* what corosync.conf says here, ms ... */
 	struct sim_conf conf; /* ... and of hosts */
 	uint64_t gate_ms;     /* W that belongs to it */
+	struct sim_claim claim;
 	uint64_t tick_at;
 	uint64_t checked;             /* last committed entry that check_step() compared */
 	uint64_t placed[SIM_DOMAINS]; /* newest incarnation it has seen placed */
@@ -283,6 +295,12 @@ void conf_write(struct sim *s, uint32_t hosts);
 void conf_change(struct sim *s);
 /** conf_event() - EV_CONF */
 void conf_event(struct sim *s, const struct sim_ev *ev);
+
+/* ---------------------------------------------------------------- witness.c */
+void witness_claim(struct sim *s, uint32_t h, const struct ha_effect *fx); /* CLAIM of @h's core */
+void witness_tell(struct sim *s, uint32_t h);                              /* @h's core: can it be read? */
+void witness_reach(struct sim *s, uint32_t not_these);                     /* by all but these (a set) */
+void witness_event(struct sim *s, const struct sim_ev *ev);                /* EV_CLAIM */
 
 /* ------------------------------------------------------------------- disk.c */
 void disk_append(struct sim_disk *d, const struct ha_effect *fx);       /* not durable yet */
@@ -402,7 +420,8 @@ struct sim_opts {
 	uint32_t fence_percent; /* of attempts that work; the rest fail, hang, lie or are late */
 	uint32_t start_fail_percent;
 	bool faults, operators;
-	bool disks; /* faults are also disks restored from backups, lost or exchanged, and other tokens */
+	bool witness; /* the cluster has a storage witness */
+	bool disks;   /* faults are also disks restored from backups, lost or exchanged, and other tokens */
 	bool verbose;
 };
 
@@ -440,15 +459,17 @@ struct sim {
 	bool clear_due[SIM_DOMAINS]; /* an operator wants its pauses ended, and was not heard yet */
 	uint32_t unfit[SIM_DOMAINS]; /* hosts on which it cannot start */
 	bool fencing_works;
-	struct sim_conf conf; /* what operators want corosync.conf to say */
-	bool reconfigures;    /* chaos changes it */
-	bool split;           /* story: an operator has made two clusters of one, whose logs are not compared */
-	uint32_t filled;      /* hosts whose disk holds a log: they were members since it was new */
-	uint32_t crash_after; /* crash the daemon after this many more effects, 0 = no */
+	struct sim_conf conf;     /* what operators want corosync.conf to say */
+	struct claim_slots slots; /* the witness ... */
+	uint32_t witness_away;    /* ... and hosts that cannot reach it */
+	bool reconfigures;        /* chaos changes it */
+	bool split;               /* story: an operator has made two clusters of one, whose logs are not compared */
+	uint32_t filled;          /* hosts whose disk holds a log: they were members since it was new */
+	uint32_t crash_after;     /* crash the daemon after this many more effects, 0 = no */
 	void *script;
 	uint32_t agent; /* scenario: 1 ok, 2 fail, 3 hang, 4 slow */
 	uint64_t agent_answer_us;
-	uint64_t n_starts, n_moves, n_commits, n_fences;
+	uint64_t n_starts, n_moves, n_commits, n_fences, n_claims;
 };
 
 /**

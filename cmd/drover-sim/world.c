@@ -152,6 +152,7 @@ void sim_init(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	s->conf.hosts = sim_all(s);
 	for (uint32_t h = 0; h < SIM_HOSTS; h++)
 		s->conf.votes[h] = 1;
+	s->conf.witness = o->witness;
 	for (uint32_t h = 0; h < SIM_HOSTS; h++)
 		s->host[h].conf = s->conf;
 	s->seed = seed;
@@ -201,6 +202,9 @@ static void dispatch(struct sim *s, const struct sim_ev *ev)
 		break;
 	case EV_CONF:
 		conf_event(s, ev);
+		break;
+	case EV_CLAIM:
+		witness_event(s, ev);
 		break;
 	case EV_VMM:
 	case EV_MOVE:

@@ -82,8 +82,8 @@ void ha_op_event(struct ha_core *c, const struct ha_event *ev)
 		ha_out_reply(c, ev->op.request, HA_USAGE, bad);
 		return;
 	}
-	if (c->form.stage == ST_ALONE || ha_group_votes(c) < ha_majority(c)) {
-		char text[160];
+	if (c->form.stage == ST_ALONE || (c->form.stage != ST_STANDS && ha_group_votes(c) < ha_majority(c) && !c->form.lacks)) {
+		char text[HA_REASON_MAX + 1];
 
 		ha_why_no_view(c, text, sizeof(text));
 		ha_out_reply(c, ev->op.request, HA_REFUSED, text);

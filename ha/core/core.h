@@ -25,6 +25,7 @@
 #ifndef DROVER_HA_CORE_CORE_H
 #define DROVER_HA_CORE_CORE_H
 
+#include "ha/core/claim.h"
 #include "ha/core/record/code.h"
 #include "ha/core/record/model.h"
 #include "ha/core/record/op.h"
@@ -52,6 +53,7 @@ enum ha_event_kind {
 	HA_EV_LEAVE,      /* this daemon is to end; once ha_core_parted() the others know and it may */
 	HA_EV_FENCE_DONE, /* a FENCE effect ended */
 	HA_EV_OPERATOR,   /* a command; answered by exactly one REPLY */
+	HA_EV_WITNESS,    /* a CLAIM effect ended; or, claim 0, whether the witness can be read was looked at */
 	HA_EV_KINDS
 };
 
@@ -129,6 +131,7 @@ struct ha_event {
 			const struct ha_node_conf *nodes;
 			size_t n;
 			uint32_t token_ms; /* runtime.config.totem.token; 0 = as before */
+			uint64_t witness;  /* id of the storage witness that is to have a vote; 0 = none */
 		} config;
 		struct {
 			const uint32_t *nodes; /* members of the CPG group, one process per node */
@@ -171,6 +174,13 @@ struct ha_event {
 			uint64_t request;
 			struct ha_command cmd;
 		} op;
+		struct {
+			uint64_t claim;          /* the epoch, as the CLAIM effect gave it; 0 = none */
+			bool ok;                 /* it is ours; claim 0: it can be read */
+			uint64_t seen;           /* not ok: the epoch that stands in the way, 0 = none does; claim 0: the largest in its slots */
+			struct claim_nodes live; /* claim 0 and ok: whose daemons are seen to write there */
+			const char *text;        /* else why not; may be NULL */
+		} witness;
 	};
 };
 
@@ -193,6 +203,7 @@ enum ha_effect_kind {
 	HA_FX_DECIDE,       /* tell a VMM the outcome; incarnation = the one that may run from now on */
 	HA_FX_PAUSE,        /* pause: stand still, else go on -> VMM HELD, or anything else */
 	HA_FX_FENCE,        /* fence node -> FENCE_DONE */
+	HA_FX_CLAIM,        /* claim an epoch at the witness (ha/core/claim.h) -> WITNESS. One at a time. */
 	HA_FX_FENCE_CANCEL, /* the node came back: stop the agents. FENCE_DONE may still come. */
 	HA_FX_REPLY,        /* answer to OPERATOR */
 	HA_FX_REJOIN,       /* leave the CPG group and join it again */
@@ -236,6 +247,14 @@ struct ha_effect {
 			uint32_t node;
 			uint64_t debt;
 		} fence;
+		struct {
+			uint64_t witness;      /* which one */
+			uint64_t cluster;      /* whose epochs these are */
+			uint64_t epoch;        /* what is claimed */
+			uint64_t log;          /* epoch of the last entry of the longest log of those who want to agree */
+			const uint32_t *nodes; /* who of them knows what it has acknowledged */
+			size_t n;
+		} claim;
 		struct {
 			uint64_t request;
 			enum ha_code code;
@@ -289,6 +308,9 @@ struct ha_status {
 	enum ha_standing standing;
 	bool quorate;           /* by votequorum: its rule may be weaker than ours (two_node) */
 	uint64_t votes, needed; /* of the hosts whose daemons are in the group; a majority of all */
+	uint64_t witness;       /* that has a vote, by the log; 0 = none */
+	bool witness_ok;        /* this host could read it when it last looked */
+	bool leans;             /* the epoch stands by the witness's vote */
 	uint64_t epoch, seq, committed, hash;
 	uint64_t lease_until_ms; /* 0 = never had one */
 	uint32_t n_nodes;
@@ -340,6 +362,9 @@ const char *ha_core_node_name(const struct ha_core *c, uint32_t id);
  * Return: the id, or 0.
  */
 uint32_t ha_core_node_id(const struct ha_core *c, const char *name);
+
+/** ha_core_witness_why() - why a witness that is configured here has no vote, or may lose it; "" */
+void ha_core_witness_why(const struct ha_core *c, char *buf, size_t size);
 
 /**
  * ha_core_wrong() - what this core keeps beside its record, held against a search through all of it

@@ -6,7 +6,9 @@
  *   peers.c       the table of hosts
  *   votes.c       whose votes make a majority: a list in the log
  *   wanted.c      how it comes to say what corosync.conf does
+ *   witness.c     a vote that holds no log
  *   membership.c  view -> STATE -> agreement -> (snapshot) -> the epoch stands
+ *   agree.c       may those who have spoken agree, and by which list of votes
  *   sync.c        one log for all who agreed
  *   first.c       NEW_EPOCH, from what those who agree said
  *   foreign.c     hosts with the record of another cluster are left out
@@ -38,6 +40,8 @@
 /* --- out.c: effects. Ask ha_out_room() first where it can wait: it is tried again next step. */
 /** ha_out_room() - is there room for so many more effects, and @bytes of what they carry, in this step? */
 bool ha_out_room(const struct ha_core *c, size_t effects, size_t bytes);
+/** ha_out_claim() - CLAIM, for what is being agreed on; @nodes stays until the next step */
+void ha_out_claim(struct ha_core *c, const uint32_t *nodes, size_t n);
 /** ha_out_mcast() - MCAST; the bytes are copied */
 void ha_out_mcast(struct ha_core *c, const uint8_t *p, size_t len);
 /** ha_out_persist() - PERSIST; @token comes back by PERSISTED. A snapshot is not copied: it stays in c->snap */
@@ -76,12 +80,17 @@ bool ha_votes_behind(struct ha_voters *l, struct ha_entry *scratch, const uint8_
 const struct ha_voters *ha_votes_told(const struct ha_core *c, ha_set set);
 /** ha_votes_by() - votes of a set of peers, by the list @l */
 uint64_t ha_votes_by(const struct ha_core *c, const struct ha_voters *l, ha_set set);
+/** ha_votes_enough() - have those of @set a majority by @l?  @leans: with the witness's vote, if it has one */
+bool ha_votes_enough(const struct ha_core *c, const struct ha_voters *l, ha_set set, bool leans);
 /** ha_votes() - the same by ha_votes_list() */
 uint64_t ha_votes(const struct ha_core *c, ha_set set);
 uint64_t ha_group_votes(const struct ha_core *c); /* of those in the group */
 uint64_t ha_majority(const struct ha_core *c);    /* votes needed */
+uint64_t ha_needed(const struct ha_core *c);      /* ... of hosts, in the epoch that stands */
 /* The furthest that peers with votes @need have come, at[] by index; @floor if that is no more. */
 uint64_t ha_reached(const struct ha_core *c, const uint64_t *at, uint64_t need, uint64_t floor);
+/** ha_reached_all() - the same for all of @set, whatever votes they have */
+uint64_t ha_reached_all(const struct ha_core *c, const uint64_t *at, ha_set set, uint64_t floor);
 void ha_why_no_view(const struct ha_core *c, char *buf, size_t size); /* why.c */
 
 /* --- wanted.c */
@@ -91,6 +100,18 @@ void ha_wanted_configure(struct ha_core *c);
 void ha_wanted_tick(struct ha_core *c);
 /** ha_wanted_why() - why @p has other votes than corosync.conf gives it, for people; "" = it has not */
 void ha_wanted_why(const struct ha_core *c, const struct ha_peer *p, char *buf, size_t size);
+
+/* --- witness.c */
+/** ha_witness_event() - WITNESS: what came of a CLAIM, or whether the witness can be read */
+void ha_witness_event(struct ha_core *c, const struct ha_event *ev);
+/** ha_witness_msg() - WITNESS of peer index @from: its claim is granted; true: it is about what is being agreed on */
+bool ha_witness_msg(struct ha_core *c, uint32_t from, struct ha_reader *r);
+/** ha_witness_votes() - is its vote for what is being agreed on by @set? */
+bool ha_witness_votes(const struct ha_core *c, ha_set set);
+/** ha_witness_sees() - does this host see that all members of the epoch write there? */
+bool ha_witness_sees(const struct ha_core *c);
+/** ha_witness_tick() - nothing but its vote is missing: whose turn it is asks for it */
+void ha_witness_tick(struct ha_core *c);
 
 /* --- membership.c */
 /** ha_membership_config() - CONFIG: corosync.conf; other votes call back an epoch that is being agreed */
@@ -103,6 +124,10 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev);
 void ha_membership_lost(struct ha_core *c);
 /** ha_membership_state() - STATE of peer index @from; with the last one of a majority an epoch is agreed */
 void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r);
+/** ha_membership_present() - set of peers in the group, but for those voted out */
+ha_set ha_membership_present(const struct ha_core *c);
+/** ha_membership_witness() - WITNESS of peer index @from: with its vote an epoch may be agreed */
+void ha_membership_witness(struct ha_core *c, uint32_t from, struct ha_reader *r);
 /** ha_membership_voters() - the list of votes that counts for what members do to the view: the same for all of it; NULL: not known yet */
 const struct ha_voters *ha_membership_voters(const struct ha_core *c);
 /** ha_membership_stage() - the one place where the stage changes; nobody is mute in a new one yet */
@@ -116,6 +141,12 @@ void ha_membership_rejoin(struct ha_core *c, const char *why);
 /** ha_membership_evicted() - a member was voted out of this view: agree without it */
 void ha_membership_evicted(struct ha_core *c);
 void ha_membership_invariants(const struct ha_core *c); /* asserts what belongs to its stage */
+
+/* --- agree.c */
+/** ha_agree_may() - may those of @set agree now?  By what list and how is in form; nothing is, if false */
+bool ha_agree_may(struct ha_core *c, ha_set set);
+/** ha_agree_haunted_for() - ms from its start for which what ran on a host of @set before may still write */
+uint64_t ha_agree_haunted_for(const struct ha_core *c, ha_set set);
 
 /* --- sync.c */
 /** ha_sync_donor() - who of @set (peers) has the longest log, by its STATE; the lowest node id of equals; HA_NODES_MAX: none has spoken */
@@ -280,6 +311,7 @@ enum ha_msg_kind {
 	MSG_ENTRY,
 	MSG_ACK,
 	MSG_RENEW,
+	MSG_WITNESS,
 	MSG_KINDS
 };
 /** ha_msg_begin() - @w writes a message of this kind into c->msg */

@@ -4,18 +4,32 @@
  * without a bound (rule L).
  *
  * What a member owes depends on the stage (membership.c): its STATE while an epoch is
- * agreed on, its snapshot when it is the donor, any word while the epoch stands.  Who
- * misses it votes; the vote of a majority counts, at the same message for all.
+ * agreed on, its snapshot when it is the donor, any word while the epoch stands; where the epoch leans
+ * on the witness, that it has written what all have to.  Who misses it votes; the vote of a majority counts, at the same message for all.
  */
 #include "ha/core/core_int.h"
 
 #include <assert.h>
+
+/*
+ * Those who are left may need the witness's vote.  Where it cannot be read a member that says nothing is
+ * better than no epoch at all.
+ */
+static bool go_on_without(const struct ha_core *c, const struct ha_peer *p)
+{
+	const struct ha_voters *l = ha_membership_voters(c);
+	ha_set left = ha_membership_present(c) & ~ha_set_of((uint32_t)(p - c->peers));
+
+	return !l || !l->witness || c->asking.ok || ha_votes_enough(c, l, left, false);
+}
 
 static void vote_out(struct ha_core *c, struct ha_peer *p, const char *why)
 {
 	struct ha_writer w;
 
 	assert(p != ha_self(c) && p->in_group && !p->evicted);
+	if (!go_on_without(c, p))
+		return;
 	if (p->evict_sent_ms && c->now - p->evict_sent_ms < c->t.evict) {
 		ha_wake_at(c, p->evict_sent_ms + c->t.evict);
 		return;
@@ -49,7 +63,7 @@ void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		return;
 	p->evict_votes |= ha_set_of(from);
 	l = ha_membership_voters(c);
-	if (!l || ha_votes_by(c, l, p->evict_votes) < ha_voters_majority(l))
+	if (!l || !ha_votes_enough(c, l, p->evict_votes, true))
 		return;
 	p->evicted = true;
 	if (p->conf.id == c->me) {
@@ -75,6 +89,10 @@ static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64
 		*due = since + (c->quorate && !p->alive ? c->t.renew * 2 : c->t.evict);
 		return "no answer to the new view";
 	case ST_SYNC:
+		if (f->snap_done && f->leans && p->ack < f->epoch_seq) {
+			*due = p->owes_ms + c->t.evict;
+			return "it does not write what all have to";
+		}
 		if (f->snap_done || p != &c->peers[f->donor])
 			return NULL;
 		if (p->progress_ms > since)
@@ -85,6 +103,10 @@ static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64
 		if (p->spoke_ms > since)
 			since = p->spoke_ms;
 		*due = since + c->t.evict;
+		if (f->leans && p->ack < c->log.seq && p->owes_ms + c->t.evict < *due) {
+			*due = p->owes_ms + c->t.evict;
+			return "it does not write what all have to";
+		}
 		return "silent";
 	}
 	return NULL;

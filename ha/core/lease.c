@@ -49,6 +49,7 @@ static void send_renew(struct ha_core *c)
 	ha_put_u64(&w, c->log.applied);
 	ha_put_u64(&w, c->log.applied ? ha_log_record_hash(c) : 0);
 	ha_put_u64(&w, c->wanted_hash);
+	ha_put_u8(&w, ha_witness_sees(c));
 	ha_put_u32(&w, n);
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		if (!c->peers[i].heard_k)
@@ -59,14 +60,22 @@ static void send_renew(struct ha_core *c)
 	ha_msg_send(c, &w);
 }
 
-/* The newest own k that a majority heard, 0 = none. */
+/*
+ * The newest own k that a majority heard; 0 = none.  Where the epoch leans on the witness all members
+ * have, and only as long as it stands: who promised a later one may be outdone by those who had its
+ * log from it, and no majority would be missing.
+ */
 static uint64_t majority_k(const struct ha_core *c)
 {
 	uint64_t at[HA_NODES_MAX];
 
+	if (c->leans && c->form.stage != ST_STANDS && !MUTANT(M_LEAN_RENEW))
+		return 0;
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		at[i] = c->peers[i].acked_k;
-	return ha_reached(c, at, MUTANT(M_LEASE_FIRST_ACK) ? 1 : ha_majority(c), 0);
+	if (c->leans && !MUTANT(M_LEAN_RENEW))
+		return ha_reached_all(c, at, c->parts, 0);
+	return ha_reached(c, at, MUTANT(M_LEASE_FIRST_ACK) || (c->leans && MUTANT(M_LEAN_RENEW)) ? 1 : ha_majority(c), 0);
 }
 
 static void extend(struct ha_core *c)
@@ -126,7 +135,7 @@ static void compare(struct ha_core *c, struct ha_peer *p, uint64_t applied, uint
 	}
 	if (p->differs > 0) {
 		p->alarmed = false;
-		if (ha_votes(c, same) >= ha_majority(c))
+		if (ha_votes(c, same) >= ha_needed(c))
 			c->trust.lost = false;
 		return;
 	}
@@ -134,7 +143,7 @@ static void compare(struct ha_core *c, struct ha_peer *p, uint64_t applied, uint
 		ha_out_note(c, HA_ALARM, "record differs from that of %s at entry %llu",
 			    ha_core_node_name(c, p->conf.id), (unsigned long long)applied);
 	p->alarmed = true;
-	if (ha_votes(c, differ) >= ha_majority(c))
+	if (ha_votes(c, differ) >= ha_needed(c))
 		contradicted(c);
 }
 
@@ -143,6 +152,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	struct ha_peer *p = &c->peers[from];
 	uint64_t epoch = ha_get_u64(r), k = ha_get_u64(r);
 	uint64_t applied = ha_get_u64(r), hash = ha_get_u64(r), wants = ha_get_u64(r), mine = 0;
+	bool sees = ha_get_bool(r);
 	uint32_t n = ha_get_u32(r);
 	bool first;
 
@@ -167,6 +177,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		p->heard_k = k;
 		p->heard_ms = c->now;
 		p->wants = wants;
+		p->sees = sees;
 	}
 	if (from == c->self)
 		mine = k;
@@ -202,7 +213,9 @@ static void publish(struct ha_core *c)
 
 	if (l->published_ms > c->now)
 		ha_vmm_admit_found(c);
-	if (l->until_ms <= l->published_ms || l->until_ms <= c->now || !c->quorate)
+	if (l->until_ms <= l->published_ms || l->until_ms <= c->now)
+		return;
+	if (!c->quorate && !c->log.voters.witness) /* votequorum knows nothing of that vote */
 		return;
 	/* We have said that we have none: until all know, that stays true (standing.c). */
 	if (l->over_serial || c->trust.lost)

@@ -189,6 +189,9 @@ void ha_log_entry(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	}
 	if (r->bad)
 		return;
+	for (uint32_t i = 0; c->form.leans && i < c->n_peers; i++)
+		if (c->peers[i].ack == c->log.seq)
+			c->peers[i].owes_ms = c->now;
 	ha_log_append(c, epoch, bytes, len, true);
 	if (MUTANT(M_ACT_ON_DELIVERY)) {
 		c->log.commit = c->log.seq;
@@ -240,20 +243,29 @@ void ha_log_ack(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		r->bad = true;
 		return;
 	}
-	if (seq > c->peers[from].ack)
+	if (seq > c->peers[from].ack) {
 		c->peers[from].ack = seq;
+		c->peers[from].owes_ms = c->now;
+	}
 	ha_log_commit(c);
 }
 
-/* Largest seq that peers with a majority of all votes hold; not below what is committed. */
+/*
+ * Largest seq that peers with a majority of all votes hold; not below what is committed.  Where the
+ * epoch stands by the witness's vote all of its members hold it, for the witness does not.
+ */
 static uint64_t majority_seq(const struct ha_core *c)
 {
 	uint64_t at[HA_NODES_MAX], need = ha_majority(c);
 
+	if (c->form.leans && MUTANT(M_LEAN_COUNT))
+		need = 1;
 	if (MUTANT(M_EPOCH_MINORITY) && c->form.stage == ST_SYNC)
 		need = 1;
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		at[i] = ha_set_has(c->form.parts, i) ? c->peers[i].ack : 0;
+	if (c->form.leans && !MUTANT(M_LEAN_COUNT))
+		return ha_reached_all(c, at, c->form.parts, c->log.commit);
 	return ha_reached(c, at, need, c->log.commit);
 }
 

@@ -31,7 +31,7 @@
 #include <assert.h>
 #include <string.h>
 
-static ha_set present(const struct ha_core *c)
+ha_set ha_membership_present(const struct ha_core *c)
 {
 	ha_set set = 0;
 
@@ -45,7 +45,7 @@ const struct ha_voters *ha_membership_voters(const struct ha_core *c)
 {
 	switch (c->form.stage) {
 	case ST_GATHER:
-		return ha_votes_told(c, present(c));
+		return ha_votes_told(c, ha_membership_present(c));
 	case ST_SYNC:
 		return &c->form.voters;
 	case ST_ALONE:
@@ -58,7 +58,7 @@ const struct ha_voters *ha_membership_voters(const struct ha_core *c)
 void ha_membership_stage(struct ha_core *c, enum ha_stage s)
 {
 	c->form.stage = s;
-	c->form.unlike = false;
+	c->form.unlike = c->form.lacks = false;
 	c->form.since_ms = c->now;
 	c->mute_ms = 0;
 }
@@ -70,29 +70,6 @@ void ha_membership_stage(struct ha_core *c, enum ha_stage s)
 static bool haunted(const struct ha_core *c)
 {
 	return c->unseen && (!c->log.seq || c->copied) && (c->copied || !c->listed || c->n_vmms) && !MUTANT(M_HAUNTED);
-}
-
-/*
- * How long after its start a host is haunted.  From which token that lease came it has forgotten too:
- * it was the largest of all at that time, and not of this host's corosync.  So the largest counts that
- * any of @set has, or whose record says that somebody may still use it.
- */
-static uint64_t haunted_for(const struct ha_core *c, ha_set set)
-{
-	struct ha_timing t;
-	uint32_t token = 0;
-
-	for (uint32_t i = 0; i < c->n_peers; i++) {
-		const struct ha_state *s = &c->peers[i].state;
-
-		if (!ha_set_has(set, i) || !s->have)
-			continue;
-		token = s->token > token ? s->token : token;
-		if (!MUTANT(M_FORGET_TOKEN))
-			token = s->uses > token ? s->uses : token;
-	}
-	ha_timing_derive(token, &t);
-	return (uint64_t)t.lease + t.gate;
 }
 
 /* The largest token that anybody may still use, by our record. */
@@ -151,7 +128,7 @@ static void promise(struct ha_core *c, uint64_t p)
 }
 
 /*
- * Where there is no list of votes yet, or no majority of it, what corosync.conf says counts (may_agree).
+ * Where there is no list of votes yet, or no majority of it, what corosync.conf says counts (agree.c).
  * An agreement is reached at a message, in total order, and never here; so promise more and say so,
  * which calls everybody back to GATHER, and go on from there. While an epoch stands it goes on.
  */
@@ -192,6 +169,7 @@ void ha_membership_config(struct ha_core *c, const struct ha_event *ev)
 	assert(c->self < c->n_peers);
 	if (ev->config.token_ms)
 		c->token = ev->config.token_ms;
+	c->witness = ev->config.witness;
 	ha_agreed_follow(c);
 	ha_wanted_configure(c);
 	if (c->wanted_hash != before)
@@ -230,7 +208,7 @@ void ha_membership_tick(struct ha_core *c)
 
 	if (c->form.stage != ST_GATHER || !c->form.said_state || !c->form.said_haunted)
 		return;
-	wait = haunted_for(c, present(c));
+	wait = ha_agree_haunted_for(c, ha_membership_present(c));
 	if (c->form.said_up_ms >= wait)
 		return;
 	if (haunted(c) && c->now < c->boot_ms + wait)
@@ -286,7 +264,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		return;
 	}
 	ha_membership_stage(c, ST_GATHER);
-	c->form.target = 0;
+	c->form.target = c->form.granted = 0;
 	promise(c, c->log.promised + 1);
 }
 
@@ -304,103 +282,9 @@ void ha_membership_rejoin(struct ha_core *c, const char *why)
 	ha_out_simple(c, HA_FX_REJOIN, 0, 0);
 }
 
-/* Whoever has a vote by @l is one of @set. */
-static bool all_here(const struct ha_core *c, ha_set set, const struct ha_voters *l)
-{
-	return l->n && ha_votes_by(c, l, set) == ha_voters_total(l);
-}
-
-/*
- * By its corosync.conf a host sees no majority in @set: so its vote does not help to agree.  Its log may
- * say otherwise where it is older than this cluster: of a time, or of another cluster, in which it
- * was alone.
- */
-static bool wants_more(const struct ha_core *c, ha_set set, const struct ha_voters *wanted)
-{
-	return ha_votes_by(c, wanted, set) < ha_voters_majority(wanted) && !MUTANT(M_LOG_ALONE);
-}
-
-/*
- * A member with an empty log is new, or its disk was lost and with it what it had
- * acknowledged. Its vote does not help to agree: else one lost disk and one absent
- * host could outvote what a majority had committed. Unless everybody's log is
- * empty (the first start of a cluster), or nobody is absent.  Nor does the vote of one whose
- * disk holds a copy: it has forgotten what it acknowledged since that was made.
- *
- * Where all are there but those who have forgotten are a majority, what is agreed on may be
- * older than what runs: a domain may be given to one host while another has it under a lease of
- * that time.  So not before none of those who have forgotten can have such a lease.
- */
-static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *l)
-{
-	ha_set knowing = 0, content = 0;
-	uint64_t wait = haunted_for(c, set), need = ha_voters_majority(l);
-	const struct ha_voters *own = &c->peers[c->self].state.wanted;
-	bool logs = false, ghosts = false, all = all_here(c, set, l);
-	bool own_more = wants_more(c, set, own), own_all = all_here(c, set, own);
-
-	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
-		const struct ha_state *s = &c->peers[i].state;
-		bool same; /* as nearly always: then it need not be counted again */
-
-		if (!ha_set_has(set, i))
-			continue;
-		same = ha_voters_same(&s->wanted, own);
-		ghosts |= s->haunted && s->up_ms < wait;
-		if (!(same ? own_more : wants_more(c, set, &s->wanted)))
-			content |= ha_set_of(i);
-		all &= (same ? own_all : all_here(c, set, &s->wanted)) || MUTANT(M_LOG_ALONE);
-		if (!s->seq)
-			continue;
-		logs = true;
-		if (!s->copied || MUTANT(M_COPY_VOTES))
-			knowing |= ha_set_of(i);
-	}
-	ghosts &= ha_votes_by(c, l, set & ~knowing) >= need;
-	if (!logs || (all && !ghosts) || MUTANT(M_EMPTY_VOTES))
-		knowing = set;
-	return ha_votes_by(c, l, knowing & content) >= need;
-}
-
-/* All of @set have the same corosync.conf, as they said in this view. */
-static bool want_the_same(const struct ha_core *c, ha_set set)
-{
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(set, i) && !ha_voters_same(&c->peers[i].state.wanted, &c->peers[c->self].state.wanted))
-			return false;
-	return true;
-}
-
-/*
- * By which list, and do those of @set have a majority of it?  The list of the longest log.  Where
- * nobody has a log it is what corosync.conf says, if it says the same to all.  And where those who
- * are left of a disaster are no majority it is that too, if it has been changed so that they are all
- * there is: on each of them an operator has taken out all others, and answers for it.
- */
-static bool may_agree(struct ha_core *c, ha_set set)
-{
-	const struct ha_voters *l = ha_votes_told(c, set), *wanted = &c->peers[c->self].state.wanted;
-	bool first = !c->peers[ha_sync_donor(c, set)].state.seq, alike = want_the_same(c, set);
-	struct ha_form *f = &c->form;
-
-	f->voters = *l;
-	f->brings = first;
-	f->unlike = first && !alike;
-	if (f->unlike)
-		ha_out_note(c, HA_ALARM, "corosync.conf has other hosts or votes on some hosts than on others: "
-					 "nothing begins until it is the same on all");
-	if (enough(c, set, l))
-		return !first || alike;
-	if (first || !alike || !all_here(c, set, wanted) || !enough(c, set, wanted))
-		return false;
-	f->voters = *wanted;
-	f->brings = true;
-	return true;
-}
-
 static void try_agree(struct ha_core *c)
 {
-	ha_set set = present(c);
+	ha_set set = ha_membership_present(c);
 
 	if (c->form.stage != ST_GATHER)
 		return;
@@ -416,10 +300,16 @@ static void try_agree(struct ha_core *c)
 	}
 	if (ha_foreign_leave_out(c, set))
 		return;
-	set = present(c);
-	if (!may_agree(c, set) && !MUTANT(M_EPOCH_MINORITY))
+	set = ha_membership_present(c);
+	if (!ha_agree_may(c, set) && !MUTANT(M_EPOCH_MINORITY))
 		return;
 	ha_sync_begin(c, set);
+}
+
+void ha_membership_witness(struct ha_core *c, uint32_t from, struct ha_reader *r)
+{
+	if (ha_witness_msg(c, from, r))
+		try_agree(c);
 }
 
 void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
@@ -480,6 +370,8 @@ void ha_membership_check(struct ha_core *c)
 	assert(f->snap_done && c->log.epoch == f->target);
 	ha_membership_stage(c, ST_STANDS);
 	c->epoch = f->target;
+	c->leans = f->leans;
+	c->parts = f->parts;
 	c->fresh = false;
 	if (c->copied) { /* whoever agreed knew all: now we do */
 		c->copied = false;

@@ -74,6 +74,9 @@ void ha_msg_deliver(struct ha_core *c, const struct ha_event *ev)
 	case MSG_RENEW:
 		ha_lease_renew(c, from, &r);
 		break;
+	case MSG_WITNESS:
+		ha_membership_witness(c, from, &r);
+		break;
 	default:
 		r.bad = true;
 	}

@@ -49,6 +49,20 @@ static const uint8_t *keep(struct ha_core *c, const void *p, size_t len)
 	return at;
 }
 
+void ha_out_claim(struct ha_core *c, const uint32_t *nodes, size_t n)
+{
+	struct ha_effect *fx = add(c, HA_FX_CLAIM);
+
+	if (!fx)
+		return;
+	fx->claim.witness = c->form.voters.witness;
+	fx->claim.cluster = c->rec.cluster;
+	fx->claim.epoch = c->asking.claim;
+	fx->claim.log = c->asking.log;
+	fx->claim.nodes = nodes;
+	fx->claim.n = n;
+}
+
 void ha_out_mcast(struct ha_core *c, const uint8_t *p, size_t len)
 {
 	const uint8_t *bytes = keep(c, p, len);

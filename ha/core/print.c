@@ -21,6 +21,7 @@ static const char *ha_event_kind_str(enum ha_event_kind k)
 	case HA_EV_LEAVE: return "LEAVE";
 	case HA_EV_FENCE_DONE: return "FENCE_DONE";
 	case HA_EV_OPERATOR: return "OPERATOR";
+	case HA_EV_WITNESS: return "WITNESS";
 	case HA_EV_KINDS: break;
 	}
 	return "?";
@@ -41,6 +42,7 @@ const char *ha_effect_kind_str(enum ha_effect_kind k)
 	case HA_FX_MIGRATE: return "MIGRATE";
 	case HA_FX_CANCEL: return "CANCEL";
 	case HA_FX_DECIDE: return "DECIDE";
+	case HA_FX_CLAIM: return "CLAIM";
 	case HA_FX_FENCE: return "FENCE";
 	case HA_FX_FENCE_CANCEL: return "FENCE_CANCEL";
 	case HA_FX_REPLY: return "REPLY";
@@ -102,7 +104,7 @@ static void add(struct line *l, const char *fmt, ...)
 static const char *message_str(const uint8_t *p, size_t len)
 {
 	static const char *const names[] = { "?", "STATE", "EVICT", "CHUNK",
-					     "ENTRY", "ACK", "RENEW" };
+					     "ENTRY", "ACK", "RENEW", "WITNESS" };
 
 	return len > 1 && p[1] < sizeof(names) / sizeof(names[0]) ? names[p[1]] : "?";
 }
@@ -166,6 +168,10 @@ size_t ha_event_print(const struct ha_event *ev, char *buf, size_t size)
 		if (ev->op.cmd.node)
 			add(&l, " node %u", ev->op.cmd.node);
 		break;
+	case HA_EV_WITNESS:
+		add(&l, " epoch %llu %s%s%s", (unsigned long long)ev->witness.claim, ev->witness.ok ? "yes" : "no",
+		    ev->witness.text && ev->witness.text[0] ? ": " : "", ev->witness.text ? ev->witness.text : "");
+		break;
 	case HA_EV_CPG_LOST:
 	case HA_EV_TICK:
 	case HA_EV_VMM_LIST:
@@ -219,6 +225,9 @@ size_t ha_effect_print(const struct ha_effect *fx, char *buf, size_t size)
 	case HA_FX_FENCE:
 	case HA_FX_FENCE_CANCEL:
 		add(&l, " node %u debt %llu", fx->fence.node, (unsigned long long)fx->fence.debt);
+		break;
+	case HA_FX_CLAIM:
+		add(&l, " epoch %llu with a log of %llu", (unsigned long long)fx->claim.epoch, (unsigned long long)fx->claim.log);
 		break;
 	case HA_FX_REPLY:
 		add(&l, " #%llu %d: %s", (unsigned long long)fx->reply.request, (int)fx->reply.code,

@@ -11,7 +11,7 @@
  *   PASSED     every member of the present view waited P since it last heard the
  *              host (or since its own boot, whatever is later: a daemon that was
  *              restarted does not remember what it acknowledged; or since it got another list of
- *              votes: votes.c)
+ *              votes: votes.c; or since it knows of the debt, where an epoch ever leaned on a witness: witness.c)
  *   it returns NEW_EPOCH has it as a member again; it then reports what it runs
  *
  * PASSED must come from all members, because any one of them may be the one that
@@ -30,6 +30,7 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
 {
 	struct ha_peer *p = ha_peer_find((struct ha_core *)c, node);
 	uint64_t heard = p ? p->heard_ms : 0;
+	int slot = ha_record_slot(&c->rec, node);
 	struct ha_timing t;
 	uint64_t wait;
 
@@ -40,6 +41,9 @@ uint64_t ha_proof_passed_at(const struct ha_core *c, uint32_t node)
 		heard = c->boot_ms;
 	if (heard < c->counted_ms)
 		heard = c->counted_ms;
+	/* Of those who are here none needs to have been among those who heard it last (witness.c). */
+	if (c->rec.leaned && slot >= 0 && heard < c->fencing[slot].seen_ms && !MUTANT(M_LEAN_PROOF))
+		heard = c->fencing[slot].seen_ms;
 	return heard + wait;
 }
 

@@ -85,8 +85,10 @@ struct ha_peer {
 	uint64_t gone_epoch;    /* when it went: no later epoch had it as a member until then */
 	ha_set evict_votes;     /* set of peers that want it out */
 	uint64_t evict_sent_ms; /* when we last said so */
-	uint64_t wants;         /* digest of what its corosync.conf says, by its last RENEW of our epoch */
+	uint64_t wants;         /* digest of what its corosync.conf says, by its last RENEW of our epoch ... */
+	bool sees;              /* ... and that it sees all members at the witness */
 	uint64_t progress_ms;   /* last message that brought the formation on */
+	uint64_t owes_ms;       /* since when it has not acknowledged what stands in our log, where all have to */
 	struct ha_state state;  /* large, and of no interest once an epoch stands */
 };
 
@@ -107,6 +109,11 @@ struct ha_form {
 	uint64_t epoch_seq;      /* seq of NEW_EPOCH */
 	struct ha_voters voters; /* by which it was agreed ... */
 	bool brings;             /* ... and which NEW_EPOCH brings: no log has it */
+	bool lacks;              /* all have spoken, and nothing but the witness's vote is missing (witness.c) */
+	bool leans;              /* agreed with it: all of parts have to hold what is committed */
+	uint64_t granted;        /* the witness's vote is for this target, ... */
+	uint64_t granted_log;    /* ... if those who agree have a log of this epoch ... */
+	ha_set granted_by;       /* ... and this one (peer), who claimed it, is one of them */
 	/* sending or receiving the snapshot */
 	size_t snap_len, snap_sent, snap_got;
 	bool unlike;           /* nobody has a log, and corosync.conf is not the same on all */
@@ -237,6 +244,21 @@ struct ha_lease {
 	uint64_t over_serial;  /* our entry LEASE over is on its way: nothing is published; 0 = no */
 };
 
+/* Our own word with the witness (witness.c). */
+struct ha_asking {
+	uint64_t claim;               /* CLAIM is out for this epoch, 0 = none ... */
+	uint64_t log;                 /* ... with a log that ends in this one ... */
+	uint32_t nodes[HA_NODES_MAX]; /* ... by these */
+	uint64_t granted;             /* the last epoch that was granted: it is told, and not asked again */
+	uint64_t again_ms;            /* not before */
+	uint32_t tries;
+	bool ok;                    /* it could be used when that was last tried ... */
+	struct claim_nodes live;    /* ... and whose daemons were seen to write there */
+	uint64_t newest;            /* the largest epoch in its slots */
+	uint64_t together_ms;       /* when all members were last known to see each other there, or the epoch stood */
+	char text[HA_TEXT_MAX + 1]; /* what it said last against us, or why it could not be asked; "" */
+};
+
 /* May we go by our own record? (lease.c) */
 struct ha_trust {
 	bool lost;                   /* a majority contradicts it, and it came from them */
@@ -263,14 +285,18 @@ struct ha_core {
 	uint8_t by_id[HA_NODES_MAX]; /* indices in peers[], by rising node id */
 	uint64_t all_votes;          /* by ha_votes_list() */
 	uint64_t counted;            /* digest of the list in the log, 0 = it has none ... */
+	uint64_t counted_version;    /* ... its version ... */
 	uint64_t counted_ms;         /* ... and when it became another one (proof.c) */
 	struct ha_voters wanted;     /* what our corosync.conf says ... */
 	uint64_t wanted_hash;        /* ... and its digest */
+	uint64_t witness;            /* ... with this one, 0 = none */
 	uint64_t mute_ms;            /* nobody can be mute before this; 0 = not known (evict.c) */
 	uint32_t mute_after;         /* ... if silence may last this long */
 	char name_buf[32];
 
 	uint64_t epoch;                     /* adopted: it stood */
+	bool leans;                         /* ... by the witness's vote: it takes all of ... */
+	ha_set parts;                       /* ... these, its members (peers) */
 	bool fresh;                         /* no epoch stood since BOOT */
 	bool unseen;                        /* a daemon ran here before us: what it left may be hidden */
 	bool resync;                        /* our record differs: our log counts for nothing */
@@ -279,6 +305,7 @@ struct ha_core {
 	struct ha_log log;
 	struct ha_lease lease;
 	struct ha_trust trust;
+	struct ha_asking asking;
 	bool hosts_looked_at;                    /* since the record changed: two that follow are right */
 	uint32_t largest_token;                  /* ha_token_largest() of the record */
 	ha_set owing;                            /* slots of the record with a debt */

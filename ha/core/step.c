@@ -119,6 +119,9 @@ static void dispatch(struct ha_core *c, const struct ha_event *ev)
 	case HA_EV_OPERATOR:
 		ha_op_event(c, ev);
 		break;
+	case HA_EV_WITNESS:
+		ha_witness_event(c, ev);
+		break;
 	case HA_EV_TICK:
 	case HA_EV_BOOT:
 	case HA_EV_KINDS:
@@ -165,6 +168,7 @@ void ha_core_step(struct ha_core *c, const struct ha_event *ev, struct ha_effect
 		notice_gap(c);
 		dispatch(c, ev);
 		ha_membership_tick(c);
+		ha_witness_tick(c);
 		ha_evict_tick(c);
 		ha_lease_tick(c);
 		ha_reconcile(c);
@@ -192,13 +196,16 @@ void ha_core_status(const struct ha_core *c, struct ha_status *out)
 	*out = (struct ha_status){
 		.me = c->me,
 		.quorate = c->quorate,
-		.votes = ha_group_votes(c),
+		.votes = ha_group_votes(c) + (c->form.stage == ST_STANDS && c->leans),
 		.needed = ha_majority(c),
 		.epoch = c->epoch,
 		.seq = c->log.seq,
 		.committed = c->log.applied,
 		.hash = c->log.applied_hash,
 		.lease_until_ms = c->lease.published_ms,
+		.witness = c->log.voters.witness,
+		.witness_ok = c->asking.ok,
+		.leans = c->form.stage == ST_STANDS && c->leans,
 		.n_nodes = c->n_peers,
 	};
 	switch (c->form.stage) {

@@ -110,7 +110,7 @@ void ha_sync_begin(struct ha_core *c, ha_set parts)
 	f->snap_len = f->snap_sent = f->snap_got = 0;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		c->peers[i].ack = 0;
-		c->peers[i].progress_ms = c->now;
+		c->peers[i].progress_ms = c->peers[i].owes_ms = c->now;
 		if (ha_set_has(f->parts, i) && !same_log(&c->peers[i].state, best))
 			f->snap_needed = true;
 	}

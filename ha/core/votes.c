@@ -45,6 +45,11 @@ uint64_t ha_votes_by(const struct ha_core *c, const struct ha_voters *l, ha_set 
 	return votes;
 }
 
+bool ha_votes_enough(const struct ha_core *c, const struct ha_voters *l, ha_set set, bool leans)
+{
+	return ha_votes_by(c, l, set) + (leans && l->witness) >= ha_voters_majority(l);
+}
+
 void ha_votes_count(struct ha_core *c)
 {
 	const struct ha_voters *l = ha_votes_list(c);
@@ -53,13 +58,18 @@ void ha_votes_count(struct ha_core *c)
 	c->all_votes = ha_voters_total(l);
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		c->peers[i].votes = ha_voters_of(l, c->peers[i].conf.id);
-	if (hash != c->counted)
+	/* One that says the same may have been another one in between, while we were away. */
+	if (hash != c->counted || c->log.voters.version != c->counted_version)
 		c->counted_ms = c->now;
 	c->counted = hash;
+	c->counted_version = c->log.voters.version;
 }
 
 bool ha_votes_behind(struct ha_voters *l, struct ha_entry *scratch, const uint8_t *bytes, size_t len)
 {
+	/* All others leave the list as it is, and are nearly all there are. */
+	if (!ha_entry_says(HA_E_NEW_EPOCH, bytes, len) && !ha_entry_says(HA_E_VOTES, bytes, len))
+		return l->n != 0;
 	if (ha_entry_decode(scratch, bytes, len))
 		ha_votes_follow(l, scratch);
 	return l->n != 0;
@@ -133,10 +143,28 @@ uint64_t ha_reached(const struct ha_core *c, const uint64_t *at, uint64_t need, 
 	return floor;
 }
 
+uint64_t ha_reached_all(const struct ha_core *c, const uint64_t *at, ha_set set, uint64_t floor)
+{
+	uint64_t least = UINT64_MAX;
+
+	assert(set);
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(set, i) && at[i] < least)
+			least = at[i];
+	return least > floor && least != UINT64_MAX ? least : floor;
+}
+
 /* More than half of all votes, whoever is alive. */
 uint64_t ha_majority(const struct ha_core *c)
 {
 	return c->all_votes / 2 + 1;
+}
+
+uint64_t ha_needed(const struct ha_core *c)
+{
+	uint64_t need = ha_majority(c);
+
+	return c->leans && c->log.voters.witness && need > 1 ? need - 1 : need;
 }
 
 uint64_t ha_group_votes(const struct ha_core *c)

@@ -14,6 +14,8 @@
 
 #include <stdio.h>
 
+#define APART_MS 60000 /* a host that starts is seen after two looks at the witness, 20 s (ha/witness/witness.h) */
+
 static uint32_t votes_of(const struct ha_node_conf *n)
 {
 	if (MUTANT(M_ONE_VOTE_EACH))
@@ -24,6 +26,7 @@ static uint32_t votes_of(const struct ha_node_conf *n)
 void ha_wanted_configure(struct ha_core *c)
 {
 	c->wanted.n = 0;
+	c->wanted.witness = c->witness;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		const struct ha_node_conf *n = &c->peers[i].conf;
 
@@ -55,17 +58,51 @@ static bool my_turn(const struct ha_core *c)
 /* Nothing would be committed any more by a list of which those who are here have no majority. */
 static bool carried(const struct ha_core *c, const struct ha_voters *l)
 {
-	return ha_votes_by(c, l, c->form.parts) >= ha_voters_majority(l);
+	return ha_votes_enough(c, l, c->form.parts, c->leans);
+}
+
+/* All members see all members write at the witness: a path may lead each to storage of its own. */
+static bool together(const struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(c->form.parts, i) && !c->peers[i].sees)
+			return false;
+	return true;
+}
+
+/* They have not for so long that nobody can rely on it. */
+static bool apart(struct ha_core *c)
+{
+	if (c->asking.together_ms < c->lease.stands_ms || together(c))
+		c->asking.together_ms = c->now;
+	return c->now - c->asking.together_ms > APART_MS;
+}
+
+/*
+ * The witness gets its vote when all can ask it, and loses it when it is no more configured, or they
+ * cannot for a while: *@id, *@more.
+ */
+static bool witness_step(const struct ha_core *c, bool lost, uint64_t *id, bool *more)
+{
+	struct ha_voters next;
+
+	if (c->log.voters.witness == c->wanted.witness && !lost)
+		return false;
+	next = c->log.voters;
+	*more = !next.witness;
+	*id = *more ? c->wanted.witness : next.witness;
+	return (!*more || (together(c) && c->asking.newest <= c->epoch)) && ha_voters_witness(&next, *id, *more) && carried(c, &next);
 }
 
 /* A step towards @id's votes in corosync.conf; a host gets one only while it is here, and so has the log. */
 static bool step_of(const struct ha_core *c, uint32_t id, bool more)
 {
-	struct ha_voters next = c->log.voters;
-	uint32_t has = ha_voters_of(&next, id), gets = ha_voters_of(&c->wanted, id);
+	uint32_t has = ha_voters_of(&c->log.voters, id), gets = ha_voters_of(&c->wanted, id);
+	struct ha_voters next;
 
 	if (more ? has >= gets || !ha_record_is_member(&c->rec, id) : has <= gets)
 		return false;
+	next = c->log.voters;
 	return ha_voters_step(&next, id, more) && carried(c, &next);
 }
 
@@ -86,21 +123,47 @@ static uint32_t next_step(const struct ha_core *c, bool *more)
 void ha_wanted_tick(struct ha_core *c)
 {
 	struct ha_entry *e;
+	uint64_t witness = 0;
 	uint32_t id;
-	bool more;
+	bool more, lost;
 
-	if (c->form.stage != ST_STANDS || c->counted == c->wanted_hash || !ha_record_is_member(&c->rec, c->me))
+	if (c->form.stage != ST_STANDS)
+		return;
+	lost = c->log.voters.witness && apart(c);
+	if ((c->counted == c->wanted_hash && !lost) || !ha_record_is_member(&c->rec, c->me))
 		return;
 	/* The list before is committed: what follows it has no majority apart from it. */
 	if (c->rec.voters.version != c->log.voters.version || !c->wanted.n || !my_turn(c) || !all_want_the_same(c))
 		return;
 	id = next_step(c, &more);
-	e = id ? ha_log_prepare(c, HA_E_VOTES, "", id) : NULL;
+	if (!id && !witness_step(c, lost, &witness, &more))
+		return;
+	e = ha_log_prepare(c, HA_E_VOTES, "", id);
 	if (!e)
 		return;
 	e->version = c->log.voters.version + 1;
+	e->witness = witness;
 	e->more = more;
 	ha_log_propose(c, e);
+}
+
+void ha_core_witness_why(const struct ha_core *c, char *buf, size_t size)
+{
+	buf[0] = 0;
+	if (c->form.stage != ST_STANDS || !c->witness)
+		return;
+	for (uint32_t i = 0; i < c->n_peers && !buf[0]; i++) {
+		const struct ha_peer *p = &c->peers[i];
+
+		if (!ha_set_has(c->form.parts, i) || !p->heard_k)
+			continue;
+		if (c->asking.newest > c->epoch)
+			snprintf(buf, size, "it knows of epochs that no host here has been in: make a new one");
+		else if (p->wants != c->wanted_hash)
+			snprintf(buf, size, "cluster.yaml or corosync.conf of %s is another than this host's", ha_core_node_name(c, p->conf.id));
+		else if (!p->sees)
+			snprintf(buf, size, "%s does not see that all hosts write there (yet)", ha_core_node_name(c, p->conf.id));
+	}
 }
 
 void ha_wanted_why(const struct ha_core *c, const struct ha_peer *p, char *buf, size_t size)
@@ -111,7 +174,7 @@ void ha_wanted_why(const struct ha_core *c, const struct ha_peer *p, char *buf, 
 	if (c->form.stage != ST_STANDS)
 		return;
 	if (ha_set_has(c->form.parts, (uint32_t)(p - c->peers)) && p->heard_k && p->wants != c->wanted_hash)
-		snprintf(buf, size, "its corosync.conf has other hosts or votes than this host's: the votes stay as they are");
+		snprintf(buf, size, "its corosync.conf has other hosts or votes than this host's, or its cluster.yaml another witness: the votes stay as they are");
 	else if (p->votes != gets)
 		snprintf(buf, size, "its votes: %u by corosync.conf, which counts when all members' is alike%s", gets,
 			 p->votes < gets && !p->in_group ? " and it has come" : "");

@@ -82,6 +82,8 @@ void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_out
 	bool company, apart = r->voters.n && e->voters.n;
 
 	r->epoch = e->epoch;
+	if (e->leans)
+		r->leaned = e->epoch;
 	if (ha_votes_follow(&r->voters, e))
 		ha_votes_changed(r);
 	if (!r->cluster)

@@ -20,7 +20,9 @@ static bool follow(struct ha_voters *l, const struct ha_entry *e)
 		l->version = version;
 		return true;
 	case HA_E_VOTES:
-		return e->version == version + 1 && ha_voters_step(l, e->node, e->more);
+		if (e->version != version + 1)
+			return false;
+		return e->node ? ha_voters_step(l, e->node, e->more) : ha_voters_witness(l, e->witness, e->more);
 	default:
 		return false;
 	}
@@ -47,9 +49,13 @@ void ha_votes_changed(struct ha_record *r)
 void ha_votes_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o)
 {
 	uint32_t votes = ha_voters_of(&r->voters, e->node);
+	unsigned long long need = ha_voters_majority(&r->voters), all = ha_voters_total(&r->voters);
 
 	ha_votes_changed(r);
-	ha_outcome_note(o, HA_INFO, "%s has %u vote%s now: a majority is %llu of %llu", NODE(e->node), votes,
-			votes == 1 ? "" : "s", (unsigned long long)ha_voters_majority(&r->voters),
-			(unsigned long long)ha_voters_total(&r->voters));
+	if (e->node)
+		ha_outcome_note(o, HA_INFO, "%s has %u vote%s now: a majority is %llu of %llu", NODE(e->node), votes,
+				votes == 1 ? "" : "s", need, all);
+	else
+		ha_outcome_note(o, HA_INFO, "witness %016llx has %s now: a majority is %llu of %llu",
+				(unsigned long long)e->witness, e->more ? "a vote" : "no vote", need, all);
 }

@@ -245,6 +245,7 @@ void ha_record_put(struct ha_writer *w, const struct ha_record *rec)
 	ha_put_u8(w, rec->level);
 	ha_put_u32(w, rec->token);
 	ha_put_u64(w, rec->token_changes);
+	ha_put_u64(w, rec->leaned);
 	ha_put_u64(w, rec->voters.version);
 	ha_voters_put(w, &rec->voters);
 	put_nodes(w, rec);
@@ -286,7 +287,7 @@ void ha_record_get(struct ha_reader *r, struct ha_record *rec, struct ha_record_
 	uint64_t cluster = ha_get_u64(r), floor = ha_get_u64(r);
 	uint8_t level = ha_get_u8(r);
 	uint32_t token = ha_get_u32(r), n;
-	uint64_t token_changes = ha_get_u64(r), version = ha_get_u64(r);
+	uint64_t token_changes = ha_get_u64(r), leaned = ha_get_u64(r), version = ha_get_u64(r);
 	struct ha_voters voters;
 
 	ha_voters_get(r, &voters);
@@ -301,6 +302,7 @@ void ha_record_get(struct ha_reader *r, struct ha_record *rec, struct ha_record_
 		rec->level = level;
 		rec->token = token;
 		rec->token_changes = token_changes;
+		rec->leaned = leaned;
 		rec->voters = voters;
 	}
 	get_nodes(r, rec ? rec->nodes : seen->nodes);

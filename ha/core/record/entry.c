@@ -150,6 +150,7 @@ static void walk_epoch(struct walk *k, struct ha_entry *e)
 	f_ids(k, &e->left);
 	f_ids(k, &e->unsure);
 	f_voters(k, &e->voters);
+	f_bool(k, &e->leans);
 }
 
 static void walk_report(struct walk *k, struct ha_entry *e)
@@ -247,8 +248,9 @@ static void walk_votes(struct walk *k, struct ha_entry *e)
 {
 	f_u64(k, &e->version);
 	f_u32(k, &e->node);
+	f_u64(k, &e->witness);
 	f_bool(k, &e->more);
-	if (k->r && (!e->node || e->level))
+	if (k->r && (!e->node == !e->witness || e->level))
 		k->r->bad = true;
 }
 
@@ -324,6 +326,11 @@ size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size)
 	ha_put_u64(&w, e->serial);
 	walk(&k, (struct ha_entry *)e); /* a writer changes nothing */
 	return w.bad ? 0 : w.len;
+}
+
+bool ha_entry_says(enum ha_entry_kind k, const uint8_t *bytes, size_t len)
+{
+	return len > 1 && bytes[0] == HA_ENTRY_VERSION && bytes[1] == k;
 }
 
 bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len)
@@ -447,8 +454,12 @@ size_t ha_entry_print(const struct ha_entry *e, char *buf, size_t size)
 			     e->settled ? ", settled" : "");
 		break;
 	case HA_E_VOTES:
-		n = snprintf(buf, size, "%s %llu: one %s for node %u by %u", k, (unsigned long long)e->version,
-			     e->more ? "more" : "less", e->node, e->origin);
+		if (e->witness)
+			n = snprintf(buf, size, "%s %llu: one %s for witness %016llx by %u", k, (unsigned long long)e->version,
+				     e->more ? "more" : "less", (unsigned long long)e->witness, e->origin);
+		else
+			n = snprintf(buf, size, "%s %llu: one %s for node %u by %u", k, (unsigned long long)e->version,
+				     e->more ? "more" : "less", e->node, e->origin);
 		break;
 	case HA_E_KINDS:
 		break;

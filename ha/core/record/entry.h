@@ -31,7 +31,7 @@ enum ha_entry_kind {
 	HA_E_OP,            /* an operator's command */
 	HA_E_LEASE,         /* origin holds a lease; or none (over: none of its VMMs can write any more) */
 	HA_E_TIMING,        /* origin's corosync has this token; it no longer uses an older agreement's */
-	HA_E_VOTES,         /* node has a vote more, or one less; in force as soon as it is appended (rule L) */
+	HA_E_VOTES,         /* node, or the witness, has a vote more, or one less; in force as soon as it is appended (rule L) */
 	HA_E_KINDS
 };
 
@@ -68,6 +68,7 @@ struct ha_entry {
 	bool settled;           /* no lease of origin comes from an earlier agreement any more */
 	/* VOTES, PASSED */
 	uint64_t version; /* of the list that it makes, which is about the one before; PASSED: of the list by which origin waited */
+	uint64_t witness; /* VOTES, node 0: it is about the vote of this one */
 	bool more;
 	/* NEW_EPOCH */
 	uint64_t epoch;
@@ -81,6 +82,7 @@ struct ha_entry {
 	struct ha_ids left;                 /* absent, and they left in order (first.c) */
 	struct ha_ids unsure;               /* absent, and nobody knows whether they crashed */
 	struct ha_voters voters;            /* the first list, or one made without a majority of that before; n 0 = neither */
+	bool leans;                         /* it stands by the witness's vote */
 	/* REPORT */
 	uint32_t from, to; /* of the domains in these slots of the record, to not included ... */
 	uint32_t n_items;  /* ... these run */
@@ -128,6 +130,9 @@ size_t ha_entry_encode(const struct ha_entry *e, uint8_t *buf, size_t size);
 
 /** ha_entry_decode() - Return: false if the bytes are not exactly one valid entry (rule S) */
 bool ha_entry_decode(struct ha_entry *e, const uint8_t *bytes, size_t len);
+
+/** ha_entry_says() - do these bytes say that they are an entry of that kind?  Whether they are, ha_entry_decode() knows. */
+bool ha_entry_says(enum ha_entry_kind k, const uint8_t *bytes, size_t len);
 
 /** ha_entry_kind_str() - "NEW_EPOCH", ... */
 const char *ha_entry_kind_str(enum ha_entry_kind k);

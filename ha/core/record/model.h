@@ -155,6 +155,7 @@ struct ha_record {
 	uint8_t level;           /* feature level that all members have (entry.h) */
 	uint32_t token;          /* ms; every member derives its times from this one (agreed.c) */
 	uint64_t token_changes;  /* how often it changed: names one agreement */
+	uint64_t leaned;         /* the last epoch that stood by a witness's vote, 0 = none did */
 	struct ha_voters voters; /* whose votes make a majority (rule L) */
 	struct ha_node_rec nodes[HA_NODES_MAX];
 	struct ha_group groups[HA_GROUPS_MAX];

@@ -76,6 +76,10 @@ enum ha_mutant {
 	M_APART,               /* 61: whoever was taken out without a majority is dead when those who are left have waited (F) */
 	M_LOG_ALONE,           /* 62: a host whose log has nobody else is a majority, whatever its corosync.conf says (L) */
 	M_PASSED_KEPT,         /* 63: PASSED counts for whatever list of votes there is now (F) */
+	M_LEAN_COUNT,          /* 64: in an epoch that leans on the witness an entry is committed when one member holds it (L) */
+	M_LEAN_RENEW,          /* 65: ... and a lease renewed when one heard, also while the next epoch is agreed on (T) */
+	M_LEAN_PROOF,          /* 66: where epochs lean on the witness whoever is here has heard the lost host last (T, F) */
+	M_WITNESS_YES,         /* 67: the witness grants every claim (L) */
 };
 
 #endif

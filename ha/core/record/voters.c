@@ -27,7 +27,7 @@ uint32_t ha_voters_of(const struct ha_voters *l, uint32_t id)
 	return stands_at(l, i, id) ? l->of[i].votes : 0;
 }
 
-uint64_t ha_voters_total(const struct ha_voters *l)
+uint64_t ha_voters_hosts(const struct ha_voters *l)
 {
 	uint64_t votes = 0;
 
@@ -36,12 +36,22 @@ uint64_t ha_voters_total(const struct ha_voters *l)
 	return votes;
 }
 
+uint64_t ha_voters_total(const struct ha_voters *l)
+{
+	return ha_voters_hosts(l) + (l->witness != 0);
+}
+
 uint64_t ha_voters_majority(const struct ha_voters *l)
 {
 	return ha_voters_total(l) / 2 + 1;
 }
 
 bool ha_voters_same(const struct ha_voters *a, const struct ha_voters *b)
+{
+	return a->witness == b->witness && ha_voters_same_hosts(a, b);
+}
+
+bool ha_voters_same_hosts(const struct ha_voters *a, const struct ha_voters *b)
 {
 	if (a->n != b->n)
 		return false;
@@ -53,7 +63,7 @@ bool ha_voters_same(const struct ha_voters *a, const struct ha_voters *b)
 
 uint64_t ha_voters_hash(const struct ha_voters *l)
 {
-	uint64_t h = l->n;
+	uint64_t h = ha_hash_u64(l->n, l->witness);
 
 	for (uint32_t i = 0; i < l->n; i++)
 		h = ha_hash_u64(ha_hash_u64(h, l->of[i].id), l->of[i].votes);
@@ -81,14 +91,23 @@ bool ha_voters_step(struct ha_voters *l, uint32_t id, bool more)
 {
 	uint32_t votes = ha_voters_of(l, id);
 
-	if (more ? votes == UINT32_MAX || (!votes && l->n == HA_NODES_MAX) : !votes || ha_voters_total(l) == 1)
+	if (more ? votes == UINT32_MAX || (!votes && l->n == HA_NODES_MAX) : !votes || ha_voters_hosts(l) == 1)
 		return false;
 	ha_voters_set(l, id, more ? votes + 1 : votes - 1);
 	return true;
 }
 
+bool ha_voters_witness(struct ha_voters *l, uint64_t id, bool more)
+{
+	if (!id || !l->n || l->witness != (more ? 0 : id))
+		return false;
+	l->witness = more ? id : 0;
+	return true;
+}
+
 void ha_voters_put(struct ha_writer *w, const struct ha_voters *l)
 {
+	ha_put_u64(w, l->witness);
 	ha_put_u32(w, l->n);
 	for (uint32_t i = 0; i < l->n; i++) {
 		ha_put_u32(w, l->of[i].id);
@@ -101,6 +120,7 @@ void ha_voters_get(struct ha_reader *r, struct ha_voters *l)
 	uint32_t last = 0;
 
 	l->version = 0;
+	l->witness = ha_get_u64(r);
 	l->n = ha_get_u32(r);
 	if (l->n > HA_NODES_MAX)
 		r->bad = true;
@@ -111,6 +131,8 @@ void ha_voters_get(struct ha_reader *r, struct ha_voters *l)
 			r->bad = true;
 		last = l->of[i].id;
 	}
+	if (l->witness && !l->n)
+		r->bad = true; /* a witness alone decides nothing */
 	if (r->bad)
 		l->n = 0;
 }

@@ -83,6 +83,8 @@ static inline void bed_effect(struct bed *b, uint32_t i, const struct ha_effect 
 	} else if (fx->kind == HA_FX_FENCE || fx->kind == HA_FX_FENCE_CANCEL) {
 		s->incarnation = fx->fence.debt;
 		s->arg = fx->fence.node;
+	} else if (fx->kind == HA_FX_CLAIM) {
+		s->arg = fx->claim.epoch;
 	} else if (fx->vmm.name) {
 		snprintf(s->name, sizeof(s->name), "%s", fx->vmm.name);
 		s->incarnation = fx->vmm.incarnation;

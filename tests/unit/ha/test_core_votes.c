@@ -58,6 +58,30 @@ static void lists_that_follow_each_other_have_no_two_majorities_apart(void **sta
 	assert_true(steps > 1000);
 }
 
+/* The witness's vote is one more; what comes or goes with it are two lists that follow each other. */
+static void a_witness_has_one_vote_beside_those_of_hosts(void **state)
+{
+	struct ha_voters l = { 0 }, next;
+
+	(void)state;
+	assert_false(ha_voters_witness(&l, 5, true)); /* it alone decides nothing */
+	for (uint32_t k = 1; k < 1u << 2 * HOSTS; k++) {
+		l = (struct ha_voters){ 0 };
+		for (uint32_t i = 0; i < HOSTS; i++)
+			ha_voters_set(&l, i + 1, k >> 2 * i & 3);
+		next = l;
+		assert_true(ha_voters_witness(&next, 5, true));
+		assert_int_equal(ha_voters_total(&next), ha_voters_total(&l) + 1);
+		assert_int_equal(ha_voters_hosts(&next), ha_voters_hosts(&l));
+		assert_false(ha_voters_same(&next, &l));
+		no_two_majorities_apart(&l, &next);
+		assert_false(ha_voters_witness(&next, 6, true)); /* one at a time */
+		assert_false(ha_voters_witness(&next, 6, false));
+		assert_true(ha_voters_witness(&next, 5, false));
+		assert_true(ha_voters_same(&next, &l));
+	}
+}
+
 static void a_list_is_sorted_and_has_nobody_without_a_vote(void **state)
 {
 	struct ha_voters l = { 0 }, copy;
@@ -82,12 +106,12 @@ static void a_list_is_sorted_and_has_nobody_without_a_vote(void **state)
 	assert_true(ha_voters_same(&l, &copy));
 	assert_int_equal(ha_voters_hash(&l), ha_voters_hash(&copy));
 	/* Out of order, or without a vote: no list. */
-	bytes[4] = 8;
+	bytes[12] = 8;
 	r = (struct ha_reader){ .p = bytes, .len = w.len };
 	ha_voters_get(&r, &copy);
 	assert_true(r.bad);
-	bytes[4] = 3;
-	bytes[8] = 0;
+	bytes[12] = 3;
+	bytes[16] = 0;
 	r = (struct ha_reader){ .p = bytes, .len = w.len };
 	ha_voters_get(&r, &copy);
 	assert_true(r.bad);
@@ -293,6 +317,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lists_that_follow_each_other_have_no_two_majorities_apart),
+		cmocka_unit_test(a_witness_has_one_vote_beside_those_of_hosts),
 		cmocka_unit_test(a_list_is_sorted_and_has_nobody_without_a_vote),
 		cmocka_unit_test(a_step_is_about_one_list_and_the_last_vote_stays),
 		cmocka_unit_test(a_log_that_does_not_say_who_votes_is_none),

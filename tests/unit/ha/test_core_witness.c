@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A vote that holds no log: when the witness gets it, when it is asked for, and what is made of the answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "ha/core/core_int.h"
+#include "tests/unit/ha/core_bed.h"
+
+#define ID 5
+
+/* cluster.yaml of the hosts in the set @on says this of the witness now, and corosync.conf what it said. */
+static void configure(struct bed *b, uint32_t on, uint64_t witness)
+{
+	struct ha_node_conf nodes[BED_MAX] = { 0 };
+
+	for (uint32_t j = 0; j < b->n; j++) {
+		nodes[j] = (struct ha_node_conf){ .id = j + 1, .votes = 1 };
+		snprintf(nodes[j].name, sizeof(nodes[j].name), "n%u", j + 1);
+	}
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct ha_event ev = { .kind = HA_EV_CONFIG, .config = { .nodes = nodes, .n = b->n, .witness = witness } };
+
+		if (on >> i & 1)
+			bed_step(b, i, &ev);
+	}
+	bed_settle(b);
+}
+
+static void answer(struct bed *b, uint32_t node, uint64_t claim, bool ok, uint64_t seen)
+{
+	struct ha_event ev = { .kind = HA_EV_WITNESS,
+			       .witness = { .claim = claim, .ok = ok, .seen = seen, .text = ok ? "" : "no" } };
+
+	bed_step(b, node - 1, &ev);
+	bed_settle(b);
+}
+
+/* @node sees there the daemons of the hosts in the set @live. */
+static void sees(struct bed *b, uint32_t node, uint32_t live, uint64_t newest)
+{
+	struct ha_event ev = { .kind = HA_EV_WITNESS, .witness = { .ok = live != 0, .seen = newest, .live.bits[0] = live << 1 } };
+
+	bed_step(b, node - 1, &ev);
+	bed_settle(b);
+}
+
+static struct ha_status status(struct bed *b, uint32_t node)
+{
+	struct ha_status st;
+
+	ha_core_status(b->core[node - 1], &st);
+	return st;
+}
+
+/* Two hosts and a witness that has its vote. */
+static struct bed *two(void)
+{
+	struct bed *b = bed_new(2);
+
+	configure(b, 3, ID);
+	sees(b, 1, 3, 0);
+	sees(b, 2, 3, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == ID && status(b, 2).witness == ID);
+	assert_int_equal(status(b, 1).needed, 2);
+	b->n_fx = 0;
+	return b;
+}
+
+/* How often n1 has claimed something, and *@last what it claimed last. */
+static uint32_t claims(struct bed *b, uint64_t *last)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < b->n_fx; i++) {
+		if (b->seen[i].kind != HA_FX_CLAIM || b->seen[i].node != 1)
+			continue;
+		n++;
+		*last = b->seen[i].arg;
+	}
+	return n;
+}
+
+/* n2 is silent, and gone: what n1 claims. */
+static uint64_t alone(struct bed *b)
+{
+	uint64_t epoch = 0;
+
+	b->n_fx = 0;
+	bed_crash(b, 2);
+	bed_pass(b, 50);
+	assert_int_equal(claims(b, &epoch), 1);
+	return epoch;
+}
+
+static void it_gets_its_vote_when_all_name_it_and_see_the_same_there(void **state)
+{
+	struct bed *b = bed_new(2);
+	uint64_t last;
+	char why[256];
+
+	(void)state;
+	configure(b, 1, ID);
+	sees(b, 1, 3, 0);
+	sees(b, 2, 3, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == 0); /* n2 does not name it */
+	configure(b, 2, ID);
+	sees(b, 2, 2, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == 0); /* n2's path leads elsewhere */
+	ha_core_witness_why(b->core[0], why, sizeof(why));
+	assert_string_equal(why, "n2 does not see that all hosts write there (yet)");
+	sees(b, 2, 0, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == 0); /* ... or nowhere */
+	sees(b, 2, 3, 0);
+	sees(b, 1, 3, 1000);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == 0); /* it would never grant what we claim */
+	sees(b, 1, 3, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == ID && status(b, 2).witness == ID);
+	/* Another one: the old one goes first, also where nobody reads it any more. */
+	sees(b, 1, 0, 0);
+	configure(b, 3, ID + 1);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == 0);
+	sees(b, 1, 3, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == ID + 1);
+	configure(b, 3, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 2).witness == 0);
+	assert_int_equal(claims(b, &last), 0); /* and nobody ever needed it */
+	bed_free(b);
+}
+
+static void it_is_asked_when_nothing_else_is_missing(void **state)
+{
+	struct bed *b = two();
+	uint64_t before = status(b, 1).epoch, epoch = alone(b), last;
+
+	(void)state;
+	assert_true(epoch > before);
+	assert_int_equal(status(b, 1).standing, HA_FORMING);
+	answer(b, 1, epoch, true, 0);
+	assert_int_equal(status(b, 1).standing, HA_STANDS);
+	assert_true(status(b, 1).epoch == epoch && status(b, 1).leans);
+	assert_int_equal(status(b, 1).votes, 2);
+	assert_true(ha_core_record(b->core[0])->leaned == epoch);
+	bed_pass(b, 500);
+	assert_true(status(b, 1).lease_until_ms > b->now);
+	assert_int_equal(claims(b, &last), 1);
+	/* With n2 back the two are a majority, and nobody asks. */
+	b->n_fx = 0;
+	b->cut = 0;
+	bed_view(b);
+	bed_pass(b, 1000);
+	assert_true(status(b, 1).standing == HA_STANDS && !status(b, 1).leans && status(b, 2).epoch > epoch);
+	assert_int_equal(claims(b, &last), 0);
+	bed_free(b);
+}
+
+static void a_claim_that_is_refused_is_made_again_after_a_while(void **state)
+{
+	struct bed *b = two();
+	uint64_t epoch = alone(b), last;
+	char why[256];
+
+	(void)state;
+	answer(b, 1, epoch - 1, true, 0); /* about nothing that was asked */
+	assert_int_equal(status(b, 1).standing, HA_FORMING);
+	answer(b, 1, epoch, false, epoch - 1);
+	ha_why_no_view(b->core[0], why, sizeof(why));
+	assert_string_equal(why, "the hosts here are a majority with the witness's vote alone: no");
+	bed_pass(b, 200);
+	assert_int_equal(claims(b, &last), 1);
+	bed_pass(b, 2000);
+	assert_int_equal(claims(b, &last), 2);
+	bed_pass(b, 5000);
+	assert_int_equal(claims(b, &last), 2); /* one at a time */
+	answer(b, 1, epoch, true, 0);
+	assert_int_equal(status(b, 1).standing, HA_STANDS);
+	bed_free(b);
+}
+
+static void a_number_that_the_witness_knows_is_not_claimed_again(void **state)
+{
+	struct bed *b = two();
+	uint64_t epoch = alone(b), last = 0;
+
+	(void)state;
+	answer(b, 1, epoch, false, epoch + 7);
+	bed_pass(b, 3000);
+	claims(b, &last);
+	assert_true(last == epoch + 8);
+	answer(b, 1, epoch + 8, false, UINT64_MAX); /* nonsense */
+	bed_pass(b, 3000);
+	claims(b, &last);
+	assert_true(last == epoch + 8);
+	answer(b, 1, epoch + 8, true, 0);
+	assert_true(status(b, 1).epoch == epoch + 8);
+	bed_free(b);
+}
+
+/* What was granted for one view is nothing in the next. */
+static void an_answer_that_comes_too_late_counts_for_nothing(void **state)
+{
+	struct bed *b = two();
+	uint64_t epoch = alone(b), last = 0;
+
+	(void)state;
+	b->n_fx = 0;
+	bed_view(b);
+	answer(b, 1, epoch, true, 0);
+	assert_int_equal(status(b, 1).standing, HA_FORMING);
+	bed_pass(b, 100);
+	claims(b, &last);
+	assert_true(last > epoch);
+	bed_free(b);
+}
+
+/* Better with a member that says nothing than without an epoch. */
+static void nobody_is_voted_out_for_a_witness_that_cannot_be_read(void **state)
+{
+	struct bed *b = two();
+
+	(void)state;
+	sees(b, 1, 0, 0);
+	b->cut = 2; /* n1 still has it in its view */
+	bed_pass(b, 10000);
+	assert_int_equal(status(b, 1).standing, HA_STANDS);
+	sees(b, 1, 3, 0);
+	bed_pass(b, 1000);
+	assert_int_equal(status(b, 1).standing, HA_FORMING);
+	bed_free(b);
+}
+
+/* A vote on which nobody can rely is a burden: with it the hosts alone need more. */
+static void who_cannot_be_used_for_long_loses_its_vote(void **state)
+{
+	struct bed *b = two();
+
+	(void)state;
+	sees(b, 2, 2, 0);
+	bed_pass(b, 50000);
+	assert_true(status(b, 1).witness == ID);
+	sees(b, 2, 3, 0);
+	bed_pass(b, 50000);
+	sees(b, 2, 0, 0);
+	bed_pass(b, 50000);
+	assert_true(status(b, 1).witness == ID);
+	bed_pass(b, 15000);
+	assert_true(status(b, 1).witness == 0 && status(b, 2).witness == 0);
+	sees(b, 2, 3, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 2).witness == ID);
+	bed_free(b);
+}
+
+static void view(struct bed *b, uint32_t node, uint32_t hosts)
+{
+	struct ha_event ev = { .kind = HA_EV_VIEW };
+	uint32_t ids[2];
+
+	for (uint32_t i = 0; i < 2; i++)
+		if (hosts >> i & 1)
+			ids[ev.view.n++] = i + 1;
+	ev.view.nodes = ids;
+	bed_step(b, node - 1, &ev);
+}
+
+/*
+ * n1's word that its claim is granted is delivered in the next view, in which n2 has promised that very
+ * number, and n1 promises more: n2 alone would agree on what n1 has claimed, and n1 would not know.
+ */
+static void a_grant_is_for_who_claimed_it(void **state)
+{
+	struct bed *b = two();
+	struct ha_event ev = { .kind = HA_EV_WITNESS, .witness.ok = true };
+	struct ha_status st;
+
+	(void)state;
+	b->cut = 2;
+	view(b, 1, 1);
+	bed_settle(b);
+	ev.witness.claim = b->core[0]->asking.claim;
+	assert_true(ev.witness.claim);
+	b->cut = 0;
+	view(b, 2, 3); /* its STATE is on its way */
+	bed_step(b, 0, &ev);
+	view(b, 1, 3);
+	b->core[0]->form.said_state = true; /* its disk is slow, and nothing is heard of it any more */
+	for (size_t i = b->head; i < b->tail; i++)
+		if (b->queue[i].from == 0 && b->queue[i].bytes[1] == MSG_STATE)
+			b->queue[i].bytes[0] = 0;
+	bed_settle(b);
+	b->cut = 1;
+	for (uint32_t i = 0; i < 100; i++) {
+		struct ha_event tick = { .kind = HA_EV_TICK };
+
+		b->now += 50;
+		bed_step(b, 1, &tick);
+		bed_settle(b);
+	}
+	ha_core_status(b->core[1], &st);
+	assert_int_equal(st.standing, HA_FORMING);
+	assert_true(b->core[1]->asking.claim);
+	bed_free(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_gets_its_vote_when_all_name_it_and_see_the_same_there),
+		cmocka_unit_test(it_is_asked_when_nothing_else_is_missing),
+		cmocka_unit_test(a_claim_that_is_refused_is_made_again_after_a_while),
+		cmocka_unit_test(a_number_that_the_witness_knows_is_not_claimed_again),
+		cmocka_unit_test(an_answer_that_comes_too_late_counts_for_nothing),
+		cmocka_unit_test(who_cannot_be_used_for_long_loses_its_vote),
+		cmocka_unit_test(a_grant_is_for_who_claimed_it),
+		cmocka_unit_test(nobody_is_voted_out_for_a_witness_that_cannot_be_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
