@@ -12,6 +12,8 @@
 #include "conf/load.h"
 #include "conf/units.h"
 
+#include "base/hex.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +39,12 @@ struct raw_host {
 	uint32_t fence_count;
 };
 
+struct raw_witness {
+	char *path, *id;
+};
+
 struct raw {
+	struct raw_witness *witness;
 	struct raw_host *hosts;
 	uint32_t hosts_count;
 	char *run_dir, *state_dir, *drover_hv, *agents_dir;
@@ -71,7 +78,14 @@ static const cyaml_schema_value_t host_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_host, host_fields),
 };
 
+static const cyaml_schema_field_t witness_fields[] = {
+	TEXT("path", 0, struct raw_witness, path, PATH_LEN_MAX),
+	TEXT("id", 0, struct raw_witness, id, 64),
+	CYAML_FIELD_END
+};
+
 static const cyaml_schema_field_t cluster_fields[] = {
+	CYAML_FIELD_MAPPING_PTR("witness", CYAML_FLAG_POINTER | OPTIONAL, struct raw, witness, witness_fields),
 	CYAML_FIELD_SEQUENCE("hosts", CYAML_FLAG_POINTER | OPTIONAL, struct raw, hosts,
 			     &host_schema, 0, CLUSTER_HOSTS_MAX),
 	TEXT("run_dir", OPTIONAL, struct raw, run_dir, 90), /* sun_path has 108 bytes */
@@ -296,6 +310,35 @@ static int build_path(struct build *b, const char *key, char **to)
 	return 0;
 }
 
+/* False: not 16 digits, or nothing but zeros. */
+static bool witness_id(const char *text, uint64_t *id)
+{
+	uint8_t bytes[8];
+
+	if (!hex_read(text, bytes, sizeof(bytes)))
+		return false;
+	*id = 0;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		*id = *id << 8 | bytes[i];
+	return *id != 0;
+}
+
+static int build_witness(struct build *b)
+{
+	const struct tree_node *w = tree_get(b->t->root, "witness"), *id, *path;
+
+	if (!w)
+		return 0;
+	id = tree_get(w, "id");
+	path = tree_get(w, "path");
+	if (check_path(b->t, path, b->e))
+		return -EINVAL;
+	if (!witness_id(id->value, &b->c->witness_id))
+		return tree_fail(b->t, id, b->e, "expected 16 hex digits, as 'drover witness init' printed them");
+	b->c->witness_path = strdup(path->value);
+	return b->c->witness_path ? 0 : tree_nomem(b->t->file, b->e);
+}
+
 struct cluster_conf *cluster_conf_default(void)
 {
 	struct cluster_conf *c = calloc(1, sizeof(*c));
@@ -322,6 +365,7 @@ static int cluster_conf_build(const struct tree *t, const void *raw, void **out,
 	    (rc = build_path(&b, "state_dir", &b.c->state_dir)) ||
 	    (rc = build_path(&b, "drover_hv", &b.c->drover_hv)) ||
 	    (rc = build_path(&b, "agents_dir", &b.c->agents_dir)) ||
+	    (rc = build_witness(&b)) ||
 	    (rc = build_hosts(&b))) {
 		cluster_conf_free(b.c);
 		return rc;
@@ -385,6 +429,7 @@ void cluster_conf_free(struct cluster_conf *c)
 	free(c->state_dir);
 	free(c->drover_hv);
 	free(c->agents_dir);
+	free(c->witness_path);
 	free(c);
 }
 
@@ -416,6 +461,11 @@ char *cluster_conf_print(const struct cluster_conf *c)
 	print_text(f, "state_dir: ", c->state_dir);
 	print_text(f, "agents_dir: ", c->agents_dir);
 	print_text(f, "drover_hv: ", c->drover_hv);
+	if (c->witness_path) {
+		fputs("witness:\n", f);
+		print_text(f, "  path: ", c->witness_path);
+		fprintf(f, "  id: '%016llx'\n", (unsigned long long)c->witness_id);
+	}
 	if (c->n_hosts)
 		fputs("hosts:\n", f);
 	for (size_t i = 0; i < c->n_hosts; i++) {

@@ -49,10 +49,12 @@ struct cluster_host {
 struct cluster_conf {
 	struct cluster_host *hosts;
 	size_t n_hosts;
-	char *run_dir;    /* default /run/drover */
-	char *state_dir;  /* default /var/lib/drover */
-	char *drover_hv;  /* absolute path; NULL: beside droverd, then PATH */
-	char *agents_dir; /* default /usr/sbin */
+	char *run_dir;       /* default /run/drover */
+	char *state_dir;     /* default /var/lib/drover */
+	char *drover_hv;     /* absolute path; NULL: beside droverd, then PATH */
+	char *agents_dir;    /* default /usr/sbin */
+	char *witness_path;  /* file or block device that all hosts reach; NULL: no witness */
+	uint64_t witness_id; /* ... and what 'drover witness init' called it; not 0 */
 };
 
 /**

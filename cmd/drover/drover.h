@@ -11,6 +11,7 @@
  *     ha.c       ha ...
  *     url.c      names, and the paths they stand in
  *     node.c     status, node ..., fence, confirm
+ *     witness.c  witness init
  *
  * A verb returns an exit code (base/err.h).  Results go to standard output,
  * errors and progress to standard error.
@@ -112,6 +113,12 @@ int verb_node_maintenance(struct drover *d);
 int verb_fence(struct drover *d);
 /** verb_confirm() - say that a host is off, on a person's word; asks first, as verb_fence() */
 int verb_confirm(struct drover *d);
+
+/**
+ * verb_witness_init() - make a storage witness in a new file or on an empty block device; says what cluster.yaml needs
+ * Asks no droverd.  Return: EXIT_OK, EXIT_REFUSED where something lies already, EXIT_ERROR.
+ */
+int verb_witness_init(struct drover *d);
 
 /* ------------------------------------------------------------------ say.c */
 

@@ -77,6 +77,8 @@ static const struct verb verbs[] = {
 	{ "node status", "", 0, 0, 0, verb_node_status, "all hosts" },
 	{ "node maintenance", "NODE on|off", 2, 2, 0, verb_node_maintenance,
 	  "place nothing on a host" },
+	{ "witness init", "PATH", 1, 1, 0, verb_witness_init,
+	  "make a storage witness, a vote for clusters that can be halved" },
 	{ "fence", "NODE", 1, 1, TAKES_YES, verb_fence, "cut a host's power" },
 	{ "confirm", "NODE", 1, 1, TAKES_YES, verb_confirm,
 	  "say that a host is off, when no device can" },

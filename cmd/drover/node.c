@@ -57,6 +57,19 @@ static void print_lease(json_t *o, json_t *nodes)
 	putchar('\n');
 }
 
+/* "has no vote yet": until all hosts' cluster.yaml name it and all of them read it. */
+static void print_witness(json_t *o)
+{
+	json_t *w = json_object_get(o, "witness");
+
+	if (!json_is_object(w))
+		return;
+	printf("Witness:   %s, %s", str_of(w, "id"), bool_of(w, "votes") ? "has a vote" : "has no vote yet");
+	if (bool_of(w, "leans"))
+		fputs(", without which there would be no majority now", stdout);
+	printf("%s%s\n", *str_of(w, "why") ? ": " : "", str_of(w, "why"));
+}
+
 int verb_status(struct drover *d)
 {
 	char words[QUORUM_WORDS];
@@ -80,6 +93,7 @@ int verb_status(struct drover *d)
 		printf("Quorum:    %s\n", quorum_word(o, words));
 		printf("Cluster:   %s, epoch %.0f, entry %.0f\n", str_of(o, "standing"),
 		       num_of(o, "epoch"), num_of(o, "committed"));
+		print_witness(o);
 		print_lease(o, nodes);
 		print_hosts(nodes);
 		print_domains(o);

@@ -131,10 +131,13 @@ const char *quorum_word(json_t *status, char buf[QUORUM_WORDS])
 {
 	double votes = num_of(status, "votes"), needed = num_of(status, "votes_needed");
 
-	if (!bool_of(status, "quorate"))
+	/* votequorum does not count the witness's. */
+	if (!bool_of(status, "quorate") && !bool_of(json_object_get(status, "witness"), "votes"))
 		return "lost";
 	if (votes >= needed)
 		return "OK";
+	if (!bool_of(status, "quorate"))
+		return "lost";
 	snprintf(buf, QUORUM_WORDS, "lost: corosync says yes, but droverd runs with %.0f of %.0f votes", votes,
 		 needed);
 	return buf;

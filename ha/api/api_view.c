@@ -34,6 +34,24 @@ static json_t *problems(const struct shell *s)
 	return list;
 }
 
+/* What is configured here and what has the vote may differ, while cluster.yaml is rolled out. */
+static json_t *witness_json(const struct shell *s, const struct ha_status *st)
+{
+	uint64_t here = shell_witness_id(s), id = st->witness ? st->witness : here;
+	char text[17], why[256];
+
+	if (!id)
+		return json_null();
+	snprintf(text, sizeof(text), "%016lx", (unsigned long)id);
+	snprintf(why, sizeof(why), "%s", shell_witness_problem(s));
+	if (id != here)
+		snprintf(why, sizeof(why), "this host's cluster.yaml names %s", here ? "another" : "none");
+	else if (!*why)
+		ha_core_witness_why(shell_core(s), why, sizeof(why));
+	return json_pack("{s:s, s:b, s:b, s:b, s:o}", "id", text, "votes", (int)(st->witness != 0), "usable",
+			 (int)(id == here && st->witness_ok), "leans", (int)st->leans, "why", text_json(why));
+}
+
 /* Is something other than its guest to happen to @d, now or when something else has? */
 static bool waits(const struct ha_record *r, const struct ha_domain *d)
 {
@@ -72,6 +90,7 @@ json_t *api_view_status(struct shell *s)
 	json_object_set_new(o, "waiting", json_integer((json_int_t)waiting));
 	json_object_set_new(o, "votes", json_integer((json_int_t)st.votes));
 	json_object_set_new(o, "votes_needed", json_integer((json_int_t)st.needed));
+	json_object_set_new(o, "witness", witness_json(s, &st));
 	return o;
 }
 

@@ -67,6 +67,7 @@ static void step(struct shell *s, struct ha_event *ev)
 	for (i = 0; i < s->fx->n; i++)
 		shell_carry_out(s, &s->fx->fx[i]);
 	s->stepping = false;
+	shell_witness_follow(s);
 	if (s->leaving && ha_core_parted(s->core))
 		qb_loop_stop(s->loop);
 }
@@ -94,6 +95,8 @@ static void queue_event(struct shell *s, const struct ha_event *ev)
 		copy_string(q->text, sizeof(q->text), &q->ev.vmm.text);
 	} else if (ev->kind == HA_EV_FENCE_DONE) {
 		copy_string(q->text, sizeof(q->text), &q->ev.fence_done.text);
+	} else if (ev->kind == HA_EV_WITNESS) {
+		copy_string(q->text, sizeof(q->text), &q->ev.witness.text);
 	}
 	assert(s->stepping && !*s->queue_tail);
 	*s->queue_tail = q;
@@ -234,6 +237,8 @@ int shell_first_connection(struct shell *s, struct err *e)
 	rc = executor_open(s->loop, &s->executor_conf, &shell_executor_ops, s, &s->executor, e);
 	if (rc == 0)
 		rc = boot(s, e);
+	if (rc == 0)
+		shell_witness_open(s);
 	return rc;
 }
 
@@ -322,6 +327,7 @@ void shell_close(struct shell *s)
 	shell_problems_stop(s);
 	fence_runs_close(s->fence);
 	executor_close(s->executor);
+	witness_close(s->witness);
 	store_close(s->store);
 	store_image_free(&s->image);
 	progress_close(s->progress);

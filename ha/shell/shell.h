@@ -84,6 +84,11 @@ const struct progress *shell_progress(const struct shell *s);
 bool shell_connected(const struct shell *s); /* to corosync */
 bool shell_fencing(const struct shell *s, uint32_t node);
 
+/** shell_witness_id() - which witness cluster.yaml names, 0 = none */
+uint64_t shell_witness_id(const struct shell *s);
+/** shell_witness_problem() - why it cannot be used from here, or gave no vote that is needed now, or "" */
+const char *shell_witness_problem(const struct shell *s);
+
 /** shell_fence_ready() - could this host fence @name? *@text: why not, or "" */
 enum fence_ready shell_fence_ready(const struct shell *s, const char *name, const char **text);
 

@@ -132,6 +132,7 @@ static void give_config(struct shell *s)
 	ev.config.nodes = nodes;
 	ev.config.n = s->nodes.n_nodes;
 	ev.config.token_ms = s->nodes.token_ms;
+	ev.config.witness = shell_witness_id(s);
 	shell_event(s, &ev);
 }
 

@@ -209,6 +209,9 @@ void shell_carry_out(struct shell *s, const struct ha_effect *fx)
 	case HA_FX_FENCE_CANCEL:
 		fence_runs_cancel(s->fence, fx->fence.node);
 		break;
+	case HA_FX_CLAIM:
+		shell_witness_claim(s, fx);
+		break;
 	case HA_FX_REPLY:
 		do_reply(s, fx);
 		break;

@@ -13,6 +13,7 @@
 #include "ha/shell/progress.h"
 #include "ha/shell/shell.h"
 #include "ha/store/store.h"
+#include "ha/witness/witness.h"
 
 /* An event that came while a step was being carried out, with its strings. */
 struct queued_event {
@@ -49,6 +50,10 @@ struct shell {
 	char address_problem[480]; /* "" = migrations can arrive here, as far as is known */
 	struct history history;
 	struct progress *progress;
+	struct witness *witness;   /* NULL: there is none, or this host cannot use it */
+	bool witness_knows;        /* whose host this is */
+	char witness_problem[256]; /* why it cannot be used, "" = it can, as far as is known, or there is none */
+	char witness_refused[256]; /* why it gave no vote when it was asked last, "" = it did, or was not asked */
 
 	struct cmaplink *cmap;
 	struct cpglink *cpg;
@@ -128,6 +133,13 @@ void shell_problems_config(struct shell *s);
 
 /** shell_address_problem() - why no migration can arrive here, or "" */
 const char *shell_address_problem(const struct shell *s);
+
+/** shell_witness_open() - this host's number is known: look at the witness, if there is one (shell_witness.c) */
+void shell_witness_open(struct shell *s);
+/** shell_witness_follow() - after a step: whose host this is may be known now */
+void shell_witness_follow(struct shell *s);
+/** shell_witness_claim() - CLAIM of the core: WITNESS follows */
+void shell_witness_claim(struct shell *s, const struct ha_effect *fx);
 
 /** shell_step_out() - out of the group; in again when the record can be written */
 void shell_step_out(struct shell *s);

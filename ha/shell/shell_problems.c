@@ -8,6 +8,7 @@
  *   - a host of corosync that no device could fence
  *   - an address where no migration can arrive
  *   - a VMM that does not answer (what is shown of it may be old)
+ *   - a witness that cannot be read, or gives no vote
  *
  * Each is an alarm in the log and in the history when it begins, a line of `drover status` as
  * long as it lasts, and told again when it ends.  droverd runs all the same: domains are better off
@@ -217,6 +218,10 @@ bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
 	}
 	if (*s->nodes_problem && n++ == i) {
 		refused_nodes(s->nodes_problem, text, size);
+		return true;
+	}
+	if (*shell_witness_problem(s) && n++ == i) {
+		snprintf(text, size, "witness: %s", shell_witness_problem(s));
 		return true;
 	}
 	for (k = 0; s->executor && (v = executor_hanging(s->executor, k)); k++) {

@@ -14,6 +14,7 @@ The hub is one more network namespace that holds the bridges and the BMCs.  Noth
 test that made it (see host.py), so beds never meet each other, and a dead test leaves only a directory in /tmp.
 """
 
+import json
 import os
 import re
 import shutil
@@ -114,8 +115,9 @@ def sweep():
 class Bed:
     SYSTEM = ""      # more lines for corosync.conf's section of that name
 
-    def __init__(self, hosts=3, token=1000, fence=True, agent_timeout=f"{min(10 * SLOW, 60):.0f}s"):
+    def __init__(self, hosts=3, token=1000, fence=True, agent_timeout=f"{min(10 * SLOW, 60):.0f}s", witness=False):
         sweep()
+        self.witness = witness
         self.token, self.fence, self.agent_timeout = token, fence, agent_timeout
         self.dir = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}.")
         os.chmod(self.dir, 0o755)
@@ -267,9 +269,17 @@ class Bed:
             hosts.append(entry)
         path = os.path.join(self.dir, "cluster.yaml")
         with open(path + ".new", "w", encoding="utf-8") as f:
-            yaml.safe_dump({"hosts": hosts}, f, sort_keys=False)
+            yaml.safe_dump({"hosts": hosts, **self._witness()}, f, sort_keys=False)
         os.replace(path + ".new", path)   # a droverd that is starting may be reading it
         return path
+
+    def _witness(self):
+        if not self.witness:
+            return {}
+        path = os.path.join(self.shared, "witness")
+        made = self.host(1).run("drover", "-o", "json", "witness", "init", path)
+        assert made.returncode == 0, made.stderr
+        return {"witness": json.loads(made.stdout)}
 
     def start_droverd(self, h, *options):
         return h.start("droverd", "droverd", "--foreground", "--config", self.cluster_yaml(),

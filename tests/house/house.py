@@ -62,8 +62,9 @@ MAY = {
     "ha/core": ["ha/core/apply", "ha/core/plan", "ha/core/record"],
     "ha/corosync": ["base"],
     "ha/store": ["base"],
+    "ha/witness": ["ha/core", "ha/core/record", "base"],
     "ha/vmm": ["ha/core", "net/control", "conf", "base"],
-    "ha/shell": ["ha/vmm", "ha/store", "ha/corosync", "ha/core", "ha/core/record", "fence", "conf",
+    "ha/shell": ["ha/vmm", "ha/store", "ha/witness", "ha/corosync", "ha/core", "ha/core/record", "fence", "conf",
                  "net", "base"],
     "ha/api": ["ha/shell", "ha/vmm", "ha/core", "ha/core/record", "conf", "base"],
 

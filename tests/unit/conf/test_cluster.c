@@ -92,6 +92,24 @@ static void defaults_hold_without_a_file(void **state)
 	cluster_conf_free(c);
 }
 
+static void a_witness_has_a_path_and_an_id(void **state)
+{
+	struct cluster_conf *c = parse("witness:\n  path: /mnt/w\n  id: 0123456789abcdef\n"), *b;
+	char *text = cluster_conf_print(c);
+
+	assert_string_equal(c->witness_path, "/mnt/w");
+	assert_true(c->witness_id == 0x0123456789abcdefull);
+	b = parse(text);
+	assert_string_equal(b->witness_path, "/mnt/w");
+	assert_true(b->witness_id == c->witness_id);
+	free(text);
+	cluster_conf_free(b);
+	cluster_conf_free(c);
+	c = parse("hosts: []\n");
+	assert_null(c->witness_path);
+	cluster_conf_free(c);
+}
+
 static void what_is_printed_loads_to_the_same(void **state)
 {
 	struct cluster_conf *a = parse(whole), *b;
@@ -142,6 +160,10 @@ static void each_mistake_is_named(void **state)
 	refused("hosts:\n- name: n1\n  address: 10.0.0.256\n",
 		"c.yaml:3: hosts[0].address: got '10.0.0.256', expected an IP address or a host "
 		"name");
+	refused("witness:\n  path: /w\n", "c.yaml:1: witness: 'id' is missing");
+	refused("witness:\n  path: w\n  id: 0123456789abcdef\n", "c.yaml:2: witness.path: got 'w', expected an absolute path");
+	refused("witness:\n  path: /w\n  id: 0123\n",
+		"c.yaml:3: witness.id: expected 16 hex digits, as 'drover witness init' printed them");
 	refused("run_dir: run\n", "c.yaml:1: run_dir: got 'run', expected an absolute path");
 	refused("hosts:\n- name: n1\n  fence:\n  - level: 1\n",
 		"c.yaml:4: hosts[0].fence[0]: 'agent' is missing");
@@ -178,6 +200,7 @@ int main(void)
 		cmocka_unit_test(devices_are_in_the_order_of_their_levels),
 		cmocka_unit_test(options_keep_their_text),
 		cmocka_unit_test(defaults_hold_without_a_file),
+		cmocka_unit_test(a_witness_has_a_path_and_an_id),
 		cmocka_unit_test(what_is_printed_loads_to_the_same),
 		cmocka_unit_test(what_was_copied_and_not_changed_is_told),
 		cmocka_unit_test(each_mistake_is_named),

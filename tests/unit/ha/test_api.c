@@ -80,6 +80,16 @@ bool shell_fencing(const struct shell *s, uint32_t node)
 	return false;
 }
 
+uint64_t shell_witness_id(const struct shell *s)
+{
+	return 0;
+}
+
+const char *shell_witness_problem(const struct shell *s)
+{
+	return "";
+}
+
 enum fence_ready shell_fence_ready(const struct shell *s, const char *name, const char **text)
 {
 	return FENCE_NO_DEVICE;

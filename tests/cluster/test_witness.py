@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two hosts and a storage witness: one goes on when the other is lost, and never one that does not know what the other did."""
+
+import api
+from host import wait_for
+
+VOTE_S = 40   # both look at the witness every 10 s, and have to see each other's mark
+
+
+def status(h):
+    return api.get(h, "status") or {"witness": {}}
+
+
+def witness(h, what):
+    return (status(h)["witness"] or {}).get(what, False)
+
+
+def begin(make_bed):
+    bed = make_bed(hosts=2, token=1000, witness=True)
+    bed.start()
+    for h in bed.hosts:
+        wait_for(f"the witness to have a vote on {h.name}", lambda h=h: witness(h, "votes"), VOTE_S)
+    return bed
+
+
+def test_the_host_that_is_left_goes_on_with_the_witness(make_bed, make_domain):
+    bed = begin(make_bed)
+    assert all(status(h)["votes_needed"] == 2 and not witness(h, "leans") for h in bed.hosts)
+    work = make_domain(bed)
+    work.start()
+    victim = work.owner()
+    before = work.disk.newest()
+    survivor = next(h for h in bed.hosts if h is not victim)
+    when = victim.power_cut()
+    written, record = work.disk.wait_other_boot(before.boot, timeout=30)
+    assert record.inc == before.inc + 1
+    print(f"first write elsewhere after {written - when:.2f} s")
+    assert witness(survivor, "leans") and status(survivor)["votes"] == 2
+    assert "without which there would be no majority now" in survivor.run("drover", "status").stdout
+    bed.reboot(victim)
+    bed.wait_members()
+    wait_for("the hosts to be a majority alone again", lambda: not witness(survivor, "leans"), 10)
+    work.disk.wait_written(timeout=5)
+    work.clean()
+
+
+def test_of_two_halves_one_goes_on(make_bed, make_domain):
+    bed = begin(make_bed)
+    work = make_domain(bed)
+    work.start()
+    bed.partition([bed.host(1)], [bed.host(2)])
+    wait_for("one of them to be switched off", lambda: sum(h.on() for h in bed.hosts) == 1, 30)
+    left = next(h for h in bed.hosts if h.on())
+    next(h for h in bed.hosts if h is not left).gone()
+    wait_for("the domain to run there", lambda: work.owner(left) is left, 30)
+    work.disk.wait_written(timeout=20)
+    work.clean()
+
+
+def test_who_does_not_know_what_the_other_did_does_not_go_on(make_bed):
+    bed = begin(make_bed)
+    first, second = bed.hosts
+    second.power_cut()
+    wait_for("the first to go on", lambda: witness(first, "leans"), 20)
+    first.power_cut()
+    second.power_on()
+    second.start("corosync", "corosync", "-f")
+    bed.start_droverd(second)
+    wait_for("the second to be refused by name",
+             lambda: any("node 1 has gone on with the witness's vote" in line["text"] for line in api.history(second)), 30)
+    assert status(second)["standing"] == "forming"
+    assert any("it has to be here" in problem for problem in status(second)["problems"])
+    bed.reboot(first)
+    bed.wait_members(2)
