@@ -54,7 +54,7 @@ static void cut(struct sim *s)
  */
 static bool expendable(struct sim *s, uint32_t h)
 {
-	return !s->reconfigures && !s->o.witness && conf_majority(&s->conf, ~(1u << h)) && (s->filled | 1u << h) == sim_all(s);
+	return !s->reconfigures && (s->o.witness ? !conf_majority(&s->conf, 1u << h) : conf_majority(&s->conf, ~(1u << h))) && (s->filled | 1u << h) == sim_all(s);
 }
 
 /* Whatever a majority had: what was committed is lost, and with it all that may be expected. */

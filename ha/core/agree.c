@@ -50,6 +50,15 @@ static bool wants_more(const struct ha_core *c, ha_set set, const struct ha_vote
 	return votes < (ha_voters_hosts(wanted) + witness) / 2 + 1 && !MUTANT(M_LOG_ALONE);
 }
 
+/* None of @set has a witness in its cluster.yaml. */
+static bool want_no_witness(const struct ha_core *c, ha_set set)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(set, i) && c->peers[i].state.wanted.witness)
+			return false;
+	return true;
+}
+
 /*
  * A member with an empty log is new, or its disk was lost and with it what it had
  * acknowledged. Its vote does not help to agree: else one lost disk and one absent
@@ -90,7 +99,7 @@ static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *
 			knowing |= ha_set_of(i);
 	}
 	ghosts &= ha_votes_enough(c, l, set & ~knowing, true);
-	if (!logs || (all && !ghosts && (leans || !l->witness)) || MUTANT(M_EMPTY_VOTES))
+	if (!logs || (all && !ghosts && (leans || (!l->witness && want_no_witness(c, set)))) || MUTANT(M_EMPTY_VOTES))
 		knowing = set;
 	return ha_votes_enough(c, l, knowing & content, leans);
 }
@@ -100,15 +109,6 @@ static bool want_the_same(const struct ha_core *c, ha_set set)
 {
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		if (ha_set_has(set, i) && !ha_voters_same_hosts(&c->peers[i].state.wanted, &c->peers[c->self].state.wanted))
-			return false;
-	return true;
-}
-
-/* None of @set has a witness in its cluster.yaml. */
-static bool want_no_witness(const struct ha_core *c, ha_set set)
-{
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(set, i) && c->peers[i].state.wanted.witness)
 			return false;
 	return true;
 }

@@ -20,7 +20,7 @@ static bool go_on_without(const struct ha_core *c, const struct ha_peer *p)
 	const struct ha_voters *l = ha_membership_voters(c);
 	ha_set left = ha_membership_present(c) & ~ha_set_of((uint32_t)(p - c->peers));
 
-	return !l || !l->witness || c->asking.ok || ha_votes_enough(c, l, left, false);
+	return !l || !l->witness || (c->asking.ok && c->witness == l->witness) || ha_votes_enough(c, l, left, false);
 }
 
 static void vote_out(struct ha_core *c, struct ha_peer *p, const char *why)
@@ -63,7 +63,8 @@ void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		return;
 	p->evict_votes |= ha_set_of(from);
 	l = ha_membership_voters(c);
-	if (!l || !ha_votes_enough(c, l, p->evict_votes, true))
+	/* The witness has its vote by a log, and not by cluster.yaml. */
+	if (!l || !ha_votes_enough(c, l, p->evict_votes, l->version != 0))
 		return;
 	p->evicted = true;
 	if (p->conf.id == c->me) {
@@ -71,6 +72,18 @@ void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		return;
 	}
 	ha_membership_evicted(c);
+}
+
+/*
+ * Nothing is committed without @p: all have to hold it, or no majority is left of hosts; but with the
+ * witness's vote the others can go on.
+ */
+static bool keeps_all(const struct ha_core *c, const struct ha_peer *p)
+{
+	const struct ha_voters *l = ha_membership_voters(c);
+	ha_set left = c->form.parts & ~ha_set_of((uint32_t)(p - c->peers));
+
+	return c->form.leans || (l && l->witness && !ha_votes_enough(c, l, left, false) && ha_votes_enough(c, l, left, true));
 }
 
 static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64_t *due)
@@ -89,8 +102,9 @@ static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64
 		*due = since + (c->quorate && !p->alive ? c->t.renew * 2 : c->t.evict);
 		return "no answer to the new view";
 	case ST_SYNC:
-		if (f->snap_done && f->leans && p->ack < f->epoch_seq) {
-			*due = p->owes_ms + c->t.evict;
+		if (f->snap_done && p->ack < f->epoch_seq && c->peers[c->self].ack >= f->epoch_seq && keeps_all(c, p)) {
+			since = c->peers[f->donor].progress_ms > p->owes_ms ? c->peers[f->donor].progress_ms : p->owes_ms;
+			*due = since + c->t.evict;
 			return "it does not write what all have to";
 		}
 		if (f->snap_done || p != &c->peers[f->donor])
@@ -103,7 +117,8 @@ static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64
 		if (p->spoke_ms > since)
 			since = p->spoke_ms;
 		*due = since + c->t.evict;
-		if (f->leans && p->ack < c->log.seq && p->owes_ms + c->t.evict < *due) {
+		/* Who owes itself knows of nobody that he writes slower. */
+		if (f->leans && p->ack < c->log.seq && c->peers[c->self].ack > p->ack && p->owes_ms + c->t.evict < *due) {
 			*due = p->owes_ms + c->t.evict;
 			return "it does not write what all have to";
 		}

@@ -143,7 +143,7 @@ static void compare(struct ha_core *c, struct ha_peer *p, uint64_t applied, uint
 		ha_out_note(c, HA_ALARM, "record differs from that of %s at entry %llu",
 			    ha_core_node_name(c, p->conf.id), (unsigned long long)applied);
 	p->alarmed = true;
-	if (ha_votes(c, differ) >= ha_needed(c))
+	if (ha_votes(c, differ) >= ha_majority(c))
 		contradicted(c);
 }
 

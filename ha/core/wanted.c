@@ -143,6 +143,8 @@ void ha_wanted_tick(struct ha_core *c)
 		return;
 	e->version = c->log.voters.version + 1;
 	e->witness = witness;
+	if (witness && more)
+		c->asking.together_ms = c->now;
 	e->more = more;
 	ha_log_propose(c, e);
 }

@@ -43,6 +43,20 @@ static bool my_turn(const struct ha_core *c)
 	       c->asking.granted != c->form.target && ha_sync_donor(c, ha_membership_present(c)) == c->self;
 }
 
+/* Epoch of the last entry of the longest log of those of @set who have forgotten nothing. */
+static uint64_t known_log(const struct ha_core *c, ha_set set)
+{
+	uint64_t epoch = 0;
+
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_state *s = &c->peers[i].state;
+
+		if (ha_set_has(set, i) && s->have && s->seq && !s->copied && s->epoch > epoch)
+			epoch = s->epoch;
+	}
+	return epoch;
+}
+
 static void claim(struct ha_core *c)
 {
 	struct ha_asking *a = &c->asking;
@@ -56,7 +70,7 @@ static void claim(struct ha_core *c)
 			a->nodes[n++] = c->peers[i].conf.id;
 	}
 	a->claim = c->form.target;
-	a->log = ha_self(c)->state.epoch;
+	a->log = known_log(c, set);
 	assert(a->log < a->claim);
 	ha_out_claim(c, a->nodes, n);
 }
@@ -98,7 +112,6 @@ void ha_witness_event(struct ha_core *c, const struct ha_event *ev)
 			ha_log_promise(c, ev->witness.seen + 1);
 		return;
 	}
-	a->ok = true;
 	a->granted = claim;
 	if (c->form.stage != ST_GATHER || c->form.target != claim)
 		return; /* who agrees is another question by now */
@@ -145,5 +158,5 @@ bool ha_witness_votes(const struct ha_core *c, ha_set set)
 
 	if (MUTANT(M_WITNESS_YES))
 		return true;
-	return c->form.granted == c->form.target && (c->form.granted_by & set) && donor < c->n_peers && c->peers[donor].state.epoch >= c->form.granted_log;
+	return c->form.granted == c->form.target && (c->form.granted_by & set) && donor < c->n_peers && known_log(c, set) >= c->form.granted_log;
 }

@@ -58,6 +58,7 @@ struct witness {
 	uint64_t id;
 	uint32_t me;
 	struct witness_beat mine;  /* as it was written last; count 0: it was not */
+	struct witness_beat strange; /* one that stood in the place of ours; mark 0: none did */
 	struct claim_slot claimed; /* what this daemon wrote into its slot last; epoch 0: nothing */
 	struct heard heard[CLAIM_SLOTS];
 
@@ -79,13 +80,19 @@ static int wrong(struct err *e, const struct witness *w, const char *what)
 }
 
 /* Nobody else may use it, nor another daemon under this host's number. */
-static int check_beats(const struct witness *w, uint64_t cluster, const struct witness_beat *beats, struct err *e)
+static int check_beats(struct witness *w, uint64_t cluster, const struct witness_beat *beats, struct err *e)
 {
 	for (uint32_t i = 1; i < CLAIM_SLOTS; i++)
 		if (beats[i].mark && beats[i].cluster != cluster)
 			return wrong(e, w, "the witness is another cluster's; make a new one for this");
-	if (w->mine.count && beats[w->me].mark != w->mine.mark)
+	if (!w->mine.count || beats[w->me].mark == w->mine.mark)
+		return 0;
+	/* Once it may be an older one, as storage was set back or a write came late; one that goes on is somebody's. */
+	if (w->strange.mark && (beats[w->me].mark != w->strange.mark || beats[w->me].count != w->strange.count)) {
+		w->strange = beats[w->me];
 		return wrong(e, w, "another daemon writes there under this host's node id");
+	}
+	w->strange = beats[w->me];
 	return 0;
 }
 
@@ -140,11 +147,11 @@ static int look_at(struct witness *w, struct witness_disk *d, uint64_t cluster, 
 	if (!rc)
 		rc = witness_disk_slots(d, &slots, e);
 	if (!rc)
-		rc = check_beats(w, cluster, beats, e);
-	if (!rc)
 		rc = check_slots(w, cluster, &slots, &o->seen, e);
 	if (!rc)
 		rc = keep_claim(w, d, &slots, e);
+	if (!rc)
+		rc = check_beats(w, cluster, beats, e);
 	if (rc)
 		return rc;
 	w->mine.cluster = cluster;
