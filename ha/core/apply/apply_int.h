@@ -52,11 +52,11 @@ void ha_debt_check(struct ha_record *r, uint32_t slot, struct ha_outcome *o); /*
 void ha_debt_proved(struct ha_record *r, uint32_t slot, const char *how, struct ha_outcome *o);
 /** ha_debt_needless() - drop debts of hosts that nothing of may run any more */
 void ha_debt_needless(struct ha_record *r);
+/** ha_debt_unproved() - the list of votes is another one: what was said by the one before proves nothing any more */
+void ha_debt_unproved(struct ha_record *r);
 
 /** ha_epoch_apply() - NEW_EPOCH: members, and a debt for each that was lost and may run something */
 void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o);
-/** ha_votes_changed() - the list is another one: what was said by the one before proves nothing any more (F) */
-void ha_votes_changed(struct ha_record *r);
 /** ha_votes_apply() - VOTES: ha_votes_follow() has followed it; tell people */
 void ha_votes_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o);
 /** ha_leased_apply() - LEASE: a member has one, or has none, or what it ran can write no more */

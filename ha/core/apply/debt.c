@@ -61,6 +61,16 @@ void ha_debt_needless(struct ha_record *r)
 	}
 }
 
+/*
+ * Those who said PASSED did so as members of which one, at least, had heard the lost host last; by
+ * another list those who are left need not have that one among them (ha/core/proof.c).
+ */
+void ha_debt_unproved(struct ha_record *r)
+{
+	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id && !MUTANT(M_PASSED_KEPT); i++)
+		r->nodes[i].passed = 0;
+}
+
 void ha_debt_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o)
 {
 	int slot = ha_record_slot(r, e->node), by = ha_record_slot(r, e->origin);

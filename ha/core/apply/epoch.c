@@ -85,7 +85,7 @@ void ha_epoch_apply(struct ha_record *r, const struct ha_entry *e, struct ha_out
 	if (e->leans)
 		r->leaned = e->epoch;
 	if (ha_votes_follow(&r->voters, e))
-		ha_votes_changed(r);
+		ha_debt_unproved(r);
 	if (!r->cluster)
 		r->cluster = e->cluster;
 	r->members = 0;

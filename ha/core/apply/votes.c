@@ -36,22 +36,12 @@ bool ha_votes_follow(struct ha_voters *l, const struct ha_entry *e)
 	return true;
 }
 
-/*
- * Those who said PASSED did so as members of which one, at least, had heard the lost host last; by
- * another list those who are left need not have that one among them (ha/core/proof.c).
- */
-void ha_votes_changed(struct ha_record *r)
-{
-	for (uint32_t i = 0; i < HA_NODES_MAX && r->nodes[i].id && !MUTANT(M_PASSED_KEPT); i++)
-		r->nodes[i].passed = 0;
-}
-
 void ha_votes_apply(struct ha_record *r, const struct ha_entry *e, struct ha_outcome *o)
 {
 	uint32_t votes = ha_voters_of(&r->voters, e->node);
 	unsigned long long need = ha_voters_majority(&r->voters), all = ha_voters_total(&r->voters);
 
-	ha_votes_changed(r);
+	ha_debt_unproved(r);
 	if (e->node)
 		ha_outcome_note(o, HA_INFO, "%s has %u vote%s now: a majority is %llu of %llu", NODE(e->node), votes,
 				votes == 1 ? "" : "s", need, all);
