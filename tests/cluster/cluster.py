@@ -64,9 +64,12 @@ logging {{
 }}
 quorum {{
   provider: corosync_votequorum
-}}
+{quorum}}}
 nodelist {{
 {nodes}}}
+"""
+TWO_HOSTS = """  two_node: 1
+  wait_for_all: 0
 """
 NODE = """  node {{
     nodeid: {0.n}
@@ -183,7 +186,7 @@ class Bed:
             shutil.copy(key, etc)
             with open(os.path.join(etc, "corosync.conf"), "w", encoding="utf-8") as f:
                 f.write(COROSYNC.format(token=self.token, ping=round(200 * SLOW), lost=round(800 * SLOW), nodes=nodes,
-                                        system=self.SYSTEM))
+                                        system=self.SYSTEM, quorum=TWO_HOSTS if self.witness else ""))
 
     def change_corosync_conf(self, pattern, by):
         """In every host's corosync.conf; corosync takes it over when it is told to, or starts."""
@@ -273,11 +276,13 @@ class Bed:
         os.replace(path + ".new", path)   # a droverd that is starting may be reading it
         return path
 
+    def witness_path(self):
+        return os.path.join(self.shared, "witness")
+
     def _witness(self):
         if not self.witness:
             return {}
-        path = os.path.join(self.shared, "witness")
-        made = self.host(1).run("drover", "-o", "json", "witness", "init", path)
+        made = self.host(1).run("drover", "-o", "json", "witness", "init", self.witness_path())
         assert made.returncode == 0, made.stderr
         return {"witness": json.loads(made.stdout)}
 

@@ -44,16 +44,40 @@ def test_the_host_that_is_left_goes_on_with_the_witness(make_bed, make_domain):
     work.clean()
 
 
+def halve(bed):
+    """Cut the two from each other; the one that goes on with the witness, and the other."""
+    bed.partition([bed.host(1)], [bed.host(2)])
+    wait_for("one of them to go on", lambda: any(h.on() and witness(h, "leans") for h in bed.hosts), 30)
+    return sorted(bed.hosts, key=lambda h: not (h.on() and witness(h, "leans")))
+
+
 def test_of_two_halves_one_goes_on(make_bed, make_domain):
     bed = begin(make_bed)
     work = make_domain(bed)
     work.start()
-    bed.partition([bed.host(1)], [bed.host(2)])
-    wait_for("one of them to be switched off", lambda: sum(h.on() for h in bed.hosts) == 1, 30)
-    left = next(h for h in bed.hosts if h.on())
-    next(h for h in bed.hosts if h is not left).gone()
-    wait_for("the domain to run there", lambda: work.owner(left) is left, 30)
+    owner = work.owner()
+    winner, loser = halve(bed)
+    if winner is not owner:
+        loser.gone()   # it was fenced: it may have had the domain
+    wait_for("the domain to run where there is a majority", lambda: work.owner(winner) is winner, 30)
     work.disk.wait_written(timeout=20)
+    assert not loser.on() or status(loser)["standing"] == "forming"
+    work.clean()
+
+
+def test_who_cannot_reach_the_witness_loses(make_bed, make_domain):
+    bed = begin(make_bed)
+    work = make_domain(bed)
+    work.start()
+    owner = work.owner()
+    before = work.disk.newest()
+    made = owner.run("mount", "--bind", "/dev/null", bed.witness_path())
+    assert made.returncode == 0, made.stderr
+    winner, loser = halve(bed)
+    assert loser is owner
+    loser.gone()
+    _, record = work.disk.wait_other_boot(before.boot, timeout=30)
+    assert record.inc == before.inc + 1 and work.owner(winner) is winner
     work.clean()
 
 
@@ -63,9 +87,7 @@ def test_who_does_not_know_what_the_other_did_does_not_go_on(make_bed):
     second.power_cut()
     wait_for("the first to go on", lambda: witness(first, "leans"), 20)
     first.power_cut()
-    second.power_on()
-    second.start("corosync", "corosync", "-f")
-    bed.start_droverd(second)
+    bed.reboot(second)
     wait_for("the second to be refused by name",
              lambda: any("node 1 has gone on with the witness's vote" in line["text"] for line in api.history(second)), 30)
     assert status(second)["standing"] == "forming"
