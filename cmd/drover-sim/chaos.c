@@ -54,10 +54,30 @@ static void cut(struct sim *s)
  */
 static bool expendable(struct sim *s, uint32_t h)
 {
-	return !s->reconfigures && (s->o.witness ? !conf_majority(&s->conf, 1u << h) : conf_majority(&s->conf, ~(1u << h))) && (s->filled | 1u << h) == sim_all(s);
+	uint32_t others = sim_all(s) & ~(1u << h);
+
+	if (s->reconfigures || (s->filled & others) != others)
+		return false;
+	/* With a witness it may be one of two, and have gone on alone (forgotten()). */
+	return s->o.witness ? !conf_majority(&s->conf, 1u << h) : conf_majority(&s->conf, ~(1u << h));
 }
 
-/* Whatever a majority had: what was committed is lost, and with it all that may be expected. */
+/* What was committed may be lost, and with it goes all that may be expected. */
+static void expect_nothing(struct sim *s)
+{
+	check_memory_anew(s);
+	memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
+	memset(s->once, 0, sizeof(s->once));
+	s->filled = 0;
+	for (uint32_t d = 0; d < SIM_DOMAINS; d++) {
+		s->added[d] = false;
+		s->removed[d] = s->stop_asked[d] = true;
+		for (uint32_t k = 0; k < WISH_KINDS; k++)
+			s->wishes[k][d].unknown = true;
+	}
+}
+
+/* Whatever a majority had. */
 static void disks_lost(struct sim *s)
 {
 	uint32_t lost = (uint32_t)sim_range(s, 1, sim_all(s));
@@ -74,16 +94,7 @@ static void disks_lost(struct sim *s)
 		if ((lost >> h & 1) && x->backup.n && !x->foreign)
 			disk_restore(x);
 	}
-	check_memory_anew(s);
-	memset(s->seen, 0, SEEN_MAX * sizeof(*s->seen));
-	memset(s->once, 0, sizeof(s->once));
-	s->filled = 0;
-	for (uint32_t d = 0; d < SIM_DOMAINS; d++) {
-		s->added[d] = false;
-		s->removed[d] = s->stop_asked[d] = true;
-		for (uint32_t k = 0; k < WISH_KINDS; k++)
-			s->wishes[k][d].unknown = true;
-	}
+	expect_nothing(s);
 }
 
 /* What stands in /var/lib is not what droverd left there; its host was off, or only droverd was. */
@@ -233,6 +244,7 @@ static void chaos_end(struct sim *s)
 	s->fencing_works = true;
 	s->o.fence_percent = 100;
 	sim_trace(s, "peace");
+	s->refused_us = 0;
 	net_heal(s);
 	s->conf.hosts = sim_all(s);
 	s->conf.witness = s->o.witness;
@@ -256,6 +268,28 @@ static void chaos_end(struct sim *s)
 	}
 }
 
+/*
+ * All are there, and the witness refuses them: who went on with it was one whose disk was lost since.
+ * Operators take it out, and answer for what that one had been given (docs/ha.md): no VMM may be left
+ * that has been told what nobody remembers.
+ */
+static void forgotten(struct sim *s)
+{
+	if (!s->refused_us || s->now < s->refused_us + 30 * SEC || s->filled == sim_all(s))
+		return;
+	sim_trace(s, "operators take the witness out");
+	s->refused_us = 0;
+	s->conf.witness = false;
+	conf_write(s, sim_all(s));
+	for (uint32_t h = 0; h < s->o.hosts; h++) {
+		host_power_off(s, h, "restarted");
+		host_power_on(s, h);
+	}
+	expect_nothing(s);
+	sim_run(s, s->now + 10 * SEC);
+	operator_peace(s); /* what they said before was not heard */
+}
+
 bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o)
 {
 	char why[256] = "";
@@ -272,6 +306,7 @@ bool chaos_schedule(struct sim *s, uint64_t seed, const struct sim_opts *o)
 	for (end = s->now + o->settle_us; s->now < end && !s->failed;) {
 		sim_run(s, s->now + 500 * MS);
 		operator_clear(s);
+		forgotten(s);
 		if (!s->failed && check_settled(s, why, sizeof(why)))
 			break;
 	}

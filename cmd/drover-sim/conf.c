@@ -76,7 +76,8 @@ void conf_change(struct sim *s)
 	uint32_t h = (uint32_t)sim_range(s, 0, s->o.hosts - 1);
 	struct sim_conf *c = &s->conf;
 
-	if (s->o.witness && sim_chance(s, 30))
+	/* Never out together with a host: by that operators say that the host is gone for ever (ha/core/agree.c). */
+	if (!c->witness != !s->o.witness || (s->o.witness && c->hosts == sim_all(s) && sim_chance(s, 30)))
 		c->witness = !c->witness;
 	else if (s->o.hosts > 3 && sim_chance(s, 40))
 		c->votes[h] = 3 - c->votes[h];

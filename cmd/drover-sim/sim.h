@@ -461,7 +461,8 @@ struct sim {
 	bool fencing_works;
 	struct sim_conf conf;     /* what operators want corosync.conf to say */
 	struct claim_slots slots; /* the witness ... */
-	uint32_t witness_away;    /* ... and hosts that cannot reach it */
+	uint32_t witness_away;    /* ... hosts that cannot reach it, ... */
+	uint64_t refused_us;      /* ... and since when it refuses whoever asks, 0 = it does not */
 	bool reconfigures;        /* chaos changes it */
 	bool split;               /* story: an operator has made two clusters of one, whose logs are not compared */
 	uint32_t filled;          /* hosts whose disk holds a log: they were members since it was new */

@@ -96,6 +96,8 @@ static void read_slots(struct sim *s, uint32_t h)
 	}
 	sim_trace(s, "n%u: its claim to %llu is refused for n%u's %llu", h + 1, (unsigned long long)k->c.epoch, by,
 		  (unsigned long long)seen);
+	if (!s->refused_us)
+		s->refused_us = s->now;
 	answer(s, h, k->c.epoch, false, seen);
 }
 
@@ -107,6 +109,8 @@ static void look(struct sim *s, uint32_t h)
 	sim_trace(s, "n%u: its claim to %llu is %s", h + 1, (unsigned long long)k->c.epoch, ok ? "granted" : "disturbed");
 	if (!ok)
 		s->slots.of[h + 1] = k->before.of[h + 1];
+	else
+		s->refused_us = 0;
 	s->n_claims += ok;
 	answer(s, h, k->c.epoch, ok, 0);
 }

@@ -50,13 +50,21 @@ static bool wants_more(const struct ha_core *c, ha_set set, const struct ha_vote
 	return votes < (ha_voters_hosts(wanted) + witness) / 2 + 1 && !MUTANT(M_LOG_ALONE);
 }
 
-/* None of @set has a witness in its cluster.yaml. */
-static bool want_no_witness(const struct ha_core *c, ha_set set)
+/* None of @set has a witness in its cluster.yaml; @which: the one that is in all of those that have any, or 0. */
+static bool want_no_witness(const struct ha_core *c, ha_set set, uint64_t *which)
 {
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(set, i) && c->peers[i].state.wanted.witness)
-			return false;
-	return true;
+	bool none = true;
+
+	*which = 0;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		uint64_t id = c->peers[i].state.wanted.witness;
+
+		if (!ha_set_has(set, i) || !id)
+			continue;
+		*which = none || *which == id ? id : 0;
+		none = false;
+	}
+	return none;
 }
 
 /*
@@ -70,8 +78,9 @@ static bool want_no_witness(const struct ha_core *c, ha_set set)
  * older than what runs: a domain may be given to one host while another has it under a lease of
  * that time.  So not before none of those who have forgotten can have such a lease.
  *
- * @leans: with the vote of @l's witness.  Where it has one, one host may have gone on with it, and be the
- * one that has forgotten: that nobody is absent is not enough then, the witness is asked too.
+ * @leans: with the vote of a witness.  Where there is one, one host may have gone on with it, and be the
+ * one that has forgotten: that nobody is absent is not enough then, the witness is asked too.  Also where
+ * @l has none: the entry that gave it its vote, or took it, may be in one host's log alone.
  */
 static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *l, bool leans)
 {
@@ -80,6 +89,7 @@ static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *
 	const struct ha_voters *own = &c->peers[c->self].state.wanted;
 	bool logs = false, ghosts = false, all = all_here(c, set, l);
 	bool own_more = wants_more(c, set, own, l, leans), own_all = all_here(c, set, own);
+	uint64_t which;
 
 	for (uint32_t i = 0; i < HA_NODES_MAX; i++) {
 		const struct ha_state *s = &c->peers[i].state;
@@ -99,7 +109,7 @@ static bool enough(const struct ha_core *c, ha_set set, const struct ha_voters *
 			knowing |= ha_set_of(i);
 	}
 	ghosts &= ha_votes_enough(c, l, set & ~knowing, true);
-	if (!logs || (all && !ghosts && (leans || (!l->witness && want_no_witness(c, set)))) || MUTANT(M_EMPTY_VOTES))
+	if (!logs || (all && !ghosts && (leans || (!l->witness && want_no_witness(c, set, &which)))) || MUTANT(M_EMPTY_VOTES))
 		knowing = set;
 	return ha_votes_enough(c, l, knowing & content, leans);
 }
@@ -126,6 +136,7 @@ bool ha_agree_may(struct ha_core *c, ha_set set)
 	const struct ha_voters *l = ha_votes_told(c, set), *wanted = &c->peers[c->self].state.wanted;
 	bool first = !c->peers[ha_sync_donor(c, set)].state.seq, alike = want_the_same(c, set);
 	struct ha_form *f = &c->form;
+	bool no_witness;
 
 	f->voters = *l;
 	if (first)
@@ -138,12 +149,15 @@ bool ha_agree_may(struct ha_core *c, ha_set set)
 					 "nothing begins until it is the same on all");
 	if (enough(c, set, &f->voters, false))
 		return !first || alike;
-	if (f->voters.witness && !want_no_witness(c, set) && enough(c, set, &f->voters, true)) {
-		f->leans = ha_witness_votes(c, set);
-		f->lacks = !f->leans;
-		return f->leans;
+	no_witness = want_no_witness(c, set, &f->asks);
+	if (f->voters.witness)
+		f->asks = f->voters.witness;
+	if (!no_witness && f->asks && enough(c, set, &f->voters, true)) {
+		f->lacks = !ha_witness_votes(c, set);
+		f->leans = !f->lacks && f->voters.witness;
+		return !f->lacks;
 	}
-	if (first || !alike || !want_no_witness(c, set) || !all_here(c, set, wanted) || !enough(c, set, wanted, false))
+	if (first || !alike || !no_witness || !all_here(c, set, wanted) || !enough(c, set, wanted, false))
 		return false;
 	f->voters = *wanted;
 	f->brings = true;

@@ -189,6 +189,8 @@ void ha_log_persisted(struct ha_core *c, uint64_t token);
 void ha_log_commit(struct ha_core *c);
 /** ha_log_apply() - apply what is committed and not applied yet; whatever cannot be read changes nothing, and an alarm says so */
 void ha_log_apply(struct ha_core *c);
+/** ha_log_cluster() - whose log this is, also before anything of it is applied; 0 = nobody's yet, it is empty */
+uint64_t ha_log_cluster(struct ha_core *c);
 /** ha_log_clear_tail() - forget what is not applied: another's log takes its place */
 void ha_log_clear_tail(struct ha_core *c);
 void ha_log_check(const struct ha_core *c); /* asserts the order of its counters */

@@ -38,6 +38,18 @@ const uint8_t *ha_log_bytes(const struct ha_core *c, uint32_t i, size_t *len)
 	return c->log.bytes + t->off;
 }
 
+uint64_t ha_log_cluster(struct ha_core *c)
+{
+	const uint8_t *bytes;
+	size_t len;
+
+	if (c->rec.cluster || !c->log.n)
+		return c->rec.cluster;
+	assert(!c->log.applied);
+	bytes = ha_log_bytes(c, 0, &len);
+	return ha_entry_decode(&c->entry, bytes, len) && c->entry.kind == HA_E_NEW_EPOCH ? c->entry.cluster : 0;
+}
+
 void ha_log_clear_tail(struct ha_core *c)
 {
 	struct ha_log *l = &c->log;

@@ -55,8 +55,8 @@ void ha_out_claim(struct ha_core *c, const uint32_t *nodes, size_t n)
 
 	if (!fx)
 		return;
-	fx->claim.witness = c->form.voters.witness;
-	fx->claim.cluster = c->rec.cluster;
+	fx->claim.witness = c->form.asks;
+	fx->claim.cluster = ha_log_cluster(c);
 	fx->claim.epoch = c->asking.claim;
 	fx->claim.log = c->asking.log;
 	fx->claim.nodes = nodes;

@@ -109,7 +109,8 @@ struct ha_form {
 	uint64_t epoch_seq;      /* seq of NEW_EPOCH */
 	struct ha_voters voters; /* by which it was agreed ... */
 	bool brings;             /* ... and which NEW_EPOCH brings: no log has it */
-	bool lacks;              /* all have spoken, and nothing but the witness's vote is missing (witness.c) */
+	uint64_t asks;           /* id of the witness that may be asked, ... */
+	bool lacks;              /* ... and nothing but its vote is missing (witness.c) */
 	bool leans;              /* agreed with it: all of parts have to hold what is committed */
 	uint64_t granted;        /* the witness's vote is for this target, ... */
 	uint64_t granted_log;    /* ... if those who agree have a log of this epoch ... */

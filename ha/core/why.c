@@ -54,7 +54,9 @@ void ha_why_no_view(const struct ha_core *c, char *buf, size_t size)
 	else if (c->form.stage == ST_ALONE)
 		snprintf(buf, size, "this host is not in the cluster's group");
 	else if (c->form.lacks)
-		snprintf(buf, size, "the hosts here are a majority with the witness's vote alone: %s",
+		snprintf(buf, size, "%s: %s",
+			 votes < needed ? "the hosts here are a majority with the witness's vote alone" :
+					  "a host here has lost its record, and the witness has to say that it did not go on alone",
 			 c->asking.text[0] ? c->asking.text : "it is being asked");
 	else if (votes < needed)
 		snprintf(buf, size, "droverd runs on hosts with %llu vote%s here, a majority is %llu%s", votes,

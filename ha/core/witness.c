@@ -37,9 +37,9 @@ static uint64_t pause_after(struct ha_core *c)
 }
 
 /* Nothing but the witness's vote was missing, and we have the longest log. */
-static bool my_turn(const struct ha_core *c)
+static bool my_turn(struct ha_core *c)
 {
-	return c->form.stage == ST_GATHER && c->form.lacks && c->rec.cluster && c->log.promised == c->form.target &&
+	return c->form.stage == ST_GATHER && c->form.lacks && ha_log_cluster(c) && c->log.promised == c->form.target &&
 	       c->asking.granted != c->form.target && ha_sync_donor(c, ha_membership_present(c)) == c->self;
 }
 

@@ -313,6 +313,69 @@ static void a_grant_is_for_who_claimed_it(void **state)
 	bed_free(b);
 }
 
+/* Hosts' cluster.yaml name the witness, and it has no vote yet: who has forgotten may have been given it, and gone on. */
+static void it_is_asked_about_who_has_forgotten_also_without_a_vote(void **state)
+{
+	struct bed *b = bed_new(2);
+	uint64_t epoch = 0;
+
+	(void)state;
+	configure(b, 3, ID);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == 0);
+	b->n_fx = 0;
+	bed_boot(b, 1);
+	configure(b, 2, ID);
+	bed_view(b);
+	bed_pass(b, 50);
+	assert_int_equal(status(b, 1).standing, HA_FORMING);
+	assert_int_equal(claims(b, &epoch), 1);
+	answer(b, 1, epoch, true, 0);
+	assert_true(status(b, 1).standing == HA_STANDS && status(b, 2).standing == HA_STANDS);
+	assert_true(!status(b, 1).leans && status(b, 1).epoch == epoch);
+	bed_free(b);
+}
+
+static void deliver_one(struct bed *b)
+{
+	struct bed_msg m = b->queue[b->head++];
+	struct ha_event ev = { .kind = HA_EV_DELIVER, .deliver = { .from = m.from + 1, .bytes = m.bytes, .len = m.len } };
+
+	assert_true(b->head <= b->tail);
+	bed_step(b, 0, &ev);
+	bed_step(b, 1, &ev);
+	free(m.bytes);
+}
+
+/* The first start is interrupted: what n1 wrote of it is not committed, n2 wrote nothing. */
+static void who_was_interrupted_at_the_first_start_asks_too(void **state)
+{
+	struct bed *b = bed_new(2);
+	uint64_t epoch = 0;
+
+	(void)state;
+	b->n_fx = 0;
+	bed_boot(b, 0);
+	bed_boot(b, 1);
+	configure(b, 3, ID);
+	view(b, 1, 3);
+	view(b, 2, 3);
+	while (!b->core[0]->log.seq)
+		deliver_one(b);
+	assert_true(ha_core_record(b->core[0])->cluster == 0);
+	b->cut = 2;
+	bed_settle(b); /* what was on its way to the other is lost */
+	b->cut = 0;
+	bed_boot(b, 1);
+	configure(b, 2, ID);
+	bed_view(b);
+	bed_pass(b, 50);
+	assert_int_equal(claims(b, &epoch), 1);
+	answer(b, 1, epoch, true, 0);
+	assert_true(status(b, 1).standing == HA_STANDS && status(b, 2).standing == HA_STANDS);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +386,8 @@ int main(void)
 		cmocka_unit_test(an_answer_that_comes_too_late_counts_for_nothing),
 		cmocka_unit_test(who_cannot_be_used_for_long_loses_its_vote),
 		cmocka_unit_test(a_grant_is_for_who_claimed_it),
+		cmocka_unit_test(it_is_asked_about_who_has_forgotten_also_without_a_vote),
+		cmocka_unit_test(who_was_interrupted_at_the_first_start_asks_too),
 		cmocka_unit_test(nobody_is_voted_out_for_a_witness_that_cannot_be_read),
 	};
 
