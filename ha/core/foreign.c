@@ -16,7 +16,7 @@
  *
  * All must leave out the same ones, at the same message.  Votes are those of corosync.conf, as the
  * host with the longest log of each id has told it: the list in the log of another cluster says
- * nothing of the hosts here.
+ * nothing of the hosts here.  A witness belongs to none of them.
  */
 #include "ha/core/core_int.h"
 
@@ -38,7 +38,7 @@ static bool decide(const struct ha_core *c, ha_set hosts)
 {
 	const struct ha_voters *l = &c->peers[ha_sync_donor(c, hosts)].state.wanted;
 
-	return ha_votes_by(c, l, hosts) >= ha_voters_majority(l) && !MUTANT(M_FOREIGN_HOSTS);
+	return ha_votes_by(c, l, hosts) >= ha_voters_hosts(l) / 2 + 1 && !MUTANT(M_FOREIGN_HOSTS);
 }
 
 /* The id that most hosts of @set have, 0 = none has one; *@tie: another has as many. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * shell_witness - between the core, which decides when the witness's vote is needed, and the thread that
+ * shell_witness - between the core, which decides when the witness's vote is needed, and the process that
  * asks for it (ha/witness/witness.h).
  */
 #include "ha/shell/shell_int.h"
@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -53,6 +54,8 @@ static const struct witness_ops witness_ops = { .claimed = on_claimed, .seen = o
 void shell_witness_open(struct shell *s)
 {
 	const struct cluster_conf *c = s->cluster;
+	char lock[PATH_MAX];
+	const struct witness_worker w = { .path = c->witness_path, .id = c->witness_id, .me = s->me, .lock_path = lock };
 	struct err e = { 0 };
 
 	if (!c->witness_path)
@@ -63,7 +66,8 @@ void shell_witness_open(struct shell *s)
 		shell_say(s, true, "%s", s->witness_problem);
 		return;
 	}
-	if (!witness_open(s->loop, c->witness_path, c->witness_id, s->me, &witness_ops, s, &s->witness, &e))
+	snprintf(lock, sizeof(lock), "%s/witness.lock", s->state_dir);
+	if (!witness_open(s->loop, &w, &witness_ops, s, &s->witness, &e))
 		return;
 	text_copy(s->witness_problem, sizeof(s->witness_problem), e.text);
 	shell_say(s, true, "%s", s->witness_problem);
@@ -102,11 +106,12 @@ void shell_witness_claim(struct shell *s, const struct ha_effect *fx)
 		.nodes = fx->claim.nodes,
 		.n = fx->claim.n,
 	};
+	struct err e = { 0 };
 
 	if (fx->claim.witness != shell_witness_id(s))
 		answer(s, c.epoch, false, 0, "the witness that has the vote is not the one in this host's cluster.yaml");
 	else if (!s->witness)
 		answer(s, c.epoch, false, 0, *s->witness_problem ? s->witness_problem : "the witness is not looked at yet");
-	else if (!witness_claim(s->witness, &c))
-		answer(s, c.epoch, false, 0, "the witness has not answered the claim before");
+	else if (witness_claim(s->witness, &c, &e))
+		answer(s, c.epoch, false, 0, e.text);
 }

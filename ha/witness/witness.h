@@ -2,16 +2,17 @@
 /*
  * witness - a storage witness, asked from the qb loop.
  *
- * Storage may hang for minutes, and the loop renews leases: a thread of its own reads and writes.  It
- * looks at the witness now and then, so that one that cannot be used is known before it is needed, and
- * leaves a beat there; whose beats it sees go on writes to the same storage.  And it carries out claims
- * (ha/core/claim.h), one at a time.
+ * Storage may hang for minutes, and the loop renews leases: a process of its own reads and writes
+ * (witness_worker.h).  It looks at the witness now and then, so that one that cannot be used is known
+ * before it is needed, and leaves a beat there; whose beats it sees go on writes to the same storage.  And
+ * it carries out claims (ha/core/claim.h), one at a time.  One that ends is replaced.
  */
 #ifndef DROVER_HA_WITNESS_WITNESS_H
 #define DROVER_HA_WITNESS_WITNESS_H
 
 #include "base/err.h"
 #include "ha/core/claim.h"
+#include "ha/witness/witness_worker.h"
 
 #include <qb/qbdefs.h>
 #include <qb/qbloop.h>
@@ -33,21 +34,23 @@ struct witness_ops {
 };
 
 /**
- * witness_open() - look at the witness @id at @path from now on
- * @path: copied
- * @me: this host's node id, 1..CLAIM_SLOTS - 1
- * Return: 0, -ENOMEM, or what the loop or the thread needs and did not get; text in @e.
+ * witness_open() - look at a witness from now on; seen() follows
+ * @conf: copied with its texts
+ * Return: 0, -ENOMEM, or what the loop or the process needs and did not get; text in @e.
  */
-int witness_open(qb_loop_t *loop, const char *path, uint64_t id, uint32_t me, const struct witness_ops *ops, void *arg,
+int witness_open(qb_loop_t *loop, const struct witness_worker *conf, const struct witness_ops *ops, void *arg,
 		 struct witness **out, struct err *e);
 
 /** witness_cluster() - whose host this is, not 0; until it is known nothing is written, and nobody seen */
 void witness_cluster(struct witness *w, uint64_t cluster);
 
-/** witness_claim() - claimed() follows; @c and its nodes are copied. False: the one before is not carried out yet */
-bool witness_claim(struct witness *w, const struct claim *c);
+/**
+ * witness_claim() - claimed() follows; @c and its nodes are copied
+ * Return: 0; -EBUSY when the claim before is not answered yet; what the process needs and did not get; text in @e.
+ */
+int witness_claim(struct witness *w, const struct claim *c, struct err *e);
 
-/** witness_close() - NULL is fine; a thread that its storage holds is left behind */
+/** witness_close() - waits for what is being asked, not for long; NULL is fine */
 void witness_close(struct witness *w);
 
 #endif

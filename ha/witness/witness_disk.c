@@ -268,12 +268,19 @@ static bool is_file(const char *path)
 	return !stat(path, &st) && S_ISREG(st.st_mode);
 }
 
+/* O_EXCL of a device that is there: nobody uses it, mounted, as swap or below another. */
+static int make_flags(const char *path, bool there)
+{
+	if (!there)
+		return O_CREAT | O_EXCL;
+	return is_file(path) ? 0 : O_EXCL;
+}
+
 int witness_disk_make(const char *path, uint64_t id, struct err *e)
 {
 	struct witness_disk d;
 	bool there = !access(path, F_OK), made;
-	/* O_EXCL of a device that is there: nobody uses it, mounted, as swap or below another. */
-	int rc = open_at(&d, path, there && !is_file(path) ? O_EXCL : there ? 0 : O_CREAT | O_EXCL, e);
+	int rc = open_at(&d, path, make_flags(path, there), e);
 
 	made = !there && !access(path, F_OK);
 	if (rc && made)

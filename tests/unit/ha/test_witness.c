@@ -11,10 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <qb/qbloop.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ID 0x1122334455667788ull
@@ -36,7 +40,13 @@ static int make(void **state)
 static int unmake(void **state)
 {
 	(void)state;
+	char lock[80];
+
 	unlink(path);
+	for (uint32_t me = 1; me <= 2; me++) {
+		snprintf(lock, sizeof(lock), "%s/lock%u", dir, me);
+		unlink(lock);
+	}
 	rmdir(dir);
 	strcpy(dir + strlen(dir) - 6, "XXXXXX");
 	return 0;
@@ -152,7 +162,7 @@ static void nothing_that_lies_there_is_overwritten(void **state)
 struct told {
 	qb_loop_t *loop;
 	struct witness *w;
-	bool ok, claimed;
+	bool ok, claimed, late;
 	struct claim_nodes live;
 	uint64_t epoch, seen;
 	char text[256];
@@ -183,15 +193,45 @@ static void on_seen(void *arg, bool ok, const struct claim_nodes *live, uint64_t
 
 static const struct witness_ops ops = { on_claimed, on_seen };
 
-static void begin_of(struct told *t, uint32_t me, uint64_t cluster)
+static void on_patience(void *data)
 {
+	struct told *t = data;
+
+	t->late = true;
+	qb_loop_stop(t->loop);
+}
+
+/* Until something is told, at most @ms. */
+static void run_for(struct told *t, uint64_t ms)
+{
+	qb_loop_timer_handle h;
+
+	t->late = false;
+	assert_int_equal(qb_loop_timer_add(t->loop, QB_LOOP_LOW, ms * QB_TIME_NS_IN_MSEC, t, on_patience, &h), 0);
+	qb_loop_run(t->loop);
+	if (!t->late)
+		qb_loop_timer_del(t->loop, h);
+}
+
+static void open_one(struct told *t, uint32_t me)
+{
+	char lock[80];
+	const struct witness_worker conf = { .path = path, .id = ID, .me = me, .lock_path = lock };
 	struct err e = { 0 };
 
+	snprintf(lock, sizeof(lock), "%s/lock%u", dir, me);
 	memset(t, 0, sizeof(*t));
 	t->loop = qb_loop_create();
-	assert_int_equal(witness_open(t->loop, path, ID, me, &ops, t, &t->w, &e), 0);
-	witness_cluster(t->w, cluster);
+	assert_int_equal(witness_open(t->loop, &conf, &ops, t, &t->w, &e), 0);
+}
+
+static void begin_of(struct told *t, uint32_t me, uint64_t cluster)
+{
+	open_one(t, me);
 	qb_loop_run(t->loop);
+	assert_false(claim_nodes_has(&t->live, me)); /* whose host it is is not known yet */
+	witness_cluster(t->w, cluster);
+	run_for(t, 3000); /* of one that is not there no more is told */
 }
 
 static void begin(struct told *t, uint32_t me)
@@ -209,9 +249,10 @@ static bool claim(struct told *t, uint32_t me, uint64_t epoch, uint64_t log)
 {
 	const uint32_t nodes[] = { me };
 	struct claim c = { .me = me, .cluster = CLUSTER, .epoch = epoch, .log = log, .nodes = nodes, .n = 1 };
+	struct err e = { 0 };
 
 	t->claimed = false;
-	assert_true(witness_claim(t->w, &c));
+	assert_int_equal(witness_claim(t->w, &c, &e), 0);
 	while (!t->claimed)
 		qb_loop_run(t->loop);
 	assert_true(t->epoch == epoch);
@@ -293,6 +334,96 @@ static void a_witness_that_is_not_there_is_told(void **state)
 	end(&a);
 }
 
+/* As a predecessor does whose write is still on its way. */
+static int hold_lock(uint32_t me)
+{
+	char lock[80];
+	int fd;
+
+	snprintf(lock, sizeof(lock), "%s/lock%u", dir, me);
+	fd = open(lock, O_RDWR | O_CREAT, 0600);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	return fd;
+}
+
+static void nothing_is_done_before_the_one_before_has_ended(void **state)
+{
+	const uint32_t nodes[] = { 1 };
+	struct claim c = { .me = 1, .cluster = CLUSTER, .epoch = 6, .log = 5, .nodes = nodes, .n = 1 };
+	struct err e = { 0 };
+	int held = hold_lock(1);
+	struct told t;
+
+	(void)state;
+	open_one(&t, 1);
+	assert_int_equal(witness_claim(t.w, &c, &e), 0);
+	assert_int_equal(witness_claim(t.w, &c, &e), -EBUSY);
+	run_for(&t, 200);
+	assert_false(t.ok || t.claimed);
+	close(held);
+	while (!t.claimed)
+		qb_loop_run(t.loop);
+	assert_true(t.ok);
+	end(&t);
+}
+
+/* droverd can end while storage hangs; what it asked is done when it no longer does, or not at all. */
+static void who_hangs_is_left_behind(void **state)
+{
+	const uint32_t nodes[] = { 1 };
+	struct claim c = { .me = 1, .cluster = CLUSTER, .epoch = 6, .log = 5, .nodes = nodes, .n = 1 };
+	struct claim_slots slots;
+	struct witness_disk d;
+	struct err e = { 0 };
+	struct told t, next;
+	int held;
+
+	(void)state;
+	held = hold_lock(1);
+	open_one(&t, 1);
+	assert_int_equal(witness_claim(t.w, &c, &e), 0);
+	end(&t);
+	close(held);
+	begin(&next, 1); /* waits for the one that was left */
+	assert_true(waitpid(-1, NULL, 0) > 0);
+	assert_int_equal(witness_disk_open(&d, path, ID, &e), 0);
+	assert_int_equal(witness_disk_slots(&d, &slots, &e), 0);
+	assert_true(slots.of[1].epoch == 0 || slots.of[1].epoch == 6);
+	assert_true(claim(&next, 1, 7, 6));
+	assert_int_equal(witness_disk_slots(&d, &slots, &e), 0);
+	assert_true(slots.of[1].epoch == 7);
+	witness_disk_close(&d);
+	end(&next);
+}
+
+static pid_t only_child(void)
+{
+	char name[64], text[64] = "";
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/self/task/%d/children", getpid());
+	f = fopen(name, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+static void one_that_ends_is_replaced(void **state)
+{
+	struct told t;
+
+	(void)state;
+	begin(&t, 1);
+	assert_true(t.ok);
+	kill(only_child(), SIGKILL);
+	while (t.ok)
+		qb_loop_run(t.loop);
+	assert_non_null(strstr(t.text, "has ended, and is started again"));
+	assert_true(claim(&t, 1, 6, 5));
+	end(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +435,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_clusters_witness_is_refused_and_left_as_it_is, make, unmake),
 		cmocka_unit_test_setup_teardown(a_slot_that_was_set_back_is_told_and_written_again, make, unmake),
 		cmocka_unit_test_setup_teardown(a_witness_that_is_not_there_is_told, make, unmake),
+		cmocka_unit_test_setup_teardown(nothing_is_done_before_the_one_before_has_ended, make, unmake),
+		cmocka_unit_test_setup_teardown(who_hangs_is_left_behind, make, unmake),
+		cmocka_unit_test_setup_teardown(one_that_ends_is_replaced, make, unmake),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
