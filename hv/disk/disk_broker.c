@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* disk_broker - the VMM's end; see disk_broker.h. */
 #include "hv/disk/disk_broker_int.h"
+
+#include "base/child.h"
 #include "hv/disk/disk_lock_int.h"
 
 #include <assert.h>
@@ -33,28 +35,15 @@ static void name_args(char *args, size_t len)
 		memcpy(args, NAME, sizeof(NAME) < len ? sizeof(NAME) : len - 1);
 }
 
-/*
- * Nothing of the VMM's stays open here: its life file says by who has it open that the domain may run, its
- * standard error that it may still say something.
- */
-static void keep_only(int sock)
-{
-	if (sock > 0)
-		close_range(0, (unsigned int)sock - 1, 0);
-	close_range((unsigned int)sock + 1, ~0u, 0);
-}
-
 static void __attribute__((noreturn)) broker_main(int sock, const struct disk_broker_disk *disks, size_t n)
 {
-	int null;
-
 	/* The end of the socket says the same; this also when storage does not answer. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	prctl(PR_SET_NAME, NAME);
-	keep_only(sock);
-	/* So that nobody's descriptor gets a number that libraries write to. */
-	for (null = open("/dev/null", O_RDWR); null >= 0 && null < STDERR_FILENO; null = open("/dev/null", O_RDWR))
-		;
+	/*
+	 * Nothing of the VMM's stays open here: its life file says by who has it open that the domain may run, its
+	 * standard error that it may still say something.
+	 */
+	child_keep_only(NAME, sock);
 	broker_serve(sock, disks, n);
 	_exit(0);
 }
