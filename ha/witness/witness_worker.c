@@ -2,6 +2,7 @@
 /* witness_worker - see witness_worker.h. */
 #include "ha/witness/witness_worker.h"
 
+#include "base/child.h"
 #include "base/clock.h"
 #include "ha/witness/witness.h"
 #include "ha/witness/witness_disk.h"
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -274,35 +274,23 @@ static void serve(struct worker *w, int sock)
 	}
 }
 
-/* Nothing of droverd's stays open here: its locks end with it, and with it alone. */
-static void keep_only(int sock)
-{
-	if (sock > 0)
-		close_range(0, (unsigned int)sock - 1, 0);
-	close_range((unsigned int)sock + 1, ~0u, 0);
-}
-
-static void keep_quiet(void)
+/* What droverd does at a signal is its own affair. */
+static void default_signals(void)
 {
 	sigset_t none;
-	int null;
 
 	for (int s = 1; s < NSIG; s++)
 		signal(s, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* So that nobody's descriptor gets a number that libraries write to. */
-	for (null = open("/dev/null", O_RDWR); null >= 0 && null < STDERR_FILENO; null = open("/dev/null", O_RDWR))
-		;
 }
 
 static void __attribute__((noreturn)) worker_main(int sock, const struct witness_worker *conf)
 {
 	struct worker w = { .path = conf->path, .id = conf->id, .me = conf->me, .lock_path = conf->lock_path, .lock = -1 };
 
-	prctl(PR_SET_NAME, NAME);
-	keep_only(sock);
-	keep_quiet();
+	default_signals();
+	child_keep_only(NAME, sock); /* droverd's locks end with it, and with it alone */
 	/* Two of them have two; any number does. */
 	if (getrandom(&w.mine.mark, sizeof(w.mine.mark), 0) < 0 || !w.mine.mark)
 		w.mine.mark = clock_ns();
