@@ -14,14 +14,14 @@ from domains import Domain  # noqa: E402
 
 @pytest.fixture
 def make_bed(request):
-    """make_bed(hosts=3, token=1000, ...): a Bed that is torn down with the test."""
+    """make_bed(hosts=3, token=1000, ...): a Bed, or another kind of one, that is torn down with the test."""
     beds = []
 
-    def make(needs_droverd=True, **options):
+    def make(needs_droverd=True, kind=cluster.Bed, **options):
         why = cluster.missing(needs_droverd)
         if why:
             pytest.skip(why)
-        beds.append(cluster.Bed(**options))
+        beds.append(kind(**options))
         return beds[-1]
 
     yield make

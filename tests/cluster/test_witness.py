@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two hosts and a storage witness: one goes on when the other is lost, and never one that does not know what the other did."""
 
+import signal
+import subprocess
+
 import api
+from chaos_bed import ChaosBed
 from host import wait_for
 
 VOTE_S = 40   # both look at the witness every 10 s, and have to see each other's mark
@@ -94,3 +98,19 @@ def test_who_does_not_know_what_the_other_did_does_not_go_on(make_bed):
     assert any("it has to be here" in problem for problem in status(second)["problems"])
     bed.reboot(first)
     bed.wait_members(2)
+
+
+def test_droverd_can_be_restarted_while_the_witness_hangs(make_bed):
+    bed = make_bed(kind=ChaosBed, hosts=2, token=1000, witness=True)
+    bed.start()
+    h = bed.host(1)
+    wait_for("the witness to have a vote", lambda: witness(h, "votes"), VOTE_S)
+    subprocess.run(["fsfreeze", "-f", bed.shared], check=True)
+    wait_for("that to be told", lambda: any("does not answer" in p for p in status(h)["problems"]), VOTE_S)
+    h.kill_daemon("droverd", signal.SIGTERM)
+    bed.start_droverd(h)
+    bed.wait_members(2)
+    assert "droverd-witness" in h.run("ps", "-A", "-o", "comm").stdout
+    bed.thaw_storage()
+    wait_for("the witness to be used again", lambda: not any("witness" in p for p in status(h)["problems"]), VOTE_S)
+    assert witness(h, "votes")
