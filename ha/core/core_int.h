@@ -128,6 +128,8 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r);
 ha_set ha_membership_present(const struct ha_core *c);
 /** ha_membership_witness() - WITNESS of peer index @from: with its vote an epoch may be agreed */
 void ha_membership_witness(struct ha_core *c, uint32_t from, struct ha_reader *r);
+/** ha_membership_lowest() - of the members of the epoch this host has the lowest node id: what one of them does is its turn */
+bool ha_membership_lowest(const struct ha_core *c);
 /** ha_membership_voters() - the list of votes that counts for what members do to the view: the same for all of it; NULL: not known yet */
 const struct ha_voters *ha_membership_voters(const struct ha_core *c);
 /** ha_membership_stage() - the one place where the stage changes; nobody is mute in a new one yet */

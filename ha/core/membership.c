@@ -41,6 +41,14 @@ ha_set ha_membership_present(const struct ha_core *c)
 	return set;
 }
 
+bool ha_membership_lowest(const struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(c->form.parts, i) && c->peers[i].conf.id < c->me)
+			return false;
+	return true;
+}
+
 const struct ha_voters *ha_membership_voters(const struct ha_core *c)
 {
 	switch (c->form.stage) {
@@ -265,6 +273,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 	}
 	ha_membership_stage(c, ST_GATHER);
 	c->form.target = c->form.granted = 0;
+	c->form.anew = false;
 	promise(c, c->log.promised + 1);
 }
 
@@ -359,6 +368,22 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	try_agree(c);
 }
 
+/*
+ * The epoch leans for the sake of one who had forgotten, and knows all now: its hosts can do without the
+ * witness, and without a write of each of them for each entry.  Once in a view: whatever else keeps a vote of
+ * theirs from counting will do so again.
+ */
+static void lean_no_longer(struct ha_core *c)
+{
+	struct ha_form *f = &c->form;
+
+	if (!c->leans || f->anew || !ha_votes_enough(c, &c->log.voters, c->parts, false))
+		return;
+	f->anew = true;
+	if (ha_membership_lowest(c))
+		promise(c, c->log.promised + 1);
+}
+
 /* The commit index moved. */
 void ha_membership_check(struct ha_core *c)
 {
@@ -384,6 +409,7 @@ void ha_membership_check(struct ha_core *c)
 	ha_lease_epoch(c);
 	ha_out_note(c, HA_INFO, "epoch %llu stands with %u members", (unsigned long long)c->epoch,
 		    f->first.n_members);
+	lean_no_longer(c);
 }
 
 /* What holds between two steps, by stage. */

@@ -112,6 +112,7 @@ struct ha_form {
 	uint64_t asks;           /* id of the witness that may be asked, ... */
 	bool lacks;              /* ... and nothing but its vote is missing (witness.c) */
 	bool leans;              /* agreed with it: all of parts have to hold what is committed */
+	bool anew;               /* in this view one that need not lean has been left for another already */
 	uint64_t granted;        /* the witness's vote is for this target, ... */
 	uint64_t granted_log;    /* ... if those who agree have a log of this epoch ... */
 	ha_set granted_by;       /* ... and this one (peer), who claimed it, is one of them */

@@ -46,15 +46,6 @@ static bool all_want_the_same(const struct ha_core *c)
 	return true;
 }
 
-/* One of them proposes: the lowest. */
-static bool my_turn(const struct ha_core *c)
-{
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(c->form.parts, i) && c->peers[i].conf.id < c->me)
-			return false;
-	return true;
-}
-
 /* Nothing would be committed any more by a list of which those who are here have no majority. */
 static bool carried(const struct ha_core *c, const struct ha_voters *l)
 {
@@ -132,8 +123,8 @@ void ha_wanted_tick(struct ha_core *c)
 	lost = c->log.voters.witness && apart(c);
 	if ((c->counted == c->wanted_hash && !lost) || !ha_record_is_member(&c->rec, c->me))
 		return;
-	/* The list before is committed: what follows it has no majority apart from it. */
-	if (c->rec.voters.version != c->log.voters.version || !c->wanted.n || !my_turn(c) || !all_want_the_same(c))
+	/* One of them proposes, the lowest.  The list before is committed: what follows it has no majority apart from it. */
+	if (c->rec.voters.version != c->log.voters.version || !c->wanted.n || !ha_membership_lowest(c) || !all_want_the_same(c))
 		return;
 	id = next_step(c, &more);
 	if (!id && !witness_step(c, lost, &witness, &more))

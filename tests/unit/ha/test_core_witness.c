@@ -336,6 +336,27 @@ static void it_is_asked_about_who_has_forgotten_also_without_a_vote(void **state
 	bed_free(b);
 }
 
+/* An epoch leans for n2, whose disk is new; the next one, as n2 knows all, need not. */
+static void who_had_forgotten_is_leaned_for_once(void **state)
+{
+	struct bed *b = two();
+	uint64_t epoch = 0, last;
+
+	(void)state;
+	bed_boot(b, 1);
+	configure(b, 2, ID);
+	bed_view(b);
+	bed_pass(b, 50);
+	assert_int_equal(claims(b, &epoch), 1);
+	answer(b, 1, epoch, true, 0);
+	bed_pass(b, 1000);
+	assert_true(status(b, 1).standing == HA_STANDS && status(b, 2).standing == HA_STANDS);
+	assert_true(status(b, 1).epoch == epoch + 1 && !status(b, 1).leans && !status(b, 2).leans);
+	assert_true(ha_core_record(b->core[1])->leaned == epoch);
+	assert_int_equal(claims(b, &last), 1);
+	bed_free(b);
+}
+
 static void deliver_one(struct bed *b)
 {
 	struct bed_msg m = b->queue[b->head++];
@@ -387,6 +408,7 @@ int main(void)
 		cmocka_unit_test(who_cannot_be_used_for_long_loses_its_vote),
 		cmocka_unit_test(a_grant_is_for_who_claimed_it),
 		cmocka_unit_test(it_is_asked_about_who_has_forgotten_also_without_a_vote),
+		cmocka_unit_test(who_had_forgotten_is_leaned_for_once),
 		cmocka_unit_test(who_was_interrupted_at_the_first_start_asks_too),
 		cmocka_unit_test(nobody_is_voted_out_for_a_witness_that_cannot_be_read),
 	};
