@@ -12,7 +12,8 @@
  * on any clock that is off by at most 1 %.
  *
  * A RENEW counts only between nodes of the same epoch.  So once a majority has
- * adopted a new epoch without us, no majority can renew our lease any more.
+ * adopted a new epoch without us, no majority can renew our lease any more.  A RENEW says by which list of
+ * votes its sender counts too: the list is changed again when all members have the change before (wanted.c).
  *
  * What is published goes to the pages of admitted VMMs only (role.c): a VMM that the
  * record gives to somebody else gets no more, so who is admitted is said before (rule H).
@@ -49,6 +50,7 @@ static void send_renew(struct ha_core *c)
 	ha_put_u64(&w, c->log.applied);
 	ha_put_u64(&w, c->log.applied ? ha_log_record_hash(c) : 0);
 	ha_put_u64(&w, c->wanted_hash);
+	ha_put_u64(&w, c->log.voters.version);
 	ha_put_u8(&w, ha_witness_sees(c));
 	ha_put_u32(&w, n);
 	for (uint32_t i = 0; i < c->n_peers; i++) {
@@ -151,7 +153,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 {
 	struct ha_peer *p = &c->peers[from];
 	uint64_t epoch = ha_get_u64(r), k = ha_get_u64(r);
-	uint64_t applied = ha_get_u64(r), hash = ha_get_u64(r), wants = ha_get_u64(r), mine = 0;
+	uint64_t applied = ha_get_u64(r), hash = ha_get_u64(r), wants = ha_get_u64(r), list = ha_get_u64(r), mine = 0;
 	bool sees = ha_get_bool(r);
 	uint32_t n = ha_get_u32(r);
 	bool first;
@@ -177,6 +179,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		p->heard_k = k;
 		p->heard_ms = c->now;
 		p->wants = wants;
+		p->list = list;
 		p->sees = sees;
 	}
 	if (from == c->self)

@@ -80,8 +80,10 @@ void ha_votes_appended(struct ha_core *c, const uint8_t *bytes, size_t len)
 	uint64_t version = c->log.voters.version;
 
 	ha_votes_behind(&c->log.voters, &c->entry, bytes, len);
-	if (c->log.voters.version != version)
-		ha_votes_count(c);
+	if (c->log.voters.version == version)
+		return;
+	ha_votes_count(c);
+	c->lease.next_ms = c->now; /* the next change waits until all have said that they have this one */
 }
 
 /*

@@ -37,11 +37,16 @@ void ha_wanted_configure(struct ha_core *c)
 	ha_votes_count(c);
 }
 
-/* The members' corosync.conf, as they said in this epoch, are all like ours. */
+/*
+ * The members' corosync.conf, as they said in this epoch, are all like ours, and all have the list that is to be changed.  One that
+ * has not may be cut off, and renew its lease by its own in this epoch, with others who are: by that list and by
+ * the next but one two majorities may be apart.  And who has renewed in this epoch hears nobody of an older one any more
+ * (docs/ha.md, "Leases look further back").
+ */
 static bool all_want_the_same(const struct ha_core *c)
 {
 	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(c->form.parts, i) && (!c->peers[i].heard_k || c->peers[i].wants != c->wanted_hash))
+		if (ha_set_has(c->form.parts, i) && (!c->peers[i].heard_k || c->peers[i].wants != c->wanted_hash || c->peers[i].list != c->log.voters.version))
 			return false;
 	return true;
 }

@@ -397,6 +397,133 @@ static void who_was_interrupted_at_the_first_start_asks_too(void **state)
 	bed_free(b);
 }
 
+/* Whom each hears, where not all are in one view. */
+static uint32_t hears[BED_MAX];
+
+static void deliver_next(struct bed *b)
+{
+	struct bed_msg m = b->queue[b->head++];
+
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct ha_event ev = { .kind = HA_EV_DELIVER, .deliver = { .from = m.from + 1, .bytes = m.bytes, .len = m.len } };
+
+		if (hears[i] >> m.from & 1)
+			bed_step(b, i, &ev);
+	}
+	free(m.bytes);
+}
+
+static void tick_all(struct bed *b)
+{
+	struct ha_event ev = { .kind = HA_EV_TICK };
+
+	b->now += 50;
+	for (uint32_t i = 0; i < b->n; i++)
+		bed_step(b, i, &ev);
+}
+
+/* What @node claims is granted; whoever else claims has no answer. */
+static void pass_apart(struct bed *b, uint64_t ms, uint32_t node)
+{
+	for (uint64_t end = b->now + ms; b->now < end;) {
+		struct ha_event ev = { .kind = HA_EV_WITNESS, .witness = { .ok = true, .claim = b->core[node - 1]->asking.claim } };
+
+		tick_all(b);
+		if (ev.witness.claim)
+			bed_step(b, node - 1, &ev);
+		while (b->head < b->tail)
+			deliver_next(b);
+		b->head = b->tail = 0;
+	}
+}
+
+static void view_apart(struct bed *b, uint32_t set)
+{
+	struct ha_event ev = { .kind = HA_EV_VIEW }, quorum = { .kind = HA_EV_QUORUM };
+	uint32_t ids[BED_MAX];
+
+	for (uint32_t i = 0; i < b->n; i++)
+		if (set >> i & 1)
+			ids[ev.view.n++] = i + 1;
+	ev.view.nodes = quorum.quorum.nodes = ids;
+	ev.view.ring = HA_RING_SILENT;
+	quorum.quorum.n = ev.view.n;
+	for (uint32_t i = 0; i < b->n; i++) {
+		if (!(set >> i & 1))
+			continue;
+		hears[i] = set;
+		bed_step(b, i, &ev);
+		bed_step(b, i, &quorum);
+	}
+}
+
+/* Four hosts, the witness has its vote, and n3 has a domain. */
+static struct bed *four(void)
+{
+	static const char conf[] = "name: test\nmemory: 1 GiB\n";
+	struct bed *b = bed_new(4);
+
+	configure(b, 0xf, ID);
+	for (uint32_t i = 1; i <= 4; i++)
+		sees(b, i, 0xf, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 3).witness == ID);
+	for (uint32_t i = 0; i < 4; i++) {
+		char name[] = { 'd', (char)('0' + i), 0 };
+
+		bed_command(b, 1, (struct ha_command){ .op = HA_OP_ADD, .domain = name, .conf = conf, .conf_len = sizeof(conf) - 1,
+						       .ha = true, .started = true });
+	}
+	bed_obey(b);
+	assert_true(ha_record_may_run(ha_core_record(b->core[0]), 3));
+	return b;
+}
+
+/*
+ * n1 is to have three votes.  n3 lags and is cut off before it hears of a step; by its list it and n2 and n4 are three
+ * of five, and by one with both steps n1 and the witness would be four of seven.  So there is no second while n3 has not the first.
+ */
+static void a_list_is_changed_when_all_have_the_change_before(void **state)
+{
+	struct ha_node_conf nodes[4] = { { .id = 1, .votes = 3 }, { .id = 2, .votes = 1 }, { .id = 3, .votes = 1 }, { .id = 4, .votes = 1 } };
+	struct ha_event ev = { .kind = HA_EV_CONFIG, .config = { .nodes = nodes, .n = 4, .witness = ID } };
+	struct bed *b = four();
+	struct ha_core **c = b->core;
+	uint64_t version = c[0]->log.voters.version;
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++) {
+		snprintf(nodes[i].name, sizeof(nodes[i].name), "n%u", i + 1);
+		hears[i] = 0xf;
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		bed_step(b, i, &ev);
+	for (uint32_t k = 0; k < 30 && c[0]->log.voters.version < version + 2; k++) {
+		tick_all(b);
+		while (b->head < b->tail && c[0]->log.voters.version < version + 2) {
+			if (b->queue[b->head].bytes[1] == MSG_ENTRY)
+				hears[2] = 0;
+			deliver_next(b);
+		}
+	}
+	assert_true(c[1]->log.voters.version > version && c[2]->log.voters.version == version && !c[2]->leans);
+	for (; b->head < b->tail; b->head++)
+		free(b->queue[b->head].bytes); /* the ring broke before they were ordered */
+	b->head = b->tail = 0;
+	view_apart(b, 1 << 0);
+	view_apart(b, 1 << 2);
+	view_apart(b, 1 << 1 | 1 << 3);
+	pass_apart(b, 100, 1);
+	view_apart(b, 1 << 1 | 1 << 2 | 1 << 3);
+	pass_apart(b, 20000, 1);
+	/* Nobody has what n3 runs while it may run it. */
+	assert_true(ha_record_may_run(ha_core_record(c[0]), 3) || status(b, 3).lease_until_ms <= b->now);
+	view_apart(b, 0xf);
+	pass_apart(b, 5000, 1);
+	assert_true(status(b, 3).standing == HA_STANDS && c[2]->log.voters.version == version + 2);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -410,6 +537,7 @@ int main(void)
 		cmocka_unit_test(it_is_asked_about_who_has_forgotten_also_without_a_vote),
 		cmocka_unit_test(who_had_forgotten_is_leaned_for_once),
 		cmocka_unit_test(who_was_interrupted_at_the_first_start_asks_too),
+		cmocka_unit_test(a_list_is_changed_when_all_have_the_change_before),
 		cmocka_unit_test(nobody_is_voted_out_for_a_witness_that_cannot_be_read),
 	};
 
