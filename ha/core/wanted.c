@@ -26,13 +26,13 @@ static uint32_t votes_of(const struct ha_node_conf *n)
 void ha_wanted_configure(struct ha_core *c)
 {
 	c->wanted.n = 0;
-	c->wanted.witness = c->witness;
 	for (uint32_t i = 0; i < c->n_peers; i++) {
 		const struct ha_node_conf *n = &c->peers[i].conf;
 
 		if (c->peers[i].configured)
 			ha_voters_set(&c->wanted, n->id, votes_of(n));
 	}
+	c->wanted.witness = c->wanted.n ? c->witness : 0; /* no list has a witness alone, and a STATE with one is none */
 	c->wanted_hash = ha_voters_hash(&c->wanted);
 	ha_votes_count(c);
 }

@@ -524,6 +524,23 @@ static void a_list_is_changed_when_all_have_the_change_before(void **state)
 	bed_free(b);
 }
 
+/* n3's corosync.conf gives nobody a vote, a slip: n3 says what it has all the same, and is a member. */
+static void who_has_a_witness_and_no_hosts_is_heard(void **state)
+{
+	struct ha_node_conf nodes[3] = { { .id = 1 }, { .id = 2 }, { .id = 3 } };
+	struct ha_event ev = { .kind = HA_EV_CONFIG, .config = { .nodes = nodes, .n = 3, .witness = ID } };
+	struct bed *b = bed_new(3);
+
+	(void)state;
+	configure(b, 7, ID);
+	bed_step(b, 2, &ev);
+	bed_view(b);
+	bed_pass(b, 10000);
+	for (uint32_t i = 1; i <= 3; i++)
+		assert_int_equal(status(b, i).standing, HA_STANDS);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -538,6 +555,7 @@ int main(void)
 		cmocka_unit_test(who_had_forgotten_is_leaned_for_once),
 		cmocka_unit_test(who_was_interrupted_at_the_first_start_asks_too),
 		cmocka_unit_test(a_list_is_changed_when_all_have_the_change_before),
+		cmocka_unit_test(who_has_a_witness_and_no_hosts_is_heard),
 		cmocka_unit_test(nobody_is_voted_out_for_a_witness_that_cannot_be_read),
 	};
 
