@@ -38,6 +38,8 @@ static void disk_kick(struct sim *s, uint32_t h)
 		return;
 	if (!s->quiet_world && sim_chance(s, 1))
 		delay = sim_range(s, 100 * MS, 2500 * MS);
+	if (s->host[h].disk_hangs_until > s->now + delay)
+		delay = s->host[h].disk_hangs_until - s->now;
 	d->writing = true;
 	sim_at(s, delay, EV_PERSISTED, h, s->host[h].gen, d->n, 0);
 }

@@ -262,6 +262,8 @@ static bool fault(struct sim *s, const struct scenario_line *l)
 		host_pause(s, h, us);
 	else if (!strcmp(w, "pause-daemon"))
 		host_daemon_pause(s, h, us);
+	else if (!strcmp(w, "hang-disk"))
+		s->host[h].disk_hangs_until = s->now + us;
 	else if (!strcmp(w, "kill-daemon"))
 		host_daemon_crash(s, h);
 	else if (!strcmp(w, "kill-corosync"))

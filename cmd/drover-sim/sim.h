@@ -215,6 +215,7 @@ struct sim_host {
 	uint64_t clock_base_us, boot_at;
 	struct ha_core *core;
 	struct sim_disk disk, backup;
+	uint64_t disk_hangs_until; /* us */
 	bool copied;          /* its disk holds the backup, and nothing newer */
 	bool foreign;         /* its disk holds the record of another cluster */
 	uint64_t lease_ms;    /* what its daemon may publish: host clock */

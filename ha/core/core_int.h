@@ -140,6 +140,8 @@ void ha_membership_persisted(struct ha_core *c);
 void ha_membership_tick(struct ha_core *c);
 void ha_membership_check(struct ha_core *c); /* commit index moved: does the epoch stand? */
 void ha_membership_rejoin(struct ha_core *c, const char *why);
+/** ha_membership_voted_out() - we were: join again, when what our disk was given is written */
+void ha_membership_voted_out(struct ha_core *c);
 /** ha_membership_evicted() - a member was voted out of this view: agree without it */
 void ha_membership_evicted(struct ha_core *c);
 void ha_membership_invariants(const struct ha_core *c); /* asserts what belongs to its stage */

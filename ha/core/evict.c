@@ -68,7 +68,7 @@ void ha_evict_vote(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		return;
 	p->evicted = true;
 	if (p->conf.id == c->me) {
-		ha_membership_rejoin(c, "the others voted this host out, it was silent");
+		ha_membership_voted_out(c);
 		return;
 	}
 	ha_membership_evicted(c);

@@ -198,6 +198,26 @@ void ha_membership_quorum(struct ha_core *c, const struct ha_event *ev)
 	}
 }
 
+static bool written(const struct ha_core *c)
+{
+	return c->log.durable_token >= c->log.next_token;
+}
+
+/*
+ * The others go on without us in this view.  Who cannot write could promise nothing in a new one either, and
+ * would make them wait for it once more, for ever: where they need the witness their leases end meanwhile.
+ */
+void ha_membership_voted_out(struct ha_core *c)
+{
+	if (written(c)) {
+		ha_membership_rejoin(c, "the others voted this host out, it was silent");
+		return;
+	}
+	ha_out_note(c, HA_WARNING, "the others voted this host out: its record is not written, it joins them again when that works");
+	ha_membership_lost(c);
+	c->form.rejoin_due = true;
+}
+
 /*
  * Whatever the stage: the others may have agreed on a STATE that we said before
  * this view, while we promised more; only saying so brings everybody together.
@@ -207,6 +227,8 @@ void ha_membership_persisted(struct ha_core *c)
 	if (c->form.stage != ST_ALONE && !c->form.said_state &&
 	    c->log.promise_durable == c->log.promised)
 		send_state(c);
+	if (c->form.rejoin_due && written(c))
+		ha_membership_rejoin(c, "its record is written");
 }
 
 /* What we said kept the others from agreeing, and is over: promise more and say so. */
@@ -272,6 +294,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 		return;
 	}
 	ha_membership_stage(c, ST_GATHER);
+	c->form.rejoin_due = false;
 	c->form.target = c->form.granted = 0;
 	c->form.anew = false;
 	promise(c, c->log.promised + 1);
@@ -280,6 +303,7 @@ void ha_membership_view(struct ha_core *c, const struct ha_event *ev)
 void ha_membership_lost(struct ha_core *c)
 {
 	ha_membership_stage(c, ST_ALONE);
+	c->form.rejoin_due = false;
 	for (uint32_t i = 0; i < c->n_peers; i++)
 		c->peers[i].in_group = false;
 }

@@ -120,6 +120,7 @@ struct ha_form {
 	/* sending or receiving the snapshot */
 	size_t snap_len, snap_sent, snap_got;
 	bool unlike;           /* nobody has a log, and corosync.conf is not the same on all */
+	bool rejoin_due;       /* voted out, we join again when our record is written */
 	bool said_state;       /* our STATE for the current promise is out */
 	bool said_haunted;     /* ... and says that we are, */
 	uint32_t said_up_ms;   /* so long after our start */
