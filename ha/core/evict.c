@@ -30,11 +30,13 @@ static void vote_out(struct ha_core *c, struct ha_peer *p, const char *why)
 	assert(p != ha_self(c) && p->in_group && !p->evicted);
 	if (!go_on_without(c, p))
 		return;
-	if (p->evict_sent_ms && c->now - p->evict_sent_ms < c->t.evict) {
+	/* Said for one number it is nothing for the next, and may have been counted by a list that was an older one. */
+	if (p->evict_sent_ms && p->evict_target == c->form.target && c->now - p->evict_sent_ms < c->t.evict) {
 		ha_wake_at(c, p->evict_sent_ms + c->t.evict);
 		return;
 	}
 	p->evict_sent_ms = c->now;
+	p->evict_target = c->form.target;
 	ha_wake_at(c, c->now + c->t.evict);
 	ha_out_note(c, HA_WARNING, "voting %s out: %s", ha_core_node_name(c, p->conf.id), why);
 	ha_msg_begin(c, &w, MSG_EVICT);
@@ -97,6 +99,9 @@ static const char *mute(const struct ha_core *c, const struct ha_peer *p, uint64
 	case ST_GATHER:
 		if (p->state.have && p->state.promised == f->target)
 			return NULL;
+		/* Who said nothing before, in this very view, does not get that time once more: another was voted out first. */
+		if (p->spoke_ms < since)
+			since = p->spoke_ms;
 		/* In CPG's list but not in votequorum's: a ghost, it will never speak (corosync
 		 * #828). */
 		*due = since + (c->quorate && !p->alive ? c->t.renew * 2 : c->t.evict);

@@ -470,7 +470,9 @@ void ha_membership_invariants(const struct ha_core *c)
 void ha_membership_evicted(struct ha_core *c)
 {
 	if (c->form.stage == ST_GATHER) {
-		try_agree(c);
+		/* Else it is the second of two from an epoch that stood: our STATE, which tells of a log before it, is on its way. */
+		if (c->log.promised == c->form.target)
+			try_agree(c);
 		return;
 	}
 	/* An epoch with a mute member goes on without it: agree again. */

@@ -84,7 +84,8 @@ struct ha_peer {
 	enum ha_sight sight;    /* how it went while we looked, and it has not come back; NONE: it did not */
 	uint64_t gone_epoch;    /* when it went: no later epoch had it as a member until then */
 	ha_set evict_votes;     /* set of peers that want it out */
-	uint64_t evict_sent_ms; /* when we last said so */
+	uint64_t evict_sent_ms; /* when we last said so ... */
+	uint64_t evict_target;  /* ... while this was agreed on, or stood */
 	uint64_t list;          /* version of its list of votes, by its last RENEW of our epoch */
 	uint64_t wants;         /* digest of what its corosync.conf says, by its last RENEW of our epoch ... */
 	bool sees;              /* ... and that it sees all members at the witness */
