@@ -216,12 +216,12 @@ struct sim_host {
 	struct ha_core *core;
 	struct sim_disk disk, backup;
 	uint64_t disk_hangs_until; /* us */
-	bool copied;          /* its disk holds the backup, and nothing newer */
-	bool foreign;         /* its disk holds the record of another cluster */
-	uint64_t lease_ms;    /* what its daemon may publish: host clock */
-	uint32_t token;       /* what corosync.conf says here, ms ... */
-	struct sim_conf conf; /* ... and of hosts */
-	uint64_t gate_ms;     /* W that belongs to it */
+	bool copied;               /* its disk holds the backup, and nothing newer */
+	bool foreign;              /* its disk holds the record of another cluster */
+	uint64_t lease_ms;         /* what its daemon may publish: host clock */
+	uint32_t token;            /* what corosync.conf says here, ms ... */
+	struct sim_conf conf;      /* ... and of hosts */
+	uint64_t gate_ms;          /* W that belongs to it */
 	struct sim_claim claim;
 	uint64_t tick_at;
 	uint64_t checked;             /* last committed entry that check_step() compared */

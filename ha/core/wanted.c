@@ -74,19 +74,26 @@ static bool apart(struct ha_core *c)
 	return c->now - c->asking.together_ms > APART_MS;
 }
 
+/* Hosts with an odd number of votes cannot be halved: with one vote more they would need more, and have nothing for it. */
+static bool can_be_halved(const struct ha_core *c)
+{
+	return ha_voters_hosts(&c->log.voters) % 2 == 0;
+}
+
 /*
- * The witness gets its vote when all can ask it, and loses it when it is no more configured, or they
- * cannot for a while: *@id, *@more.
+ * The witness gets its vote when all can ask it, and loses it when it is no more configured, or is no use, or
+ * they cannot for a while: *@id, *@more.
  */
 static bool witness_step(const struct ha_core *c, bool lost, uint64_t *id, bool *more)
 {
+	uint64_t wanted = can_be_halved(c) ? c->wanted.witness : 0;
 	struct ha_voters next;
 
-	if (c->log.voters.witness == c->wanted.witness && !lost)
+	if (c->log.voters.witness == wanted && !lost)
 		return false;
 	next = c->log.voters;
 	*more = !next.witness;
-	*id = *more ? c->wanted.witness : next.witness;
+	*id = *more ? wanted : next.witness;
 	return (!*more || (together(c) && c->asking.newest <= c->epoch)) && ha_voters_witness(&next, *id, *more) && carried(c, &next);
 }
 
@@ -150,6 +157,9 @@ void ha_core_witness_why(const struct ha_core *c, char *buf, size_t size)
 	buf[0] = 0;
 	if (c->form.stage != ST_STANDS || !c->witness)
 		return;
+	if (!can_be_halved(c))
+		snprintf(buf, size, "the hosts have %llu votes together, an odd number: they cannot be halved, and do without it",
+			 (unsigned long long)ha_voters_hosts(&c->log.voters));
 	for (uint32_t i = 0; i < c->n_peers && !buf[0]; i++) {
 		const struct ha_peer *p = &c->peers[i];
 

@@ -139,6 +139,23 @@ static void it_gets_its_vote_when_all_name_it_and_see_the_same_there(void **stat
 	bed_free(b);
 }
 
+/* Of three hosts two are a majority, and with a witness they would need it. */
+static void hosts_that_cannot_be_halved_do_without(void **state)
+{
+	struct bed *b = bed_new(3);
+	char why[256];
+
+	(void)state;
+	configure(b, 7, ID);
+	for (uint32_t i = 1; i <= 3; i++)
+		sees(b, i, 7, 0);
+	bed_pass(b, 2000);
+	assert_true(status(b, 1).witness == 0 && status(b, 1).needed == 2);
+	ha_core_witness_why(b->core[0], why, sizeof(why));
+	assert_string_equal(why, "the hosts have 3 votes together, an odd number: they cannot be halved, and do without it");
+	bed_free(b);
+}
+
 static void it_is_asked_when_nothing_else_is_missing(void **state)
 {
 	struct bed *b = two();
@@ -471,8 +488,7 @@ static struct bed *four(void)
 	for (uint32_t i = 0; i < 4; i++) {
 		char name[] = { 'd', (char)('0' + i), 0 };
 
-		bed_command(b, 1, (struct ha_command){ .op = HA_OP_ADD, .domain = name, .conf = conf, .conf_len = sizeof(conf) - 1,
-						       .ha = true, .started = true });
+		bed_command(b, 1, (struct ha_command){ .op = HA_OP_ADD, .domain = name, .conf = conf, .conf_len = sizeof(conf) - 1, .ha = true, .started = true });
 	}
 	bed_obey(b);
 	assert_true(ha_record_may_run(ha_core_record(b->core[0]), 3));
@@ -545,6 +561,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_gets_its_vote_when_all_name_it_and_see_the_same_there),
+		cmocka_unit_test(hosts_that_cannot_be_halved_do_without),
 		cmocka_unit_test(it_is_asked_when_nothing_else_is_missing),
 		cmocka_unit_test(a_claim_that_is_refused_is_made_again_after_a_while),
 		cmocka_unit_test(a_number_that_the_witness_knows_is_not_claimed_again),
