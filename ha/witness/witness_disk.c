@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -116,14 +119,15 @@ static int check_kind(const char *path, struct err *e)
 	return 0;
 }
 
-static int open_at(struct witness_disk *d, const char *path, int flags, struct err *e)
+/* @path: what it is called in errors */
+static int open_at(struct witness_disk *d, const char *at, const char *path, int flags, struct err *e)
 {
-	int rc = check_kind(path, e);
+	int rc = check_kind(at, e);
 
 	*d = (struct witness_disk){ .fd = -1, .path = path };
 	if (rc)
 		return rc;
-	d->fd = open(path, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0600);
+	d->fd = open(at, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0600);
 	if (d->fd < 0 && errno == EINVAL)
 		return err_set(e, -EINVAL, "%s: lies on storage without O_DIRECT, which a witness needs", path);
 	if (d->fd < 0 && errno == EBUSY)
@@ -139,7 +143,7 @@ static int open_at(struct witness_disk *d, const char *path, int flags, struct e
 
 int witness_disk_open(struct witness_disk *d, const char *path, uint64_t id, struct err *e)
 {
-	int rc = open_at(d, path, 0, e);
+	int rc = open_at(d, path, path, 0, e);
 
 	if (rc)
 		return rc;
@@ -247,51 +251,118 @@ static int check_free(struct witness_disk *d, struct err *e)
 	return 0;
 }
 
+/* A file grows, a device does not. */
+static int check_size(const struct witness_disk *d, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(d->fd, &st) < 0)
+		return bad_io(e, d, "read", -1);
+	if (S_ISBLK(st.st_mode) && lseek(d->fd, 0, SEEK_END) < WITNESS_BYTES)
+		return bad_io(e, d, "write", 0);
+	return 0;
+}
+
+/* Two who make one there at once: of a device O_EXCL is enough on this host. */
+static int lock(const struct witness_disk *d, struct err *e)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(d->fd, F_OFD_SETLK, &l) < 0 && (errno == EAGAIN || errno == EACCES))
+		return err_set(e, -EBUSY, "%s: is in use", d->path);
+	return 0; /* storage without locks: what stands there in the end is looked at */
+}
+
+/* The head last: before it there is none, wherever this ends. */
 static int write_empty(struct witness_disk *d, uint64_t id, struct err *e)
 {
 	struct writer w = writer_make(d->blocks, HEAD_LEN);
 	int rc;
 
 	memset(d->blocks, 0, WITNESS_BYTES);
+	rc = store(d, 1, 2 * CLAIM_SLOTS - 1, e);
+	if (rc)
+		return rc;
 	writer_bytes(&w, magic, sizeof(magic));
 	writer_u32(&w, FORMAT);
 	writer_u64(&w, id);
 	seal(d->blocks, HEAD_LEN);
-	rc = store(d, 0, 2 * CLAIM_SLOTS, e);
-	return rc || !fsync(d->fd) ? rc : bad_io(e, d, "write", -1);
+	rc = store(d, 0, 1, e);
+	if (!rc && fsync(d->fd) < 0)
+		rc = bad_io(e, d, "write", -1);
+	if (!rc)
+		rc = load(d, 0, 1, e);
+	return rc ? rc : check_head(d, id, e);
 }
 
-static bool is_file(const char *path)
+static int make_there(const char *path, bool device, uint64_t id, struct err *e)
 {
-	struct stat st;
+	struct witness_disk d;
+	/* O_EXCL of a device: nobody uses it, mounted, as swap or below another. */
+	int rc = open_at(&d, path, path, device ? O_EXCL : 0, e);
 
-	return !stat(path, &st) && S_ISREG(st.st_mode);
+	if (rc)
+		return rc;
+	rc = lock(&d, e);
+	if (!rc)
+		rc = check_size(&d, e);
+	if (!rc)
+		rc = check_free(&d, e);
+	if (!rc)
+		rc = write_empty(&d, id, e);
+	witness_disk_close(&d);
+	return rc;
 }
 
-/* O_EXCL of a device that is there: nobody uses it, mounted, as swap or below another. */
-static int make_flags(const char *path, bool there)
+/* A new name lasts when its directory is written. */
+static int sync_dir(const char *path, struct err *e)
 {
-	if (!there)
-		return O_CREAT | O_EXCL;
-	return is_file(path) ? 0 : O_EXCL;
+	char copy[PATH_MAX];
+	int fd, rc = 0;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		rc = err_errno(e, "%s: cannot write its directory", path);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* It gets its name when it is whole; who has that name by then keeps it. */
+static int make_new(const char *path, uint64_t id, struct err *e)
+{
+	char new[PATH_MAX];
+	struct witness_disk d;
+	int rc;
+
+	if (snprintf(new, sizeof(new), "%s.%016llx", path, (unsigned long long)id) >= (int)sizeof(new))
+		return err_set(e, -ENAMETOOLONG, "a path of at most %d bytes was expected", PATH_MAX - 20);
+	rc = open_at(&d, new, path, O_CREAT | O_EXCL, e);
+	if (rc == -ENOENT)
+		err_set(e, rc, "%s: there is no such directory", path);
+	if (rc && rc != -EEXIST)
+		unlink(new); /* made, but without O_DIRECT it is of no use */
+	if (rc)
+		return rc;
+	rc = write_empty(&d, id, e);
+	if (!rc && link(new, path) < 0)
+		rc = errno == EEXIST ? err_set(e, -EEXIST, "%s: somebody else has made it meanwhile", path) :
+				       err_errno(e, "%s: cannot make the witness", path);
+	witness_disk_close(&d);
+	unlink(new);
+	return rc ? rc : sync_dir(path, e);
 }
 
 int witness_disk_make(const char *path, uint64_t id, struct err *e)
 {
-	struct witness_disk d;
-	bool there = !access(path, F_OK), made;
-	int rc = open_at(&d, path, make_flags(path, there), e);
+	struct stat st;
 
-	made = !there && !access(path, F_OK);
-	if (rc && made)
-		unlink(path);
-	if (rc)
-		return rc;
-	rc = check_free(&d, e);
-	if (!rc)
-		rc = write_empty(&d, id, e);
-	witness_disk_close(&d);
-	if (rc && made)
-		unlink(path);
-	return rc;
+	if (!stat(path, &st))
+		return make_there(path, S_ISBLK(st.st_mode), id, e);
+	if (errno != ENOENT)
+		return err_errno(e, "%s: cannot make the witness", path);
+	if (!lstat(path, &st))
+		return err_set(e, -EEXIST, "%s: a symbolic link to nothing lies there", path);
+	return make_new(path, id, e);
 }

@@ -62,7 +62,9 @@ void witness_disk_close(struct witness_disk *d);
 
 /**
  * witness_disk_make() - make an empty witness at @path, a new file or a block device
- * Return: 0; -EEXIST when anything lies there (a device has to begin with zeros); what the storage says; text in @e.
+ * Whole or not at all, wherever it ends; of two who make one there at once one does.
+ * Return: 0; -EEXIST when anything lies there (a device has to begin with zeros), -EBUSY when somebody uses
+ * it; -EINVAL; what the storage says; text in @e.
  */
 int witness_disk_make(const char *path, uint64_t id, struct err *e);
 

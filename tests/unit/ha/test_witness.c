@@ -11,12 +11,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <qb/qbloop.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -156,6 +158,74 @@ static void nothing_that_lies_there_is_overwritten(void **state)
 	assert_int_equal(witness_disk_make(other, 5, &e), -EEXIST);
 	assert_non_null(strstr(e.text, "something else lies there"));
 	unlink(other);
+}
+
+/* A full file system, power lost, a signal: what there is of it is no witness, and does not stand in the way of one. */
+static void a_witness_that_could_not_be_made_whole_is_none(void **state)
+{
+	struct rlimit all, few;
+	struct err e = { 0 };
+	char other[80];
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s/room", dir);
+	close(open(other, O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+	few = all;
+	few.rlim_cur = WITNESS_BYTES / 2;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &few), 0);
+	assert_int_equal(witness_disk_make(other, 5, &e), -EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+	assert_refused(other, 0, -EINVAL, "holds no witness");
+	assert_int_equal(witness_disk_make(other, 6, &e), 0);
+	unlink(other);
+}
+
+struct maker {
+	pthread_t thread;
+	pthread_barrier_t *at_once;
+	const char *path;
+	uint64_t id;
+	int rc;
+};
+
+static void *make_main(void *arg)
+{
+	struct maker *m = arg;
+	struct err e = { 0 };
+
+	pthread_barrier_wait(m->at_once);
+	m->rc = witness_disk_make(m->path, m->id, &e);
+	return NULL;
+}
+
+static void of_two_who_make_one_at_once_one_does(void **state)
+{
+	pthread_barrier_t at_once;
+	struct maker m[2];
+	struct witness_disk d;
+	struct err e = { 0 };
+	char other[80];
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s/both", dir);
+	pthread_barrier_init(&at_once, NULL, 2);
+	for (int round = 0; round < 40; round++) {
+		if (round % 2)
+			close(open(other, O_CREAT | O_WRONLY, 0600));
+		for (int i = 0; i < 2; i++) {
+			m[i] = (struct maker){ .at_once = &at_once, .path = other, .id = 10u + (unsigned)i };
+			assert_int_equal(pthread_create(&m[i].thread, NULL, make_main, &m[i]), 0);
+		}
+		for (int i = 0; i < 2; i++)
+			pthread_join(m[i].thread, NULL);
+		assert_true(!m[0].rc != !m[1].rc);
+		assert_int_equal(witness_disk_open(&d, other, m[m[0].rc != 0].id, &e), 0);
+		witness_disk_close(&d);
+		unlink(other);
+	}
+	pthread_barrier_destroy(&at_once);
 }
 
 /* What a loop was told. */
@@ -431,6 +501,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_witness_or_another_is_refused, make, unmake),
 		cmocka_unit_test_setup_teardown(a_damaged_slot_is_told_and_a_damaged_beat_is_none, make, unmake),
 		cmocka_unit_test_setup_teardown(nothing_that_lies_there_is_overwritten, make, unmake),
+		cmocka_unit_test_setup_teardown(a_witness_that_could_not_be_made_whole_is_none, make, unmake),
+		cmocka_unit_test_setup_teardown(of_two_who_make_one_at_once_one_does, make, unmake),
 		cmocka_unit_test_setup_teardown(claims_are_granted_one_after_the_other, make, unmake),
 		cmocka_unit_test_setup_teardown(another_clusters_witness_is_refused_and_left_as_it_is, make, unmake),
 		cmocka_unit_test_setup_teardown(a_slot_that_was_set_back_is_told_and_written_again, make, unmake),
