@@ -152,6 +152,21 @@ void ha_wanted_tick(struct ha_core *c)
 	ha_log_propose(c, e);
 }
 
+/* Of those who do not see each other there it is mostly one who does not write; "" where this host sees all. */
+static void who_does_not_write(const struct ha_core *c, char *buf, size_t size)
+{
+	for (uint32_t i = 0; i < c->n_peers && c->asking.ok && !buf[0]; i++) {
+		const struct ha_node_conf *n = &c->peers[i].conf;
+
+		if (!ha_set_has(c->form.parts, i) || claim_nodes_has(&c->asking.live, n->id))
+			continue;
+		if (n->id >= CLAIM_SLOTS)
+			snprintf(buf, size, "%s has the node id %u: a witness has room for ids below %d", ha_core_node_name(c, n->id), n->id, CLAIM_SLOTS);
+		else
+			snprintf(buf, size, "%s is not seen to write there (yet)", ha_core_node_name(c, n->id));
+	}
+}
+
 void ha_core_witness_why(const struct ha_core *c, char *buf, size_t size)
 {
 	buf[0] = 0;
@@ -169,9 +184,12 @@ void ha_core_witness_why(const struct ha_core *c, char *buf, size_t size)
 			snprintf(buf, size, "it knows of epochs that no host here has been in: make a new one");
 		else if (p->wants != c->wanted_hash)
 			snprintf(buf, size, "cluster.yaml or corosync.conf of %s is another than this host's", ha_core_node_name(c, p->conf.id));
-		else if (!p->sees)
-			snprintf(buf, size, "%s does not see that all hosts write there (yet)", ha_core_node_name(c, p->conf.id));
 	}
+	if (!buf[0])
+		who_does_not_write(c, buf, size);
+	for (uint32_t i = 0; i < c->n_peers && !buf[0]; i++)
+		if (ha_set_has(c->form.parts, i) && c->peers[i].heard_k && !c->peers[i].sees)
+			snprintf(buf, size, "%s does not see that all hosts write there (yet)", ha_core_node_name(c, c->peers[i].conf.id));
 }
 
 void ha_wanted_why(const struct ha_core *c, const struct ha_peer *p, char *buf, size_t size)

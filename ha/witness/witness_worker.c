@@ -152,7 +152,7 @@ static void refused(struct witness_said *o, enum claim_verdict v, uint32_t by, u
 	}
 	o->seen = epoch;
 	snprintf(o->text, sizeof(o->text),
-		 "node %u has gone on with the witness's vote (epoch %llu), and nobody here knows what it did: it has to be here",
+		 "node %u has gone on with the witness's vote (epoch %llu), and nobody here knows what it did: it has to be here, with its record of that time",
 		 by, (unsigned long long)epoch);
 }
 

@@ -117,6 +117,9 @@ static void it_gets_its_vote_when_all_name_it_and_see_the_same_there(void **stat
 	sees(b, 2, 0, 0);
 	bed_pass(b, 2000);
 	assert_true(status(b, 1).witness == 0); /* ... or nowhere */
+	sees(b, 1, 1, 0); /* so n1 does not see it write, and does not see all either: it is n2 that is named */
+	ha_core_witness_why(b->core[0], why, sizeof(why));
+	assert_string_equal(why, "n2 is not seen to write there (yet)");
 	sees(b, 2, 3, 0);
 	sees(b, 1, 3, 1000);
 	bed_pass(b, 2000);
