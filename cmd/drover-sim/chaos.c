@@ -144,6 +144,7 @@ static void fault(struct sim *s)
 	uint32_t h = any_host(s), d;
 
 	if (s->o.witness && sim_chance(s, 10)) {
+		s->witness_blind = sim_chance(s, 20) ? (uint32_t)sim_range(s, 0, sim_all(s)) : 0;
 		witness_reach(s, sim_chance(s, 50) ? 0 : (uint32_t)sim_range(s, 0, sim_all(s)));
 		return;
 	}
@@ -249,6 +250,7 @@ static void chaos_end(struct sim *s)
 	s->conf.hosts = sim_all(s);
 	s->conf.witness = s->o.witness;
 	conf_write(s, sim_all(s));
+	s->witness_blind = 0;
 	if (s->o.witness)
 		witness_reach(s, 0);
 	for (uint32_t h = 0; h < s->o.hosts; h++) {

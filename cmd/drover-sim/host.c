@@ -169,7 +169,7 @@ static void feed(struct sim *s, uint32_t h, const struct sim_in *in)
 		ev.witness.ok = in->quorate;
 		ev.witness.seen = in->incarnation;
 		ev.witness.text = in->quorate ? "" : "simulated";
-		ev.witness.live.bits[0] = in->quorate ? ~0ull : 0;
+		ev.witness.live.bits[0] = in->quorate ? witness_live(s, h) : 0;
 		break;
 	case HA_EV_OPERATOR:
 		ev.op.request = in->request;

@@ -175,8 +175,16 @@ static bool fault_at_large(struct sim *s, const struct scenario_line *l, bool *k
 		conf_write(s, sim_all(s));
 		return true;
 	}
+	if (!strcmp(w, "witness-blind")) {
+		if (!hosts_of(s, l->word[1], &mask))
+			return false;
+		s->witness_blind = mask;
+		witness_reach(s, s->witness_away);
+		return true;
+	}
 	if (!strcmp(w, "witness-away") || !strcmp(w, "witness-back")) {
 		mask = 0;
+		s->witness_blind = 0;
 		if (w[8] == 'a' && !hosts_of(s, l->word[1], &mask))
 			return false;
 		witness_reach(s, mask);

@@ -300,6 +300,7 @@ void conf_event(struct sim *s, const struct sim_ev *ev);
 /* ---------------------------------------------------------------- witness.c */
 void witness_claim(struct sim *s, uint32_t h, const struct ha_effect *fx); /* CLAIM of @h's core */
 void witness_tell(struct sim *s, uint32_t h);                              /* @h's core: can it be read? */
+uint64_t witness_live(const struct sim *s, uint32_t h);                    /* whom host @h sees write there, by node id */
 void witness_reach(struct sim *s, uint32_t not_these);                     /* by all but these (a set) */
 void witness_event(struct sim *s, const struct sim_ev *ev);                /* EV_CLAIM */
 
@@ -463,6 +464,7 @@ struct sim {
 	struct sim_conf conf;     /* what operators want corosync.conf to say */
 	struct claim_slots slots; /* the witness ... */
 	uint32_t witness_away;    /* ... hosts that cannot reach it, ... */
+	uint32_t witness_blind;   /* ... that reach it and see nobody else write there, nor are seen, ... */
 	uint64_t refused_us;      /* ... and since when it refuses whoever asks, 0 = it does not */
 	bool reconfigures;        /* chaos changes it */
 	bool split;               /* story: an operator has made two clusters of one, whose logs are not compared */

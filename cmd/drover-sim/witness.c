@@ -63,6 +63,13 @@ void witness_tell(struct sim *s, uint32_t h)
 	answer(s, h, 0, s->conf.witness && !away(s, h), 0);
 }
 
+uint64_t witness_live(const struct sim *s, uint32_t h)
+{
+	uint32_t blind = s->witness_blind;
+
+	return blind >> h & 1 ? 1ull << (h + 1) : ~((uint64_t)blind << 1);
+}
+
 void witness_reach(struct sim *s, uint32_t not_these)
 {
 	s->witness_away = not_these;

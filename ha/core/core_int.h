@@ -108,8 +108,8 @@ void ha_witness_event(struct ha_core *c, const struct ha_event *ev);
 bool ha_witness_msg(struct ha_core *c, uint32_t from, struct ha_reader *r);
 /** ha_witness_votes() - is its vote for what is being agreed on by @set? */
 bool ha_witness_votes(const struct ha_core *c, ha_set set);
-/** ha_witness_sees() - does this host see that all members of the epoch write there? */
-bool ha_witness_sees(const struct ha_core *c);
+/** ha_witness_sees() - whom of the members of the epoch does this host see write there? */
+enum ha_sees ha_witness_sees(const struct ha_core *c);
 /** ha_witness_tick() - nothing but its vote is missing: whose turn it is asks for it */
 void ha_witness_tick(struct ha_core *c);
 

@@ -154,11 +154,11 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	struct ha_peer *p = &c->peers[from];
 	uint64_t epoch = ha_get_u64(r), k = ha_get_u64(r);
 	uint64_t applied = ha_get_u64(r), hash = ha_get_u64(r), wants = ha_get_u64(r), list = ha_get_u64(r), mine = 0;
-	bool sees = ha_get_bool(r);
+	uint8_t sees = ha_get_u8(r);
 	uint32_t n = ha_get_u32(r);
 	bool first;
 
-	if (n > HA_NODES_MAX)
+	if (n > HA_NODES_MAX || sees > HA_SEES_ALL)
 		r->bad = true;
 	for (uint32_t i = 0; i < n && !r->bad; i++) {
 		uint32_t id = ha_get_u32(r);
@@ -180,7 +180,7 @@ void ha_lease_renew(struct ha_core *c, uint32_t from, struct ha_reader *r)
 		p->heard_ms = c->now;
 		p->wants = wants;
 		p->list = list;
-		p->sees = sees;
+		p->sees = (enum ha_sees)sees;
 	}
 	if (from == c->self)
 		mine = k;

@@ -64,6 +64,14 @@ struct ha_state {
 	} gone; /* whom it saw go, and is not back */
 };
 
+/* What a host sees at the witness; told in RENEW by number. */
+enum ha_sees {
+	HA_SEES_NOTHING, /* it does not reach it, or has none */
+	HA_SEES_SOME,    /* not a member that says that it reaches it: is that at another storage? */
+	HA_SEES_READERS, /* all members that reach it */
+	HA_SEES_ALL,     /* all members */
+};
+
 /* What each RENEW looks at in every peer stands together at the beginning: one line of the cache. */
 struct ha_peer {
 	/* lease */
@@ -88,7 +96,7 @@ struct ha_peer {
 	uint64_t evict_target;  /* ... while this was agreed on, or stood */
 	uint64_t list;          /* version of its list of votes, by its last RENEW of our epoch */
 	uint64_t wants;         /* digest of what its corosync.conf says, by its last RENEW of our epoch ... */
-	bool sees;              /* ... and that it sees all members at the witness */
+	enum ha_sees sees;      /* ... and whom of the members it sees write to the witness */
 	uint64_t progress_ms;   /* last message that brought the formation on */
 	uint64_t owes_ms;       /* since when it has not acknowledged what stands in our log, where all have to */
 	struct ha_state state;  /* large, and of no interest once an epoch stands */

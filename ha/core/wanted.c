@@ -61,15 +61,27 @@ static bool carried(const struct ha_core *c, const struct ha_voters *l)
 static bool together(const struct ha_core *c)
 {
 	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(c->form.parts, i) && !c->peers[i].sees)
+		if (ha_set_has(c->form.parts, i) && c->peers[i].sees != HA_SEES_ALL)
 			return false;
 	return true;
 }
 
-/* They have not for so long that nobody can rely on it. */
+/* Two who reach it do not see each other there: each may get a vote of its own. */
+static bool two_places(const struct ha_core *c)
+{
+	for (uint32_t i = 0; i < c->n_peers; i++)
+		if (ha_set_has(c->form.parts, i) && c->peers[i].sees == HA_SEES_SOME)
+			return true;
+	return false;
+}
+
+/*
+ * For so long that nobody can rely on it.  Who does not reach it does no harm: without the vote no
+ * majority is smaller, and who reaches it can go on when that host is lost.
+ */
 static bool apart(struct ha_core *c)
 {
-	if (c->asking.together_ms < c->lease.stands_ms || together(c))
+	if (c->asking.together_ms < c->lease.stands_ms || !two_places(c))
 		c->asking.together_ms = c->now;
 	return c->now - c->asking.together_ms > APART_MS;
 }
@@ -82,7 +94,7 @@ static bool can_be_halved(const struct ha_core *c)
 
 /*
  * The witness gets its vote when all can ask it, and loses it when it is no more configured, or is no use, or
- * they cannot for a while: *@id, *@more.
+ * not one and the same: *@id, *@more.
  */
 static bool witness_step(const struct ha_core *c, bool lost, uint64_t *id, bool *more)
 {
@@ -188,7 +200,7 @@ void ha_core_witness_why(const struct ha_core *c, char *buf, size_t size)
 	if (!buf[0])
 		who_does_not_write(c, buf, size);
 	for (uint32_t i = 0; i < c->n_peers && !buf[0]; i++)
-		if (ha_set_has(c->form.parts, i) && c->peers[i].heard_k && !c->peers[i].sees)
+		if (ha_set_has(c->form.parts, i) && c->peers[i].heard_k && c->peers[i].sees != HA_SEES_ALL)
 			snprintf(buf, size, "%s does not see that all hosts write there (yet)", ha_core_node_name(c, c->peers[i].conf.id));
 }
 

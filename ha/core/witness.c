@@ -143,12 +143,22 @@ bool ha_witness_msg(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	return true;
 }
 
-bool ha_witness_sees(const struct ha_core *c)
+enum ha_sees ha_witness_sees(const struct ha_core *c)
 {
-	for (uint32_t i = 0; i < c->n_peers; i++)
-		if (ha_set_has(c->parts, i) && !claim_nodes_has(&c->asking.live, c->peers[i].conf.id))
-			return false;
-	return c->asking.ok;
+	bool all = true;
+
+	if (!c->asking.ok)
+		return HA_SEES_NOTHING;
+	for (uint32_t i = 0; i < c->n_peers; i++) {
+		const struct ha_peer *p = &c->peers[i];
+
+		if (!ha_set_has(c->parts, i) || claim_nodes_has(&c->asking.live, p->conf.id))
+			continue;
+		if (p->heard_k && p->sees != HA_SEES_NOTHING)
+			return HA_SEES_SOME;
+		all = false;
+	}
+	return all ? HA_SEES_ALL : HA_SEES_READERS;
 }
 
 /* The witness looked at a log of that epoch, for one who is a member; either may have been voted out since. */
