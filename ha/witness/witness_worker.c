@@ -156,20 +156,15 @@ static void refused(struct witness_said *o, enum claim_verdict v, uint32_t by, u
 		 by, (unsigned long long)epoch);
 }
 
-/* The last two of the four steps (ha/core/claim.h): whatever happens, what is not granted is taken back. */
-static int look_again(struct worker *w, struct witness_disk *d, const struct claim *c, const struct claim_slots *before,
-		      struct witness_said *o, struct err *e)
+/* Step 3 (ha/core/claim.h). */
+static int look_again(struct witness_disk *d, const struct claim *c, const struct claim_slots *before, struct witness_said *o, struct err *e)
 {
 	struct claim_slots after;
-	struct err ignored;
 	int rc = witness_disk_slots(d, &after, e);
 
 	o->ok = !rc && claim_undisturbed(c, before, &after);
-	if (o->ok)
-		return 0;
-	if (!rc)
+	if (!rc && !o->ok)
 		snprintf(o->text, sizeof(o->text), "another host asked for the witness's vote at the same time");
-	witness_disk_claim(d, w->me, &before->of[w->me], &ignored);
 	return rc;
 }
 
@@ -178,6 +173,7 @@ static int claim_on(struct worker *w, struct witness_disk *d, const struct claim
 	struct claim_slot mine = { .cluster = c->cluster, .epoch = c->epoch };
 	struct claim_slots before;
 	enum claim_verdict v;
+	struct err ignored;
 	uint64_t epoch = 0;
 	uint32_t by = 0;
 	int rc = witness_disk_slots(d, &before, e);
@@ -193,9 +189,12 @@ static int claim_on(struct worker *w, struct witness_disk *d, const struct claim
 	}
 	rc = witness_disk_claim(d, w->me, &mine, e);
 	if (!rc)
-		rc = look_again(w, d, c, &before, o, e);
+		rc = look_again(d, c, &before, o, e);
+	/* Whatever happened, what is not granted is taken back: a write that failed may be there all the same. */
 	if (o->ok)
 		w->claimed = mine;
+	else
+		witness_disk_claim(d, w->me, &before.of[w->me], &ignored);
 	return rc;
 }
 
