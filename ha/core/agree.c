@@ -163,3 +163,10 @@ bool ha_agree_may(struct ha_core *c, ha_set set)
 	f->brings = true;
 	return true;
 }
+
+bool ha_agree_kept_by_witness(const struct ha_core *c)
+{
+	const struct ha_voters *wanted = &c->wanted;
+
+	return wanted->witness && !c->form.lacks && all_here(c, ha_membership_present(c), wanted);
+}

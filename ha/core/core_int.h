@@ -149,6 +149,8 @@ void ha_membership_invariants(const struct ha_core *c); /* asserts what belongs 
 /* --- agree.c */
 /** ha_agree_may() - may those of @set agree now?  By what list and how is in form; nothing is, if false */
 bool ha_agree_may(struct ha_core *c, ha_set set);
+/** ha_agree_kept_by_witness() - all hosts of corosync.conf are here, and a witness in cluster.yaml keeps them from going on alone */
+bool ha_agree_kept_by_witness(const struct ha_core *c);
 /** ha_agree_haunted_for() - ms from its start for which what ran on a host of @set before may still write */
 uint64_t ha_agree_haunted_for(const struct ha_core *c, ha_set set);
 

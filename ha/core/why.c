@@ -59,9 +59,12 @@ void ha_why_no_view(const struct ha_core *c, char *buf, size_t size)
 					  "a host here has lost its record, and the witness has to say that it did not go on alone",
 			 c->asking.text[0] ? c->asking.text : "it is being asked");
 	else if (votes < needed)
-		snprintf(buf, size, "droverd runs on hosts with %llu vote%s here, a majority is %llu%s", votes,
+		snprintf(buf, size, "droverd runs on hosts with %llu vote%s here, a majority is %llu%s%s", votes,
 			 votes == 1 ? "" : "s", needed,
-			 c->quorate ? "; corosync's quorum alone is not enough" : "");
+			 c->quorate ? "; corosync's quorum alone is not enough" : "",
+			 ha_agree_kept_by_witness(c) ? "; the hosts of corosync.conf are all here: if the others are gone for ever, "
+						       "take the witness out of cluster.yaml too" :
+						       "");
 	else if (c->form.unlike)
 		snprintf(buf, size, "corosync.conf has other hosts or votes on some hosts than on others: a new cluster begins when it is the same on all");
 	else
