@@ -155,6 +155,24 @@ int witness_disk_open(struct witness_disk *d, const char *path, uint64_t id, str
 	return rc;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_rdev == b->st_rdev;
+}
+
+int witness_disk_again(struct witness_disk *d, uint64_t id, struct err *e)
+{
+	struct stat now, then;
+	int rc;
+
+	if (stat(d->path, &now) < 0)
+		return err_errno(e, "%s: cannot open the witness", d->path);
+	if (fstat(d->fd, &then) < 0 || !same_file(&now, &then))
+		return err_set(e, -ESTALE, "%s: something else has this name now", d->path);
+	rc = load(d, 0, 1, e);
+	return rc ? rc : check_head(d, id, e);
+}
+
 uint64_t witness_disk_id(const struct witness_disk *d)
 {
 	struct reader r = reader_make(d->blocks + HEAD_LEN - 8, 8);

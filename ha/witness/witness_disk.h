@@ -44,6 +44,13 @@ struct witness_beat {
  */
 int witness_disk_open(struct witness_disk *d, const char *path, uint64_t id, struct err *e);
 
+/**
+ * witness_disk_again() - is it still the one that was opened, and does its path still lead to it?
+ * One that is used now and then stays open: to close a device that could be written makes udev look at it anew.
+ * Return: 0; -ESTALE (something else has the path now), or as witness_disk_open(); text in @e.
+ */
+int witness_disk_again(struct witness_disk *d, uint64_t id, struct err *e);
+
 /** witness_disk_id() - of one that is open */
 uint64_t witness_disk_id(const struct witness_disk *d);
 

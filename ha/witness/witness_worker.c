@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define NAME "droverd-witness"
+#define LOCK_POLL_MS 200
 
 /* A beat as it was when it was found to be another than before. */
 struct heard {
@@ -30,12 +32,35 @@ struct worker {
 	uint64_t id;
 	uint32_t me;
 	const char *lock_path;
-	int lock;                    /* -1: it is not ours yet */
+	int sock;
+	int lock; /* -1: it is not ours yet */
+	struct witness_disk disk;
+	bool open;
 	struct witness_beat mine;    /* as it was written last; count 0: it was not */
 	struct witness_beat strange; /* one that stood in the place of ours; mark 0: none did */
 	struct claim_slot claimed;   /* what this process wrote into its slot last; epoch 0: nothing */
 	struct heard heard[CLAIM_SLOTS];
 };
+
+/* What went wrong before may be right with another that has the path now. */
+static void drop_disk(struct worker *w)
+{
+	if (w->open)
+		witness_disk_close(&w->disk);
+	w->open = false;
+}
+
+static int use_disk(struct worker *w, struct err *e)
+{
+	struct err ignored;
+
+	if (w->open && witness_disk_again(&w->disk, w->id, &ignored))
+		drop_disk(w);
+	if (w->open)
+		return 0;
+	w->open = !witness_disk_open(&w->disk, w->path, w->id, e);
+	return w->open ? 0 : e->code;
+}
 
 static int wrong(struct err *e, const struct worker *w, const char *what)
 {
@@ -130,18 +155,17 @@ static int look_at(struct worker *w, struct witness_disk *d, uint64_t cluster, s
 
 static void look(struct worker *w, uint64_t cluster, struct witness_said *o)
 {
-	struct witness_disk d;
 	struct err e = { 0 };
-	int rc = witness_disk_open(&d, w->path, w->id, &e);
+	int rc = use_disk(w, &e);
 
 	*o = (struct witness_said){ 0 };
-	if (!rc) {
-		rc = cluster ? look_at(w, &d, cluster, o, &e) : 0;
-		witness_disk_close(&d);
-	}
+	if (!rc && cluster)
+		rc = look_at(w, &w->disk, cluster, o, &e);
 	o->ok = !rc;
-	if (rc)
-		snprintf(o->text, sizeof(o->text), "%s", e.text);
+	if (!rc)
+		return;
+	drop_disk(w);
+	snprintf(o->text, sizeof(o->text), "%s", e.text);
 }
 
 static void refused(struct witness_said *o, enum claim_verdict v, uint32_t by, uint64_t epoch)
@@ -200,24 +224,31 @@ static int claim_on(struct worker *w, struct witness_disk *d, const struct claim
 
 static void claim(struct worker *w, const struct claim *c, struct witness_said *o)
 {
-	struct witness_disk d;
 	struct err e = { 0 };
-	int rc = witness_disk_open(&d, w->path, w->id, &e);
+	int rc = use_disk(w, &e);
 
 	*o = (struct witness_said){ .epoch = c->epoch };
-	if (!rc) {
-		rc = claim_on(w, &d, c, o, &e);
-		witness_disk_close(&d);
-	}
-	if (rc) {
-		o->ok = false;
-		snprintf(o->text, sizeof(o->text), "%s", e.text);
-	}
+	if (!rc)
+		rc = claim_on(w, &w->disk, c, o, &e);
+	if (!rc)
+		return;
+	drop_disk(w);
+	o->ok = false;
+	snprintf(o->text, sizeof(o->text), "%s", e.text);
+}
+
+/* Has who asks gone? */
+static bool deserted(int sock, int patience_ms)
+{
+	struct pollfd p = { .fd = sock };
+
+	return poll(&p, 1, patience_ms) > 0 && p.revents & (POLLHUP | POLLERR);
 }
 
 /*
  * The one before may still be held by storage, with a write of its own on the way that would come behind
- * ours: so it is waited for, and its end is what frees the lock.
+ * ours: so it is waited for, and its end is what frees the lock.  There may be several who wait; of whom
+ * nobody asks anything any more none takes it, and all end.
  */
 static int lock(struct worker *w, struct err *e)
 {
@@ -228,8 +259,11 @@ static int lock(struct worker *w, struct err *e)
 	w->lock = open(w->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (w->lock < 0)
 		return err_errno(e, "%s: cannot open", w->lock_path);
-	while ((rc = flock(w->lock, LOCK_EX)) < 0 && errno == EINTR)
-		;
+	while ((rc = flock(w->lock, LOCK_EX | LOCK_NB)) < 0 && (errno == EWOULDBLOCK || errno == EINTR))
+		if (deserted(w->sock, LOCK_POLL_MS))
+			_exit(0);
+	if (!rc && deserted(w->sock, 0))
+		_exit(0);
 	if (!rc)
 		return 0;
 	rc = err_errno(e, "%s: cannot lock", w->lock_path);
@@ -255,20 +289,21 @@ static void carry_out(struct worker *w, const struct witness_ask *a, struct witn
 }
 
 /* Until nobody asks any more: droverd has ended.  What is being claimed is brought to its end. */
-static void serve(struct worker *w, int sock)
+static void serve(struct worker *w)
 {
 	struct witness_ask a;
 	struct witness_said o;
 	ssize_t n;
 
 	for (;;) {
-		n = recv(sock, &a, sizeof(a), 0);
+		n = recv(w->sock, &a, sizeof(a), 0);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n != sizeof(a) || a.n > CLAIM_SLOTS)
+		/* What was asked before droverd ended, and is not begun, nobody waits for. */
+		if (n != sizeof(a) || a.n > CLAIM_SLOTS || deserted(w->sock, 0))
 			return;
 		carry_out(w, &a, &o);
-		if (send(sock, &o, sizeof(o), MSG_NOSIGNAL) < 0)
+		if (send(w->sock, &o, sizeof(o), MSG_NOSIGNAL) < 0)
 			return;
 	}
 }
@@ -286,14 +321,14 @@ static void default_signals(void)
 
 static void __attribute__((noreturn)) worker_main(int sock, const struct witness_worker *conf)
 {
-	struct worker w = { .path = conf->path, .id = conf->id, .me = conf->me, .lock_path = conf->lock_path, .lock = -1 };
+	struct worker w = { .path = conf->path, .id = conf->id, .me = conf->me, .lock_path = conf->lock_path, .sock = sock, .lock = -1 };
 
 	default_signals();
 	child_keep_only(NAME, sock); /* droverd's locks end with it, and with it alone */
 	/* Two of them have two; any number does. */
 	if (getrandom(&w.mine.mark, sizeof(w.mine.mark), 0) < 0 || !w.mine.mark)
 		w.mine.mark = clock_ns();
-	serve(&w, sock);
+	serve(&w);
 	_exit(0);
 }
 
