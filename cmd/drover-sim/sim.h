@@ -5,7 +5,8 @@
  *   world.c     time, randomness, the trace
  *   net.c       corosync: rings, total order, views, what a broken ring recovers, quorum notices
  *   ring.c      ... how rings break and form
- *   host.c      a host: power, daemon, clock; carries out the core's effects
+ *   host.c      a host: daemon, clock; carries out the core's effects
+ *   power.c     ... its power
  *   conf.c      corosync.conf
  *   disk.c      its disk
  *   witness.c   the storage witness
@@ -22,6 +23,7 @@
 #ifndef DROVER_SIM_H
 #define DROVER_SIM_H
 
+#include "cmd/drover-sim/operator.h"
 #include "ha/core/claim.h"
 #include "ha/core/core.h"
 
@@ -264,6 +266,8 @@ struct sim_host {
 void host_init(struct sim *s, uint32_t h);
 /** host_free() - free its disks and what waits for its daemon; its core stays */
 void host_free(struct sim *s, uint32_t h);
+/** host_queue_clear() - what its daemon has not been given yet is lost */
+void host_queue_clear(struct sim_host *x);
 uint64_t host_now(const struct sim *s, uint32_t h); /* host clock, ms */
 /** host_give() - @h's daemon gets @in (copied), when it goes on if it stands still; nothing when there is no daemon */
 void host_give(struct sim *s, uint32_t h, const struct sim_in *in);
@@ -339,47 +343,6 @@ void fence_event(struct sim *s, const struct sim_ev *ev);
 struct sim_seen {
 	uint64_t seq, hash;
 };
-
-/* ---------------------------------------------------------------- operator.c */
-
-enum sim_wish_kind {
-	WISH_EXISTS,
-	WISH_PROTECTED,
-	WISH_WANTED,
-	WISH_GROUP,
-	WISH_MAINTENANCE,
-	WISH_KINDS
-};
-
-struct sim_wish {
-	bool known, value; /* granted: so it is since entry hi at the latest */
-	bool unknown;      /* something may have happened, or not, or in another order */
-	uint32_t open;     /* commands without an answer */
-	uint64_t hi;
-};
-
-struct sim_request { /* a command that an operator gave */
-	enum ha_op op;
-	uint32_t dom, host;
-	uint64_t lo; /* what its host had applied then */
-	bool done;
-	uint32_t n_wishes;
-	struct sim_wish *wish[3];
-	bool value[3];
-};
-
-void operator_add(struct sim *s, uint32_t d, bool plain); /* plain: protected, started, anywhere */
-void operator_random(struct sim *s);                      /* one command, or none */
-/** operator_peace() - chaos is over: no host stays in maintenance, and all domains are cleared */
-void operator_peace(struct sim *s);
-void operator_clear(struct sim *s); /* what of peace was not taken yet */
-/** operator_asked() - @h is given @cmd as request s->request: note what may come of it */
-void operator_asked(struct sim *s, uint32_t h, const struct ha_command *cmd);
-/** operator_answered() - @h answered @q with @code: note what may be relied on from now on, or no more */
-void operator_answered(struct sim *s, uint32_t h, struct sim_request *q, enum ha_code code);
-/** operator_missing() - in words, what was answered with success and is not in @r; NULL: nothing */
-const char *operator_missing(struct sim *s, const struct ha_record *r);
-bool operator_keeps_stopped(struct sim *s, uint32_t d, uint64_t *since); /* since that entry */
 
 /* ------------------------------------------------------------------- rules.c */
 
