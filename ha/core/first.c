@@ -26,8 +26,8 @@
  *
  * What was seen is about one loss: whoever tells it may have been away since, while the host
  * came back to the others and was lost again.  So it goes with the epoch of that time: the
- * newest of our log, or what the host itself had promised then.  In each later view it promises
- * more, so an epoch that has it as a member again is above both.
+ * newest of our log, or what the host itself had promised then, which is heard by who was voted out
+ * too.  In each later view it promises more, so an epoch that has it as a member again is above both.
  */
 void ha_first_lost(struct ha_core *c, ha_set were, ha_set left, enum ha_ring ring)
 {

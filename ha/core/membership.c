@@ -387,6 +387,8 @@ void ha_membership_state(struct ha_core *c, uint32_t from, struct ha_reader *r)
 	p->state = s;
 	p->sight = HA_SIGHT_NONE; /* it is back; that CPG lists it means less (corosync #828) */
 	p->progress_ms = c->now;
+	if (c->form.stage == ST_ALONE)
+		return; /* voted out: the others' epochs are theirs */
 	if (s.promised > c->form.target)
 		gather(c, s.promised);
 	try_agree(c);

@@ -38,12 +38,12 @@ void ha_msg_deliver(struct ha_core *c, const struct ha_event *ev)
 {
 	struct ha_reader r = { .p = ev->deliver.bytes, .len = ev->deliver.len };
 	struct ha_peer *p = ha_peer_find(c, ev->deliver.from);
-	uint32_t from;
+	bool alone = c->form.stage == ST_ALONE;
 	uint8_t version, kind;
+	uint32_t from;
 
-	/* Only group members can send; a message that was queued while we were cut off finds no
-	 * view. */
-	if (!p || !p->in_group || c->form.stage == ST_ALONE)
+	/* Only group members can send; a message that was queued while we were cut off finds no view. */
+	if (!p || (!p->in_group && !alone))
 		return;
 	from = (uint32_t)(p - c->peers);
 	assert(from < c->n_peers);
@@ -54,6 +54,8 @@ void ha_msg_deliver(struct ha_core *c, const struct ha_event *ev)
 			    ha_core_node_name(c, p->conf.id));
 		return;
 	}
+	if (alone && (kind != MSG_STATE || MUTANT(M_OUT_DEAF)))
+		return; /* but who then leaves has left the epoch that it promises here (first.c) */
 	p->spoke_ms = c->now;
 	switch (kind) {
 	case MSG_STATE:

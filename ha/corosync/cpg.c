@@ -47,7 +47,8 @@ struct cpglink {
 	uint32_t me;
 	int fd;
 	bool open; /* handle and descriptor are in use */
-	bool dead; /* lost() was called, or muted; nothing more is told */
+	bool mute; /* nothing more is sent */
+	bool dead; /* lost() was called, or deafened; nothing more is told or sent */
 	struct queued *head, **tail;
 	size_t n_queued;
 	qb_loop_timer_handle retry;
@@ -242,6 +243,11 @@ void cpglink_close(struct cpglink *l)
 
 void cpglink_mute(struct cpglink *l)
 {
+	l->mute = true;
+}
+
+void cpglink_deafen(struct cpglink *l)
+{
 	l->dead = true;
 }
 
@@ -271,7 +277,7 @@ static void on_retry(void *data)
 	int rc;
 
 	l->retry_armed = false;
-	while (!l->dead && (q = l->head) != NULL) {
+	while (!l->dead && !l->mute && (q = l->head) != NULL) {
 		rc = send_now(l, q->bytes, q->len);
 		if (rc == CS_ERR_TRY_AGAIN) {
 			arm_retry(l);
@@ -323,7 +329,7 @@ int cpglink_mcast(struct cpglink *l, const void *buf, size_t len)
 {
 	int rc;
 
-	if (l->dead)
+	if (l->dead || l->mute)
 		return 0; /* the owner knows already; the core sends again in the next view */
 	if (l->head)
 		return enqueue(l, buf, len);

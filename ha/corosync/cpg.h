@@ -46,8 +46,11 @@ struct cpglink_ops {
 int cpglink_open(qb_loop_t *loop, const char *group, bool in, const struct cpglink_ops *ops, void *arg,
 		 struct cpglink **out, struct err *e);
 
-/** cpglink_mute() - tell and send nothing any more; for leaving out of a callback, close follows */
+/** cpglink_mute() - send nothing any more; for leaving out of a callback, close follows */
 void cpglink_mute(struct cpglink *l);
+
+/** cpglink_deafen() - nor tell anything of what waits */
+void cpglink_deafen(struct cpglink *l);
 
 /** cpglink_close() - leave and free; NULL is fine; not from the link's own callbacks */
 void cpglink_close(struct cpglink *l);

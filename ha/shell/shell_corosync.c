@@ -279,7 +279,7 @@ static void corosync_lost(struct shell *s, const char *why)
 	log_error("corosync is gone (%s), trying to reach it again", why);
 	history_add(&s->history, "alarm", "corosync is gone");
 	if (s->cpg)
-		cpglink_mute(s->cpg);
+		cpglink_deafen(s->cpg);
 	arm_retry(s);
 	shell_event(s, &quorum);
 	shell_event(s, &lost);
@@ -299,7 +299,7 @@ static void rejoin(void *data)
 		corosync_lost(s, e.text);
 }
 
-void shell_rejoin(struct shell *s)
+void shell_rejoin_heard(struct shell *s)
 {
 	if (s->rejoin_queued || !s->cpg)
 		return;
@@ -307,6 +307,13 @@ void shell_rejoin(struct shell *s)
 	s->rejoin_queued = qb_loop_job_add(s->loop, QB_LOOP_HIGH, s, rejoin) == 0;
 	if (!s->rejoin_queued)
 		shell_stop(s, "out of memory");
+}
+
+void shell_rejoin(struct shell *s)
+{
+	if (s->cpg)
+		cpglink_deafen(s->cpg);
+	shell_rejoin_heard(s);
 }
 
 void shell_step_out(struct shell *s)

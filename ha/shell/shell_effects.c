@@ -216,7 +216,7 @@ void shell_carry_out(struct shell *s, const struct ha_effect *fx)
 		do_reply(s, fx);
 		break;
 	case HA_FX_REJOIN:
-		shell_rejoin(s);
+		shell_rejoin_heard(s);
 		break;
 	case HA_FX_NOTE:
 		do_note(s, fx);

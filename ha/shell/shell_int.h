@@ -121,6 +121,13 @@ void shell_problems_address(struct shell *s);
 /** shell_rejoin() - leave the group and join again, from a job */
 void shell_rejoin(struct shell *s);
 
+/**
+ * shell_rejoin_heard() - the same, when the core asks for it: it is told what waits in the old group
+ *
+ * A daemon that stood still finds in one dispatch that it was voted out, and behind that who has left since.
+ */
+void shell_rejoin_heard(struct shell *s);
+
 /** shell_problems_start() - begin to look for what would fail later (shell_problems.c) */
 void shell_problems_start(struct shell *s);
 /** shell_problems_stop() - no more looks */

@@ -80,6 +80,7 @@ enum ha_mutant {
 	M_LEAN_RENEW,          /* 65: ... and a lease renewed when one heard, also while the next epoch is agreed on (T) */
 	M_LEAN_PROOF,          /* 66: where epochs lean on the witness whoever is here has heard the lost host last (T, F) */
 	M_WITNESS_YES,         /* 67: the witness grants every claim (L) */
+	M_OUT_DEAF,            /* 68: who was voted out hears nothing of what those promise who leave then (F) */
 };
 
 #endif
