@@ -275,6 +275,10 @@ struct ha_vmm *ha_vmm_find(struct ha_core *c, const char *name);
 struct ha_vmm *ha_vmm_add(struct ha_core *c, const char *name, uint64_t incarnation,
 			  enum ha_vmm_state state); /* NULL when the table is full */
 void ha_vmm_drop(struct ha_core *c, struct ha_vmm *v);
+/** ha_vmm_comes_up() - it has said nothing yet, and may; who is killed for that takes nobody's turn, also where no signal ends it */
+bool ha_vmm_comes_up(const struct ha_vmm *v);
+/** ha_vmm_doom() - it is killed from now on */
+void ha_vmm_doom(struct ha_core *c, struct ha_vmm *v);
 /** ha_vmm_event() - VMM: what one of them said or how it ended */
 void ha_vmm_event(struct ha_core *c, const struct ha_event *ev);
 

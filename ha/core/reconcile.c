@@ -52,8 +52,7 @@ static void kill_vmm(struct ha_core *c, struct ha_vmm *v, const char *why)
 {
 	assert(v->used && v->state != V_GONE);
 	v->kill_why = why;
-	if (!v->doomed_ms)
-		v->doomed_ms = c->now;
+	ha_vmm_doom(c, v);
 	if (!v->kill_ms || c->now - v->kill_ms >= c->t.kill_again) {
 		if (!ha_out_room(c, 1, sizeof(v->name)))
 			return;

@@ -83,7 +83,7 @@ const char *ha_core_wrong(const struct ha_core *c)
 		if (v->used && !ha_bits_has(&c->awake_vmms, i) && !ha_rest_vmm(c, v))
 			return "a VMM that is passed over rests";
 		used += v->used;
-		launching += v->used && v->state == V_LAUNCH;
+		launching += v->used && ha_vmm_comes_up(v);
 	}
 	for (uint32_t i = 0; i < c->rec.n_domains; i++)
 		if (!ha_bits_has(&c->awake_domains, i) && !ha_rest_domain(c, i) &&

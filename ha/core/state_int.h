@@ -334,7 +334,7 @@ struct ha_core {
 	bool listed;  /* VMM_LIST came */
 	uint32_t n_vmms;
 	uint32_t used_vmms;           /* ... in use */
-	uint32_t n_launching;         /* ... in V_LAUNCH */
+	uint32_t n_launching;         /* ... that come up */
 	struct ha_bits awake_vmms;    /* vmms[] that may want something done (rest.c) ... */
 	struct ha_bits awake_domains; /* ... and domains of the record ... */
 	struct ha_bits queue;         /* ... but those that are to start here when others have come up */

@@ -8,6 +8,19 @@
 #include <assert.h>
 #include <string.h>
 
+bool ha_vmm_comes_up(const struct ha_vmm *v)
+{
+	return v->state == V_LAUNCH && !v->doomed_ms;
+}
+
+void ha_vmm_doom(struct ha_core *c, struct ha_vmm *v)
+{
+	if (v->doomed_ms)
+		return;
+	c->n_launching -= ha_vmm_comes_up(v);
+	v->doomed_ms = c->now;
+}
+
 struct ha_vmm *ha_vmm_find(struct ha_core *c, const char *name)
 {
 	for (uint32_t k = ha_names_first(&c->vmm_names, name); k; k = ha_names_next(&c->vmm_names, k))
@@ -47,7 +60,7 @@ void ha_vmm_drop(struct ha_core *c, struct ha_vmm *v)
 	assert(v->used && v >= c->vmms && v < c->vmms + c->n_vmms);
 	v->used = false;
 	c->used_vmms--;
-	c->n_launching -= v->state == V_LAUNCH;
+	c->n_launching -= ha_vmm_comes_up(v);
 	ha_rest_wake(c, v->name);
 	ha_bits_drop(&c->awake_vmms, (uint32_t)(v - c->vmms));
 	ha_names_drop(&c->vmm_names, v->name, (uint32_t)(v - c->vmms));
@@ -60,8 +73,9 @@ static void set_state(struct ha_core *c, struct ha_vmm *v, enum ha_vmm_state s)
 {
 	if (v->state == s)
 		return;
-	c->n_launching += (s == V_LAUNCH) - (v->state == V_LAUNCH);
+	c->n_launching -= ha_vmm_comes_up(v);
 	v->state = s;
+	c->n_launching += ha_vmm_comes_up(v);
 	v->since_ms = c->now;
 }
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* VMMs that no signal ends, hosts that may run nothing: who waits for them, and who does not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "tests/unit/ha/core_bed.h"
+
+static const struct ha_command add = { .op = HA_OP_ADD,
+				       .domain = "web",
+				       .conf = "name: web\n",
+				       .conf_len = 10,
+				       .ha = true,
+				       .started = true };
+
+/* n1 alone may run things: of five domains four come up, and none of those ever says a word. */
+static struct bed *four_hang(void)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command pin = { .op = HA_OP_MAINTENANCE, .on = true };
+	char name[8];
+
+	for (pin.node = 2; pin.node <= 3; pin.node++)
+		bed_command(b, 1, pin);
+	for (int i = 0; i <= HA_STARTS_MAX; i++) {
+		struct ha_command cmd = add;
+
+		snprintf(name, sizeof(name), "w%d", i);
+		cmd.domain = name;
+		bed_command(b, 1, cmd);
+	}
+	assert_null(bed_find(b, HA_FX_START, "w4"));
+	return b;
+}
+
+/* They hang in storage that does not answer, and no signal ends them: whoever waits for its turn has it all the same. */
+static void who_hangs_and_is_killed_takes_nobodys_turn(void **state)
+{
+	struct bed *b = four_hang();
+
+	(void)state;
+	bed_pass(b, 59000);
+	assert_null(bed_find(b, HA_FX_KILL, NULL));
+	assert_null(bed_find(b, HA_FX_START, "w4"));
+	bed_pass(b, 2000);
+	assert_non_null(bed_find(b, HA_FX_KILL, "w0"));
+	assert_non_null(bed_find(b, HA_FX_START, "w4"));
+	bed_vmm(b, 1, "w4", bed_domain(b, 1, "w4")->incarnation, HA_VMM_RUNNING, 0);
+	assert_int_equal(bed_domain(b, 1, "w4")->phase, HA_RUNNING);
+	/* That they end, or come up after all, is counted as little as that they were there. */
+	bed_vmm(b, 1, "w0", bed_domain(b, 1, "w0")->incarnation, HA_VMM_RUNNING, 0);
+	bed_vmm(b, 1, "w1", bed_domain(b, 1, "w1")->incarnation, HA_VMM_EXITED, 1);
+	bed_pass(b, 1000);
+	assert_null(ha_core_wrong(b->core[0]));
+	bed_free(b);
+}
+
+/* A daemon finds VMMs of domains that others have by now; they answer nobody and do not end. Things are placed here. */
+static void old_vmms_that_hang_take_nobodys_turn(void **state)
+{
+	struct bed *b = bed_new(3);
+	struct ha_command pin = { .op = HA_OP_MAINTENANCE, .on = true };
+	char name[8];
+
+	(void)state;
+	for (int i = 0; i < HA_STARTS_MAX; i++) {
+		snprintf(name, sizeof(name), "old%d", i);
+		bed_vmm(b, 1, name, 1, HA_VMM_STARTING, 0);
+	}
+	for (pin.node = 2; pin.node <= 3; pin.node++)
+		bed_command(b, 1, pin);
+	bed_pass(b, 1000);
+	assert_non_null(bed_find(b, HA_FX_KILL, "old0"));
+	bed_command(b, 1, add);
+	bed_pass(b, 1000);
+	assert_int_equal(bed_domain(b, 1, "web")->owner, 1);
+	assert_non_null(bed_find(b, HA_FX_START, "web"));
+	assert_null(ha_core_wrong(b->core[0]));
+	bed_free(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_hangs_and_is_killed_takes_nobodys_turn),
+		cmocka_unit_test(old_vmms_that_hang_take_nobodys_turn),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
