@@ -62,6 +62,17 @@ static void kill_vmm(struct ha_core *c, struct ha_vmm *v, const char *why)
 	ha_wake_at(c, v->kill_ms + c->t.kill_again);
 }
 
+/* No signal ends it: who waits for its end has waited long enough. */
+static bool does_not_end(struct ha_core *c, const struct ha_vmm *v)
+{
+	if (!v->doomed_ms)
+		return false;
+	if (c->now >= v->doomed_ms + c->t.decide)
+		return true;
+	ha_wake_at(c, v->doomed_ms + c->t.decide);
+	return false;
+}
+
 /* The outcome of a migration; a VMM that does not follow is killed when it is to end anyway. */
 static void decide(struct ha_core *c, struct ha_vmm *v, bool commit, uint64_t winner)
 {
@@ -263,6 +274,9 @@ static void do_incoming(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d
 		else
 			ha_wake_at(c, v->since_ms + c->t.ready);
 	}
+	/* It may not run without COMMIT, so nobody has to wait for its end (rule H). */
+	if (does_not_end(c, v))
+		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation, v->kill_why ? v->kill_why : "");
 }
 
 static void do_vmm(struct ha_core *c, struct ha_vmm *v)
@@ -333,12 +347,17 @@ static void give_way(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 {
 	const struct ha_vmm *v = ha_vmm_find(c, d->name);
 
-	if (!v || v->incarnation == d->incarnation || !v->doomed_ms || !ha_reported(c))
-		return;
-	if (c->now < v->doomed_ms + c->t.decide)
-		ha_wake_at(c, v->doomed_ms + c->t.decide);
-	else
+	if (v && v->incarnation != d->incarnation && ha_reported(c) && does_not_end(c, v))
 		c->declined[i] = d->incarnation;
+}
+
+/* The same where a migration is to arrive: the source need not wait for that. */
+static void send_back(struct ha_core *c, const struct ha_domain *d)
+{
+	const struct ha_vmm *v = ha_vmm_find(c, d->name);
+
+	if (v && v->incarnation != d->target_incarnation && ha_reported(c) && does_not_end(c, v))
+		propose_domain(c, HA_E_ABORT, d->name, d->target_incarnation, "an old VMM of it could not be killed there");
 }
 
 /* The pause doubles with each failure in a row; beyond max_restart it is the longest. */
@@ -395,6 +414,7 @@ static void do_domain(struct ha_core *c, const struct ha_domain *d, uint32_t i)
 			propose_exited(c, d, HA_END_FAILED, 1, "an old VMM of it could not be killed here");
 	} else if (d->phase == HA_MIGRATING && d->target == c->me && d->move == HA_MOVE_INTENT) {
 		launch(c, d, i, true);
+		send_back(c, d);
 	} else if (d->owner == c->me && !ha_vmm_find(c, d->name) && ha_reported(c)) {
 		propose_exited(c, d, HA_END_ABSENT, HA_ERROR, "");
 	}

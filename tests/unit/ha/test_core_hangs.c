@@ -16,6 +16,17 @@ static const struct ha_command add = { .op = HA_OP_ADD,
 				       .ha = true,
 				       .started = true };
 
+/* The domain web runs on n1, one of @n hosts. */
+static struct bed *web_runs(uint32_t n)
+{
+	struct bed *b = bed_new(n);
+
+	assert_int_equal(bed_command(b, 2, add)->code, HA_OK);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
+	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
+	return b;
+}
+
 /* n1 alone may run things: of five domains four come up, and none of those ever says a word. */
 static struct bed *four_hang(void)
 {
@@ -82,11 +93,51 @@ static void old_vmms_that_hang_take_nobodys_turn(void **state)
 	bed_free(b);
 }
 
+/* Where it is to arrive an old VMM of it stands, and no signal ends that: it stays, and does not wait for ever. */
+static void a_migration_does_not_wait_for_an_old_vmm_that_hangs(void **state)
+{
+	struct bed *b = web_runs(3);
+	struct ha_command move = { .op = HA_OP_MIGRATE, .domain = "web", .node = 3 };
+
+	(void)state;
+	bed_vmm(b, 3, "web", 77, HA_VMM_STARTING, 0);
+	assert_non_null(bed_find(b, HA_FX_KILL, "web"));
+	assert_int_equal(bed_command(b, 2, move)->code, HA_OK);
+	assert_int_equal(bed_domain(b, 1, "web")->phase, HA_MIGRATING);
+	bed_pass(b, 11000);
+	assert_null(bed_find(b, HA_FX_RECEIVE, "web"));
+	assert_int_equal(bed_domain(b, 1, "web")->phase, HA_RUNNING);
+	assert_int_equal(bed_domain(b, 1, "web")->owner, 1);
+	assert_int_equal(bed_domain(b, 1, "web")->avoid, 1 << 2); /* another host is tried next */
+	bed_free(b);
+}
+
+/* Nor for a destination that never listens, and does not end when it is killed for that. */
+static void a_migration_does_not_wait_for_a_destination_that_hangs(void **state)
+{
+	struct bed *b = web_runs(3);
+	struct ha_command move = { .op = HA_OP_MIGRATE, .domain = "web", .node = 3 };
+
+	(void)state;
+	assert_int_equal(bed_command(b, 2, move)->code, HA_OK);
+	assert_non_null(bed_find(b, HA_FX_RECEIVE, "web"));
+	bed_pass(b, 41000);
+	assert_non_null(bed_find(b, HA_FX_KILL, "web"));
+	assert_int_equal(bed_domain(b, 1, "web")->phase, HA_RUNNING);
+	/* Whatever it still asks for comes too late. */
+	bed_vmm(b, 3, "web", 2, HA_VMM_ASK_COMMIT, 0);
+	bed_pass(b, 1000);
+	assert_int_equal(bed_domain(b, 1, "web")->owner, 1);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_hangs_and_is_killed_takes_nobodys_turn),
 		cmocka_unit_test(old_vmms_that_hang_take_nobodys_turn),
+		cmocka_unit_test(a_migration_does_not_wait_for_an_old_vmm_that_hangs),
+		cmocka_unit_test(a_migration_does_not_wait_for_a_destination_that_hangs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
