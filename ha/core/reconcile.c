@@ -266,7 +266,9 @@ static void do_incoming(struct ha_core *c, struct ha_vmm *v, struct ha_domain *d
 	if (v->ask_commit) {
 		if (MUTANT(M_COMMIT_EARLY))
 			decide(c, v, true, d->target_incarnation);
-		propose_domain(c, HA_E_COMMIT, d->name, d->target_incarnation, "");
+		/* Without a lease it could not run here (rule G), and the source still can: that one asks by itself. */
+		if (ha_lease_valid(c))
+			propose_domain(c, HA_E_COMMIT, d->name, d->target_incarnation, "");
 	}
 	if (v->state == V_LAUNCH) {
 		if (c->now - v->since_ms >= c->t.ready)

@@ -131,6 +131,36 @@ static void a_migration_does_not_wait_for_a_destination_that_hangs(void **state)
 	bed_free(b);
 }
 
+/* The destination's host has no lease when it is asked: the domain is not given to where it cannot run. */
+static void a_host_without_a_lease_takes_no_domain_over(void **state)
+{
+	struct bed *b = web_runs(3);
+	struct ha_command move = { .op = HA_OP_MIGRATE, .domain = "web", .node = 3 };
+	struct ha_event quorum = { .kind = HA_EV_QUORUM };
+	uint32_t ids[] = { 1, 2, 3 };
+	struct ha_status status;
+	struct bed_fx *f;
+
+	(void)state;
+	assert_int_equal(bed_command(b, 2, move)->code, HA_OK);
+	bed_vmm(b, 3, "web", 2, HA_VMM_INCOMING, 0);
+	quorum.quorum.nodes = ids;
+	quorum.quorum.n = 3;
+	bed_step(b, 2, &quorum); /* its votequorum says so, as it may for a moment, or for longer */
+	bed_pass(b, 3500);
+	ha_core_status(b->core[2], &status);
+	assert_true(status.lease_until_ms <= b->now);
+	bed_vmm(b, 3, "web", 2, HA_VMM_ASK_COMMIT, 0);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
+	bed_vmm(b, 1, "web", 1, HA_VMM_ASK_ABORT, 0);
+	assert_int_equal(bed_domain(b, 2, "web")->phase, HA_RUNNING);
+	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
+	f = bed_find(b, HA_FX_DECIDE, "web");
+	assert_int_equal(f->node, 1);
+	assert_int_equal(f->code, false);
+	bed_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +168,7 @@ int main(void)
 		cmocka_unit_test(old_vmms_that_hang_take_nobodys_turn),
 		cmocka_unit_test(a_migration_does_not_wait_for_an_old_vmm_that_hangs),
 		cmocka_unit_test(a_migration_does_not_wait_for_a_destination_that_hangs),
+		cmocka_unit_test(a_host_without_a_lease_takes_no_domain_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
