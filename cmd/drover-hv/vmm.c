@@ -24,6 +24,8 @@
 
 #define STOP_TIMEOUT_MS 30000
 #define RESET_RETRY_NS (20 * NS_PER_MS)
+#define RESET_RETRY_SLOW_NS (500 * NS_PER_MS) /* something does not come to rest: most of the time is the clients' */
+#define RESET_TOLD_NS (2000 * NS_PER_MS)      /* storage that is only slow is nothing to tell */
 
 /* --- states --- */
 
@@ -58,6 +60,8 @@ void vmm_update_state(struct drover_hv *v)
 		vmm_set_state(v, VMM_GATED, "the lease has ended");
 	else if (h & HOLD_START)
 		vmm_set_state(v, VMM_PAUSED, "not started");
+	else if (h & HOLD_EVENT && v->reset_why[0])
+		vmm_set_state(v, VMM_PAUSED, v->reset_why);
 	else if (h & HOLD_DISK)
 		vmm_set_state(v, VMM_PAUSED, v->disk_why);
 	else if (!h)
@@ -125,6 +129,26 @@ static void stopped(struct drover_hv *v, enum vmm_end how, const char *why, int 
 	vmm_end(v, how, exit_code, why);
 }
 
+/*
+ * Storage that does not answer is no reason to end a domain, least of all when its guest resets because of
+ * that: it stands, as it does when a write fails (disk_hold.c), until what is in flight has come back.
+ */
+static void reset_waits(struct drover_hv *v, const struct err *e)
+{
+	if (!v->reset_late_ns)
+		v->reset_late_ns = clock_ns();
+	if (clock_ns() - v->reset_late_ns < RESET_TOLD_NS) {
+		loop_timer_set(v->reset_timer, clock_ns() + RESET_RETRY_NS);
+		return;
+	}
+	if (!v->reset_why[0]) {
+		log_error("the guest's reset waits: %s", e->text);
+		snprintf(v->reset_why, sizeof(v->reset_why), "reset: %.180s", e->text);
+	}
+	vmm_update_state(v);
+	loop_timer_set(v->reset_timer, clock_ns() + RESET_RETRY_SLOW_NS);
+}
+
 static void try_reset(void *arg)
 {
 	struct drover_hv *v = arg;
@@ -138,6 +162,12 @@ static void try_reset(void *arg)
 		loop_timer_set(v->reset_timer, clock_ns() + RESET_RETRY_NS);
 		return;
 	}
+	if (ret == -ETIMEDOUT) {
+		reset_waits(v, &e);
+		return;
+	}
+	v->reset_why[0] = '\0';
+	v->reset_late_ns = 0;
 	if (ret) {
 		log_error("the guest cannot be reset: %s", e.text);
 		stopped(v, VMM_END_FAILED, e.text, EXIT_ERROR);
@@ -249,7 +279,9 @@ static int cmd_resume(void *owner, const json_t *args, json_t **ret, struct err 
 	code = machine_release(v->machine, HOLD_OPERATOR, e);
 	if (!code && machine_holders(v->machine) & HOLD_START)
 		code = vmm_start(v, e); /* it was started with --paused */
-	if (!code && machine_holders(v->machine) & HOLD_DISK)
+	if (!code && v->reset_why[0])
+		code = err_set(e, -EBUSY, "%s; the domain goes on when that has come to its end", v->reset_why);
+	else if (!code && machine_holders(v->machine) & HOLD_DISK)
 		code = disk_hold_retry(v, e);
 	vmm_update_state(v);
 	return code;

@@ -82,7 +82,9 @@ struct drover_hv {
 	struct loop_timer *announce_timer;
 	unsigned int announce_round;
 	struct log_limit resets;        /* of the guest: how often they are told */
-	struct loop_timer *reset_timer; /* a guest's reset that a migration made wait */
+	struct loop_timer *reset_timer; /* a guest's reset that waits: for a migration's end, or ... */
+	uint64_t reset_late_ns;         /* ... for what has not come to rest, since then; 0: nothing */
+	char reset_why[200];            /* ... and as it is told; "": not yet */
 	/* Set by the migration side: what it adds to the answers of `query` and `stats`. */
 	void (*query_more)(struct drover_hv *v, json_t *answer);
 	void (*stats_more)(struct drover_hv *v, json_t *answer);

@@ -160,11 +160,11 @@ void machine_hold_nowait(struct machine *m, enum machine_holder who)
 }
 
 /* With m->lock held: until nothing moves any more. */
-int machine_settle(struct machine *m, struct err *e)
+int machine_settle(struct machine *m, unsigned int wait_ms, struct err *e)
 {
 	int ret = vcpus_wait(m->vcpus, VCPU_STOP_MS, e);
 
-	return ret ? ret : machine_devices_quiesce(m, e);
+	return ret ? ret : machine_devices_quiesce(m, wait_ms, e);
 }
 
 int machine_hold(struct machine *m, enum machine_holder who, struct err *e)
@@ -174,7 +174,7 @@ int machine_hold(struct machine *m, enum machine_holder who, struct err *e)
 	/* before the lock: vCPUs stop even if somebody else is still waiting for a disk */
 	machine_hold_nowait(m, who);
 	pthread_mutex_lock(&m->lock);
-	ret = machine_settle(m, e);
+	ret = machine_settle(m, MACHINE_QUIESCE_MS, e);
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }

@@ -34,7 +34,8 @@
 #include <stdint.h>
 
 #define MACHINE_STATE_MAX (64u << 20) /* saved state of one machine, upper bound (rule S) */
-#define MACHINE_QUIESCE_MS 5000       /* disk requests in flight may take that long to drain */
+#define MACHINE_QUIESCE_MS 5000       /* disk requests in flight may take that long to drain, of all devices together */
+#define MACHINE_RESET_WAIT_MS 100     /* ... and so long at a reset, which can be tried again */
 
 enum machine_event {
 	MACHINE_RESET, /* the guest asked for a reset, or triple-faulted */
@@ -200,8 +201,9 @@ unsigned int machine_holders(struct machine *m);
 
 /**
  * machine_reset() - as after power-on; handles HOLD_EVENT; others' holds stay
- * Return: 0; -EBUSY while a migration holds it; -ENOENT when nobody has called machine_boot_open(); what
- * machine_boot() says.
+ * Return: 0; -EBUSY while a migration holds it; -ETIMEDOUT when something has not come to rest yet (a disk that
+ * does not answer): it stays held, try again; -ENOENT when nobody has called machine_boot_open(); what machine_boot()
+ * says.
  */
 int machine_reset(struct machine *m, struct err *e);
 /** machine_power_button() - ask the guest to shut down (ACPI power button) */

@@ -10,6 +10,8 @@
 #include "hv/machine/device_table.h"
 #include "hv/machine/machine_int.h"
 
+#include "base/clock.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -277,15 +279,17 @@ void machine_devices_destroy(struct machine *m)
 	}
 }
 
-int machine_devices_quiesce(struct machine *m, struct err *e)
+int machine_devices_quiesce(struct machine *m, unsigned int wait_ms, struct err *e)
 {
+	uint64_t end = clock_ms() + wait_ms, now;
 	struct machine_device *d = NULL;
 	int ret = 0, one;
 
 	while ((d = machine_device_next(m, NULL, d)))
 		d->kind->quiesce_begin(d->dev);
 	while ((d = machine_device_next(m, NULL, d))) {
-		one = d->kind->quiesce(d->dev, MACHINE_QUIESCE_MS, ret ? NULL : e);
+		now = clock_ms();
+		one = d->kind->quiesce(d->dev, now < end ? (unsigned int)(end - now) : 0, ret ? NULL : e);
 		if (!ret)
 			ret = one;
 	}
@@ -300,7 +304,7 @@ int machine_devices_start(struct machine *m, struct err *e)
 	while ((d = machine_device_next(m, NULL, d))) {
 		ret = d->kind->start(d->dev, e);
 		if (ret) {
-			machine_devices_quiesce(m, NULL);
+			machine_devices_quiesce(m, MACHINE_QUIESCE_MS, NULL);
 			return ret;
 		}
 	}

@@ -74,8 +74,8 @@ struct machine {
 void machine_on_off(void *arg);
 /** machine_on_reset() - the guest resets by means of @how: take HOLD_EVENT, tell MACHINE_RESET with @how as its text */
 void machine_on_reset(void *arg, const char *how);
-/** machine_settle() - wait until nothing of a held machine moves any more; with m->lock held */
-int machine_settle(struct machine *m, struct err *e);
+/** machine_settle() - wait until nothing of a held machine moves any more, for its devices @wait_ms; with m->lock held */
+int machine_settle(struct machine *m, unsigned int wait_ms, struct err *e);
 /** machine_release_locked() - machine_release() with m->lock held */
 int machine_release_locked(struct machine *m, enum machine_holder who, struct err *e);
 
@@ -86,10 +86,10 @@ int machine_devices_create(struct machine *m, struct err *e);
 void machine_devices_destroy(struct machine *m);
 /**
  * machine_devices_quiesce() - on success nothing is in flight
- * All are asked first and then waited for, each for up to MACHINE_QUIESCE_MS, also behind one that fails.
+ * All are asked first and then waited for, up to @wait_ms for all of them, also behind one that fails.
  * Return: 0, or the first error: then those that came to rest stay at rest.
  */
-int machine_devices_quiesce(struct machine *m, struct err *e);
+int machine_devices_quiesce(struct machine *m, unsigned int wait_ms, struct err *e);
 /** machine_devices_start() - all of them; when one fails all are stopped again, as above, and its error is returned */
 int machine_devices_start(struct machine *m, struct err *e);
 /** machine_device_next() - the first device of @kind (NULL: of any) behind @d (NULL: of all); with either lock */

@@ -315,6 +315,59 @@ class Disks(unittest.TestCase):
             time.sleep(0.1)
         self.assertEqual(control.command("query")["state"], "running")
 
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_reset_waits_for_a_disk_that_does_not_answer(self):
+        """Guests reset because their storage hangs: no reason to end them, however long that takes."""
+        image, store = os.path.join(self.dir.name, "store.img"), os.path.join(self.dir.name, "store")
+        disk = os.path.join(store, "disk.img")
+        os.mkdir(store)
+        with open(image, "wb") as f:
+            f.truncate(32 << 20)
+        self.sh("mkfs.ext4", "-q", "-F", image)
+        self.sh("mount", "-o", "loop", image, store)
+        try:
+            with open(disk, "wb") as f:
+                f.write(bytes(8 << 20))
+            self.rewrite(lambda text: text.replace(self.disk, disk))
+            p, base = self.start("first")
+            self.reset_while_frozen(Control(base + ".sock"), base + ".console", store)
+            p.kill()
+            p.wait()
+            result = diskcheck.check(disk)
+            self.assertEqual(result["problems"], [])
+            self.assertEqual(len(result["runs"]), 2)
+        finally:
+            subprocess.run(["fsfreeze", "-u", store], check=False, stderr=subprocess.DEVNULL)
+            for p in self.running:
+                p.kill()
+                p.wait()
+            subprocess.run(["umount", store], check=False)
+
+    def wait_disk(self, control, figure, least):
+        end = time.monotonic() + 20
+        while control.command("stats")["disks"][0][figure] < least:
+            self.assertLess(time.monotonic(), end, f"{figure} of the disk never were {least}")
+            time.sleep(0.05)
+
+    def reset_while_frozen(self, control, console_path, store):
+        self.wait_disk(control, "writes", 20)
+        self.sh("fsfreeze", "-f", store)
+        self.wait_disk(control, "in_flight", 1)
+        with socket.socket(socket.AF_UNIX) as console:
+            console.connect(console_path)
+            console.sendall(b"r")
+            self.wait_state(control, "paused", 10)
+        self.assertIn("reset: blk0: 1 requests still in flight", control.command("query")["why"])
+        with self.assertRaisesRegex(AssertionError, "still in flight"):
+            control.command("resume")
+        time.sleep(7)     # longer than anything else waits for a disk
+        begin = time.monotonic()
+        self.assertEqual(control.command("query")["state"], "paused")
+        self.assertLess(time.monotonic() - begin, 1, "clients wait with it")
+        self.sh("fsfreeze", "-u", store)
+        self.wait_state(control, "running", 10)
+        self.wait_disk(control, "writes", control.command("stats")["disks"][0]["writes"] + 20)
+
     def test_a_missing_disk(self):
         os.unlink(self.disk)
         rc, said = self.refused()
