@@ -65,7 +65,8 @@ static void release_disks(struct gate *g)
 		return;
 	if (machine_holders(g->machine) & (HOLD_MIGRATION | HOLD_START))
 		return;
-	if (machine_hold(g->machine, HOLD_GATE, &e)) /* something is still on its way to a disk */
+	/* Something is still on its way to a disk: the next look tries again, and others have their turn before. */
+	if (machine_hold_for(g->machine, HOLD_GATE, MACHINE_TRY_MS, &e))
 		return;
 	if (machine_disks_close(g->machine, &e)) {
 		/* The cluster waits for them; the guest hears of it with its next flush, if it ever runs again. */

@@ -167,16 +167,21 @@ int machine_settle(struct machine *m, unsigned int wait_ms, struct err *e)
 	return ret ? ret : machine_devices_quiesce(m, wait_ms, e);
 }
 
-int machine_hold(struct machine *m, enum machine_holder who, struct err *e)
+int machine_hold_for(struct machine *m, enum machine_holder who, unsigned int wait_ms, struct err *e)
 {
 	int ret;
 
 	/* before the lock: vCPUs stop even if somebody else is still waiting for a disk */
 	machine_hold_nowait(m, who);
 	pthread_mutex_lock(&m->lock);
-	ret = machine_settle(m, MACHINE_QUIESCE_MS, e);
+	ret = machine_settle(m, wait_ms, e);
 	pthread_mutex_unlock(&m->lock);
 	return ret;
+}
+
+int machine_hold(struct machine *m, enum machine_holder who, struct err *e)
+{
+	return machine_hold_for(m, who, MACHINE_QUIESCE_MS, e);
 }
 
 /* True when @who was the last one. */

@@ -35,7 +35,7 @@
 
 #define MACHINE_STATE_MAX (64u << 20) /* saved state of one machine, upper bound (rule S) */
 #define MACHINE_QUIESCE_MS 5000       /* disk requests in flight may take that long to drain, of all devices together */
-#define MACHINE_RESET_WAIT_MS 100     /* ... and so long at a reset, which can be tried again */
+#define MACHINE_TRY_MS 100            /* ... and so long where the main thread waits for what it will try again */
 
 enum machine_event {
 	MACHINE_RESET, /* the guest asked for a reset, or triple-faulted */
@@ -186,6 +186,8 @@ int machine_disks_probe(struct machine *m, bool fresh, struct err *e);
  * -ETIMEDOUT when a vCPU or a device does not come to rest; the hold is taken all the same.
  */
 int machine_hold(struct machine *m, enum machine_holder who, struct err *e);
+/** machine_hold_for() - the same, of its devices waiting no longer than @wait_ms */
+int machine_hold_for(struct machine *m, enum machine_holder who, unsigned int wait_ms, struct err *e);
 /** machine_hold_nowait() - the same without waiting; a later machine_hold() waits */
 void machine_hold_nowait(struct machine *m, enum machine_holder who);
 /**

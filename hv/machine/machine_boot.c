@@ -61,7 +61,7 @@ static int reset_locked(struct machine *m, struct err *e)
 		return err_set(e, -EBUSY, "reset: a migration holds the domain");
 	if (!m->boot)
 		return err_set(e, -ENOENT, "reset: this VMM has not opened what the domain boots from");
-	ret = machine_settle(m, MACHINE_RESET_WAIT_MS, e);
+	ret = machine_settle(m, MACHINE_TRY_MS, e);
 	if (!ret)
 		ret = machine_pristine_load(m, e);
 	if (!ret)

@@ -4,6 +4,7 @@
 
 usage: test_disks.py DROVER_HV PAYLOAD        (exit 77 without /dev/kvm)
 """
+import contextlib
 import fcntl
 import json
 import os
@@ -21,6 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import diskcheck  # noqa: E402  (found by the line above)
 
 F_OFD_SETLK = 37
+LEASE_MAGIC = 0x657361656c766f72  # conf/lease_page.h
 EXIT_REFUSED = 5
 EXIT_NOTFOUND = 3
 
@@ -315,9 +317,9 @@ class Disks(unittest.TestCase):
             time.sleep(0.1)
         self.assertEqual(control.command("query")["state"], "running")
 
-    @unittest.skipIf(os.geteuid(), "mounts a file system")
-    def test_a_reset_waits_for_a_disk_that_does_not_answer(self):
-        """Guests reset because their storage hangs: no reason to end them, however long that takes."""
+    @contextlib.contextmanager
+    def store_that_can_hang(self):
+        """The domain's disk on a file system of its own, which fsfreeze(8) keeps from answering; its place."""
         image, store = os.path.join(self.dir.name, "store.img"), os.path.join(self.dir.name, "store")
         disk = os.path.join(store, "disk.img")
         os.mkdir(store)
@@ -329,13 +331,7 @@ class Disks(unittest.TestCase):
             with open(disk, "wb") as f:
                 f.write(bytes(8 << 20))
             self.rewrite(lambda text: text.replace(self.disk, disk))
-            p, base = self.start("first")
-            self.reset_while_frozen(Control(base + ".sock"), base + ".console", store)
-            p.kill()
-            p.wait()
-            result = diskcheck.check(disk)
-            self.assertEqual(result["problems"], [])
-            self.assertEqual(len(result["runs"]), 2)
+            yield store
         finally:
             subprocess.run(["fsfreeze", "-u", store], check=False, stderr=subprocess.DEVNULL)
             for p in self.running:
@@ -349,24 +345,67 @@ class Disks(unittest.TestCase):
             self.assertLess(time.monotonic(), end, f"{figure} of the disk never were {least}")
             time.sleep(0.05)
 
-    def reset_while_frozen(self, control, console_path, store):
+    def hang(self, control, store):
         self.wait_disk(control, "writes", 20)
         self.sh("fsfreeze", "-f", store)
         self.wait_disk(control, "in_flight", 1)
-        with socket.socket(socket.AF_UNIX) as console:
-            console.connect(console_path)
-            console.sendall(b"r")
-            self.wait_state(control, "paused", 10)
-        self.assertIn("reset: blk0: 1 requests still in flight", control.command("query")["why"])
-        with self.assertRaisesRegex(AssertionError, "still in flight"):
-            control.command("resume")
-        time.sleep(7)     # longer than anything else waits for a disk
+
+    def assert_answers(self, control, state):
         begin = time.monotonic()
-        self.assertEqual(control.command("query")["state"], "paused")
-        self.assertLess(time.monotonic() - begin, 1, "clients wait with it")
-        self.sh("fsfreeze", "-u", store)
-        self.wait_state(control, "running", 10)
-        self.wait_disk(control, "writes", control.command("stats")["disks"][0]["writes"] + 20)
+        self.assertEqual(control.command("query")["state"], state)
+        self.assertLess(time.monotonic() - begin, 2, "clients wait for the disk")
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_reset_waits_for_a_disk_that_does_not_answer(self):
+        """Guests reset because their storage hangs: no reason to end them, however long that takes."""
+        with self.store_that_can_hang() as store:
+            p, base = self.start("first")
+            control = Control(base + ".sock")
+            self.hang(control, store)
+            with socket.socket(socket.AF_UNIX) as console:
+                console.connect(base + ".console")
+                console.sendall(b"r")
+                self.wait_state(control, "paused", 10)
+            self.assertIn("reset: blk0: 1 requests still in flight", control.command("query")["why"])
+            with self.assertRaisesRegex(AssertionError, "still in flight"):
+                control.command("resume")
+            time.sleep(7)     # longer than anything else waits for a disk
+            self.assert_answers(control, "paused")
+            self.sh("fsfreeze", "-u", store)
+            self.wait_state(control, "running", 10)
+            self.wait_disk(control, "writes", control.command("stats")["disks"][0]["writes"] + 20)
+            p.kill()
+            p.wait()
+            result = diskcheck.check(os.path.join(store, "disk.img"))
+            self.assertEqual(result["problems"], [])
+            self.assertEqual(len(result["runs"]), 2)
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_gated_domain_whose_disk_does_not_answer_does(self):
+        """It wants to let go of its disks, again and again; neither clients nor a lease that returns wait for that."""
+        lease = os.path.join(self.dir.name, "lease")
+        page = os.open(lease, os.O_RDWR | os.O_CREAT, 0o600)
+        os.truncate(page, 4096)
+
+        def until(seconds):
+            now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            os.pwrite(page, struct.pack("<QQQ", LEASE_MAGIC, 1, now + seconds * 10**9 if seconds else 0), 0)
+
+        until(600)
+        with self.store_that_can_hang() as store:
+            _, base = self.start("first", "--lease", lease)
+            control = Control(base + ".sock")
+            self.hang(control, store)
+            until(0)
+            self.wait_state(control, "gated", 10)
+            time.sleep(1)     # by then it tries
+            for _ in range(3):
+                self.assert_answers(control, "gated")
+            until(600)
+            self.wait_state(control, "running", 2)
+            self.sh("fsfreeze", "-u", store)
+            self.wait_disk(control, "writes", control.command("stats")["disks"][0]["writes"] + 20)
+        os.close(page)
 
     def test_a_missing_disk(self):
         os.unlink(self.disk)
