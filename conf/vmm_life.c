@@ -121,14 +121,26 @@ static int parse_end(char *rest, struct vmm_life *out)
 	return 0;
 }
 
+/* What droverd wrote before anybody lived there; a second one is not by droverd. */
+struct begun {
+	bool incarnation, file;
+};
+
 /* @file: which one is read */
-static int parse_line(char *line, const char *file, struct vmm_life *out)
+static int parse_line(char *line, const char *file, struct begun *had, struct vmm_life *out)
 {
 	uint64_t n;
 
-	if (!strncmp(line, "incarnation ", 12))
+	if (!strncmp(line, "incarnation ", 12)) {
+		if (had->incarnation)
+			return -EINVAL;
+		had->incarnation = true;
 		return number_parse(line + 12, 0, UINT64_MAX, &out->incarnation) ? 0 : -EINVAL;
+	}
 	if (!strncmp(line, "file ", 5)) {
+		if (had->file)
+			return -EINVAL;
+		had->file = true;
 		out->copy = strcmp(line + 5, file) != 0;
 		return 0;
 	}
@@ -143,11 +155,12 @@ static int parse_line(char *line, const char *file, struct vmm_life *out)
 
 static int parse(char *text, const char *file, struct vmm_life *out)
 {
+	struct begun had = { 0 };
 	char *save = NULL, *line;
 	int rc = 0;
 
 	for (line = strtok_r(text, "\n", &save); line && !rc; line = strtok_r(NULL, "\n", &save))
-		rc = parse_line(line, file, out);
+		rc = parse_line(line, file, &had, out);
 	return rc;
 }
 

@@ -64,6 +64,30 @@ static void a_last_word_is_one_harmless_line(void **state)
 	assert_string_equal(after("a\x1b[2J\xc2\x9b\xff", true).text, "a?[2J??");
 }
 
+/* Who lives in it can write it: what droverd wrote before that counts, and what is there twice is spoilt. */
+static void a_vmm_gives_itself_no_other_number(void **state)
+{
+	static const char *const more[] = { "incarnation 8\n", "incarnation 7\n", "file 0-0\n" };
+	struct vmm_life l;
+	struct err e;
+	int fd, read;
+
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
+		strcpy(path, "/tmp/drover-life-XXXXXX");
+		close(mkstemp(path));
+		assert_int_equal(vmm_life_begin(path, 7, &fd, &e), 0);
+		read = vmm_life_open(path, &e);
+		assert_int_equal(vmm_life_look(read, &l, &e), 0);
+		assert_int_equal(l.incarnation, 7);
+		assert_int_equal(write(fd, more[i], strlen(more[i])), strlen(more[i]));
+		assert_int_equal(vmm_life_look(read, &l, &e), -EINVAL);
+		assert_true(l.lives && l.incarnation == 7 && !l.copy);
+		close(read);
+		close(fd);
+		unlink(path);
+	}
+}
+
 static void a_vmm_can_say_each_state_but_those_that_are_droverds_own(void **state)
 {
 	enum vmm_state s = VMM_STATES;
@@ -87,6 +111,7 @@ int main(void)
 		cmocka_unit_test(a_vmm_can_say_each_state_but_those_that_are_droverds_own),
 		cmocka_unit_test(a_last_word_is_cut_between_characters),
 		cmocka_unit_test(a_last_word_is_one_harmless_line),
+		cmocka_unit_test(a_vmm_gives_itself_no_other_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
