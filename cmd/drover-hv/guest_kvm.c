@@ -61,18 +61,21 @@ static int gk_regions(void *self, struct guest_region *out, size_t max, size_t *
 	struct migration *m = self;
 	int rc;
 
-	m->memory_changes = machine_memory_changes(machine(self));
+	/* What comes is written straight into these, by threads that ask nobody: none may leave. */
+	if (m->role == MIGRATE_DESTINATION)
+		machine_hold_nowait(machine(self), HOLD_MIGRATION);
+	m->changes = machine_changes(machine(self));
 	rc = machine_memory_each(machine(self), region_told, &all, e);
 	*n = all.n;
 	return rc;
 }
 
-/* The engine has copied what gk_regions() told it. */
-static int regions_same(struct migration *m, struct err *e)
+/* The engine has copied what gk_regions() told it, and the other end has compared what gk_describe() did. */
+static int all_same(struct migration *m, struct err *e)
 {
-	if (machine_memory_changes(m->v->machine) == m->memory_changes)
+	if (machine_changes(m->v->machine) == m->changes)
 		return 0;
-	return err_set(e, -EBUSY, "memory: a region has come or gone since the migration began");
+	return err_set(e, -EBUSY, "a device or a region of memory has come or gone since the migration began");
 }
 
 /* With what the destination must see on its disks (preflight.c), and how much memory this takes there. */
@@ -101,7 +104,7 @@ static int gk_dirty_start(void *self, struct err *e)
 
 	if (rc)
 		return rc;
-	rc = regions_same(self, e); /* from here on they stay */
+	rc = all_same(self, e); /* from here on they stay */
 	if (rc)
 		machine_dirty_stop(machine(self));
 	return rc;
@@ -136,10 +139,10 @@ static int gk_pause(void *self, struct err *e)
 static int gk_resume(void *self, struct err *e)
 {
 	struct migration *m = self;
+	int rc = machine_release(machine(self), HOLD_MIGRATION, e);
 
 	/* The destination was never started; the source only stood still. */
-	return machine_release(machine(self),
-			       m->role == MIGRATE_DESTINATION ? HOLD_START : HOLD_MIGRATION, e);
+	return rc || m->role == MIGRATE_SOURCE ? rc : machine_release(machine(self), HOLD_START, e);
 }
 
 static int gk_save(void *self, uint8_t **buf, size_t *len, struct err *e)
@@ -202,7 +205,7 @@ static int gk_load(void *self, const uint8_t *buf, size_t len, struct err *e)
 {
 	struct reader r = reader_make(buf, len);
 	uint32_t format = reader_u32(&r), flags = reader_u32(&r);
-	int rc = regions_same(self, e);
+	int rc = all_same(self, e);
 
 	if (rc)
 		return rc;

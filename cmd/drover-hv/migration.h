@@ -45,7 +45,7 @@ struct migration {
 	bool ended;                   /* the disks are out of reach for ever, and the main thread was told; engine's thread only */
 	bool committed;               /* the disks are this side's, on record; engine's thread only */
 	char proof[PROOF_TEXT];       /* what the source wrote into its disks' records, for the destination to find */
-	uint64_t memory_changes;      /* what the engine was told of regions is as of then (guest_kvm.c) */
+	uint64_t changes;             /* what the two ends agree on of devices and regions is as of then (guest_kvm.c) */
 	uint64_t their_memory;        /* destination: bytes that the source's process has in use; 0: not said */
 	struct arbiter_none none;
 	struct arbiter_disk disk;

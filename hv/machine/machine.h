@@ -265,11 +265,11 @@ struct gmem *machine_memory(struct machine *m);
 int machine_memory_each(struct machine *m, int (*fn)(void *arg, const struct gmem_region *r, struct err *e),
 			void *arg, struct err *e);
 /**
- * machine_memory_changes() - times that a region came or went
- * Asked before a look at the regions and again later, it says whether they are the same still.
- * From machine_dirty_start() to machine_dirty_stop() they are.
+ * machine_changes() - times that a device or a region of memory came or went
+ * Asked before a look at them and again later, it says whether they are the same still.
+ * From machine_dirty_start() to machine_dirty_stop(), and while HOLD_MIGRATION is taken, they are.
  */
-uint64_t machine_memory_changes(struct machine *m);
+uint64_t machine_changes(struct machine *m);
 /** machine_serial() - its serial line, for the console; stays the machine's and lives as long */
 struct serial *machine_serial(struct machine *m);
 

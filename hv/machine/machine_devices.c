@@ -43,6 +43,7 @@ static void list_add(struct machine *m, struct machine_device *d)
 	assert(!*at || comes_before(d, *at)); /* there is no second one of it */
 	d->next = *at;
 	*at = d;
+	m->device_changes++;
 	pthread_rwlock_unlock(&m->devices_lock);
 }
 
@@ -54,6 +55,7 @@ static void list_remove(struct machine *m, const struct machine_device *d)
 	while (*at != d)
 		at = &(*at)->next;
 	*at = d->next;
+	m->device_changes++;
 	pthread_rwlock_unlock(&m->devices_lock);
 }
 

@@ -59,6 +59,7 @@ struct machine {
 	/* Guards the list of devices for those without `lock`; who changes it has both, `lock` first. */
 	pthread_rwlock_t devices_lock;
 	struct machine_device *devices;
+	uint64_t device_changes;    /* times that one came or went */
 	bool disks_owned;           /* committed */
 	uint64_t disks_incarnation; /* ... as this */
 	char disks_nonce[DISK_NONCE_TEXT];

@@ -131,12 +131,12 @@ int machine_memory_each(struct machine *m, int (*fn)(void *arg, const struct gme
 	return ret;
 }
 
-uint64_t machine_memory_changes(struct machine *m)
+uint64_t machine_changes(struct machine *m)
 {
 	uint64_t changes;
 
 	pthread_mutex_lock(&m->lock);
-	changes = m->mem->changes;
+	changes = m->mem->changes + m->device_changes;
 	pthread_mutex_unlock(&m->lock);
 	return changes;
 }
