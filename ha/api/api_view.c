@@ -217,6 +217,8 @@ static void domain_why(const struct ha_core *c, const struct ha_domain *d, const
 	if (vmm && !vmm_answers(vmm) && (!*buf || d->phase == HA_MIGRATING))
 		snprintf(buf, size, "its VMM (pid %d) to answer; whether it is still %s is not known", (int)vmm_pid(vmm),
 			 vmm_state_str(vmm_state(vmm)));
+	else if (vmm && !*buf && vmm_incarnation(vmm) == d->incarnation)
+		snprintf(buf, size, "%s", vmm_stands(vmm));
 }
 
 static json_t *domain_json(struct shell *s, uint32_t i, bool details)

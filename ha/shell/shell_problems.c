@@ -7,7 +7,7 @@
  *   - a name that two hosts of corosync have
  *   - a host of corosync that no device could fence
  *   - an address where no migration can arrive
- *   - a VMM that does not answer (what is shown of it may be old)
+ *   - a VMM that does not answer (what is shown of it may be old), or that stands still, for a disk that is full
  *   - a witness that cannot be read, or gives no vote
  *
  * Each is an alarm in the log and in the history when it begins, a line of `drover status` as
@@ -229,6 +229,12 @@ bool shell_problem(const struct shell *s, size_t i, char *text, size_t size)
 			continue;
 		snprintf(text, size, "%s: its VMM (pid %d) does not answer: whether it is still %s is not known", vmm_name(v),
 			 (int)vmm_pid(v), vmm_state_str(vmm_state(v)));
+		return true;
+	}
+	for (k = 0; s->executor && (v = executor_standing(s->executor, k)); k++) {
+		if (n++ != i)
+			continue;
+		snprintf(text, size, "%s stands still: %s", vmm_name(v), vmm_stands(v));
 		return true;
 	}
 	if (*shell_address_problem(s) && n++ == i) {

@@ -86,6 +86,7 @@ static const char *last_words(const struct vmm_news *n, char buf[HA_TEXT_MAX + 1
 
 static void on_vmm(void *arg, const char *name, uint64_t incarnation, const struct vmm_news *n)
 {
+	const char *stands = n->stands ? n->stands : "";
 	struct shell *s = arg;
 	char buf[HA_TEXT_MAX + 1];
 	const char *text;
@@ -93,8 +94,8 @@ static void on_vmm(void *arg, const char *name, uint64_t incarnation, const stru
 
 	switch (n->what) {
 	case VMM_SAID_STATE:
-		shell_say(s, n->state == VMM_GATED, "%s: VMM is %s", name,
-			  vmm_state_str(n->state));
+		shell_say(s, n->state == VMM_GATED || *stands, "%s: VMM is %s%s%s", name,
+			  vmm_state_str(n->state), *stands ? ": " : "", stands);
 		/* A process that is ending says so once, by its end. */
 		if (n->state != VMM_GONE && n->state != VMM_STOPPED)
 			vmm_event(s, name, incarnation, what_of(n->state, n->held), n->listen, NULL);

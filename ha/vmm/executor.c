@@ -208,6 +208,16 @@ struct vmm *executor_hanging(struct executor *x, size_t i)
 	return NULL;
 }
 
+struct vmm *executor_standing(struct executor *x, size_t i)
+{
+	struct slot *s;
+
+	for (s = x->slots; s; s = s->next)
+		if (!s->dead && vmm_answers(s->vmm) && *vmm_stands(s->vmm) && !i--)
+			return s->vmm;
+	return NULL;
+}
+
 size_t executor_count(const struct executor *x)
 {
 	const struct slot *s;

@@ -76,6 +76,9 @@ json_t *executor_migration(const struct executor *x, const char *name);
 /** executor_hanging() - the @i-th VMM here that does not answer, or NULL */
 struct vmm *executor_hanging(struct executor *x, size_t i);
 
+/** executor_standing() - the @i-th VMM here that stands still for a reason of its own (vmm_stands()), or NULL */
+struct vmm *executor_standing(struct executor *x, size_t i);
+
 /** executor_count() - VMMs of this host, those that end included */
 size_t executor_count(const struct executor *x);
 

@@ -36,12 +36,24 @@
 #define START_CONNECT_MS 20 /* until it listens for the first time */
 #define STILL_HELD_MS 100   /* its process is gone, but not its life: another of its processes ends */
 
+const char *vmm_stands(const struct vmm *v)
+{
+	static const char *const as_it_should[] = { "operator", "migration", "not started" };
+	const char *why = json_string_value(json_object_get(v->query, "why"));
+
+	for (size_t i = 0; why && i < sizeof(as_it_should) / sizeof(as_it_should[0]); i++)
+		if (!strcmp(why, as_it_should[i]))
+			return "";
+	return v->state == VMM_PAUSED && why ? why : "";
+}
+
 void vmm_say(struct vmm *v, struct vmm_news n)
 {
 	const char *why = json_string_value(json_object_get(v->query, "why"));
 
 	n.state = v->state;
 	n.held = n.state == VMM_PAUSED && why && strcmp(why, "operator") == 0;
+	n.stands = vmm_stands(v);
 	if (!n.text)
 		n.text = "";
 	v->ops->news(v->arg, v, &n);

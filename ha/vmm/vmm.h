@@ -40,6 +40,7 @@ struct vmm_news {
 	enum vmm_state state; /* before EXITED: the last state; else the state now */
 	const char *listen;   /* VMM_SAID_STATE when INCOMING, else NULL */
 	bool held;            /* VMM_SAID_STATE when PAUSED: for an operator */
+	const char *stands;   /* VMM_SAID_STATE: vmm_stands(); NULL: of one that is found, and has not spoken yet */
 	uint64_t incarnation; /* VMM_SAID_ASK_* */
 	enum vmm_end end;     /* VMM_SAID_EXITED: what it said itself; VMM_END_SILENT: nothing */
 	bool killed;          /* VMM_SAID_EXITED: by vmm_kill(), or for not following vmm_stop() */
@@ -92,6 +93,8 @@ const char *vmm_name(const struct vmm *v);
 uint64_t vmm_incarnation(const struct vmm *v);
 /** vmm_state() - the last it said */
 enum vmm_state vmm_state(const struct vmm *v);
+/** vmm_stands() - why it is paused, where neither an operator nor a migration is the reason: a disk that cannot be written; else "" */
+const char *vmm_stands(const struct vmm *v);
 /** vmm_pid() - of its drover-hv, as its life file says; 0: not known yet */
 pid_t vmm_pid(const struct vmm *v);
 /** vmm_known() - it has said hello and answered its first query, or is dead */

@@ -11,6 +11,7 @@
  *   "resets"  tells of a thousand resets by its guest, then that it is paused
  *   "talks"   says after each answer that it is paused, and more that nobody asked for; with
  *             "other" already behind its hello
+ *   "full"    says after its first answer that a disk cannot be written
  *   "deaf"    does not answer `stop`
  *   "granted" refuses the first `stop`, as a source that waits for a decision, and runs again a moment later
  *   "asks"    as a source: after `migrate` it asks the cluster to abort
@@ -148,6 +149,11 @@ static void serve(struct fake *f, int fd)
 	}
 	while (fgets(line, sizeof(line), from)) {
 		command(f, line);
+		if (strstr(f->text, "full")) {
+			say(f, json_pack("{s:s, s:{s:s, s:s}}", "event", "state", "data", "state", "paused", "why",
+					 "disk /srv/web.img: No space left on device"));
+			f->text[0] = '\0';
+		}
 		if (strstr(f->text, "talks"))
 			say(f, json_pack("{s:s, s:{s:s, s:s, s:s}}", "event", "state", "data", "state", "paused",
 					 "why", "operator", "invented", "x"));

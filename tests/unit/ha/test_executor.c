@@ -816,9 +816,23 @@ static void of_an_event_only_what_is_used_is_kept(void **state)
 	start(b, "talks", false);
 	wait_for(b, VMM_SAID_STATE, VMM_PAUSED);
 	assert_true(b->last.held);
+	assert_string_equal(b->last.stands, "");
 	query = vmm_query_json(executor_find(b->x, "web"));
 	assert_string_equal(json_string_value(json_object_get(query, "why")), "operator");
 	assert_null(json_object_get(query, "invented"));
+}
+
+/* Nobody asked for it, and nobody but the VMM knows: the reason is passed on, as it is. */
+static void why_it_stands_still_is_known(void **state)
+{
+	struct bed *b = *state;
+
+	start(b, "full", false);
+	wait_for(b, VMM_SAID_STATE, VMM_PAUSED);
+	assert_false(b->last.held);
+	assert_string_equal(b->last.stands, "disk /srv/web.img: No space left on device");
+	assert_ptr_equal(executor_standing(b->x, 0), executor_find(b->x, "web"));
+	assert_null(executor_standing(b->x, 1));
 }
 
 /* A guest may reset itself as often as it likes: the host's log is not its to fill. */
@@ -969,6 +983,7 @@ int main(void)
 		T(a_hello_with_another_incarnation_is_not_believed),
 		T(what_follows_a_wrong_hello_is_not_believed),
 		T(of_an_event_only_what_is_used_is_kept),
+		T(why_it_stands_still_is_known),
 		T(what_we_lack_is_no_sign_of_its_death),
 		T(a_guest_does_not_fill_the_log),
 		T(a_log_that_cannot_be_opened_keeps_nobody_from_running),
