@@ -160,7 +160,27 @@ static int read_file(const char *file, char *buf, size_t size, size_t *len)
 	return EXIT_OK;
 }
 
-int domain_add_file(struct drover *d, const char *file, const char *node, struct added *out)
+static void add_url(const struct drover *d, const char *node, bool protect, char url[URL_LEN])
+{
+	size_t n;
+
+	if (node) {
+		strcat(url, "&node=");
+		url_add(url, URL_LEN, node);
+	}
+	if (!protect)
+		return;
+	strcat(url, "&protect=true");
+	if (d->opt.group) {
+		strcat(url, "&group=");
+		url_add(url, URL_LEN, d->opt.group);
+	}
+	n = strlen(url);
+	if (d->opt.max_restart >= 0)
+		snprintf(url + n, URL_LEN - n, "&max_restart=%d", d->opt.max_restart);
+}
+
+int domain_add_file(struct drover *d, const char *file, const char *node, bool protect, char name[DOMAIN_NAME_SIZE])
 {
 	char buf[CONF_MAX + 1], url[URL_LEN] = "domains?start=true";
 	struct domain_conf *conf;
@@ -174,15 +194,9 @@ int domain_add_file(struct drover *d, const char *file, const char *node, struct
 	/* Parsed here too: the error then names the file and the line. */
 	if (domain_conf_parse(strcmp(file, "-") ? file : "standard input", buf, len, &conf, &e) < 0)
 		return say_error(EXIT_USAGE, "%s", e.text);
-	snprintf(out->name, sizeof(out->name), "%s", conf->name);
-	snprintf(out->group, sizeof(out->group), "%s", conf->ha.group ? conf->ha.group : "");
-	out->ha = conf->ha.present;
-	out->max_restart = conf->ha.max_restart;
+	snprintf(name, DOMAIN_NAME_SIZE, "%s", conf->name);
 	domain_conf_free(conf);
-	if (node) {
-		strcat(url, "&node=");
-		url_add(url, sizeof(url), node);
-	}
+	add_url(d, node, protect, url);
 	code = http_request(d->http, "POST", url, buf, len, NULL, &e);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
 }
@@ -266,32 +280,31 @@ int verb_show(struct drover *d)
 
 int verb_start(struct drover *d)
 {
-	char node[80] = "", said[SAID_MAX] = "";
-	struct added a;
+	char node[80] = "", said[SAID_MAX] = "", name[DOMAIN_NAME_SIZE];
 	json_t *o, *body;
 	int code;
 
 	if (looks_like_file(d->argv[0])) {
-		code = domain_add_file(d, d->argv[0], d->opt.node, &a);
+		code = domain_add_file(d, d->argv[0], d->opt.node, false, name);
 	} else {
-		snprintf(a.name, sizeof(a.name), "%s", d->argv[0]);
+		snprintf(name, sizeof(name), "%s", d->argv[0]);
 		body = json_object();
 		if (d->opt.node)
 			json_object_set_new(body, "node", json_string(d->opt.node));
-		code = domain_post_said(d, "domains", a.name, "start", body, said);
+		code = domain_post_said(d, "domains", name, "start", body, said);
 	}
 	if (code)
 		return code;
 	if (d->opt.no_wait)
-		return done(d, "domain '%s' is being started", a.name);
-	code = wait_for(d, a.name, "phase", "running", d->opt.timeout_s);
+		return done(d, "domain '%s' is being started", name);
+	code = wait_for(d, name, "phase", "running", d->opt.timeout_s);
 	if (code)
 		return code;
-	if (domain_get(d, a.name, &o) == EXIT_OK) {
+	if (domain_get(d, name, &o) == EXIT_OK) {
 		snprintf(node, sizeof(node), " on %s", str_of(o, "node"));
 		json_decref(o);
 	}
-	return done(d, strstr(said, " already runs ") ? "domain '%s' runs already%s" : "domain '%s' started%s", a.name, node);
+	return done(d, strstr(said, " already runs ") ? "domain '%s' runs already%s" : "domain '%s' started%s", name, node);
 }
 
 int verb_stop(struct drover *d)

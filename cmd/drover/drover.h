@@ -148,16 +148,14 @@ int domain_post(struct drover *d, const char *base, const char *name, const char
 /** domain_delete() - DELETE @base/@name; says the error; an exit code */
 int domain_delete(struct drover *d, const char *base, const char *name);
 
-/** What a file that was sent says of itself. */
-struct added {
-	char name[64];
-	bool ha;        /* it has an `ha:` section: protected by having been taken in */
-	char group[64]; /* "": none */
-	int max_restart;
-};
+#define DOMAIN_NAME_SIZE 64
 
-/** domain_add_file() - send a domain's file and start it, on @node unless that is NULL */
-int domain_add_file(struct drover *d, const char *file, const char *node, struct added *out);
+/**
+ * domain_add_file() - send a domain's file and start it, on @node unless that is NULL
+ * @protect: as `ha add` does, with its options; all in one command, so that it starts where its group
+ * says, and is not taken in where there is no such group
+ */
+int domain_add_file(struct drover *d, const char *file, const char *node, bool protect, char name[DOMAIN_NAME_SIZE]);
 
 /** looks_like_file() - a path or a name that ends in .yaml or .yml */
 bool looks_like_file(const char *arg);

@@ -24,30 +24,21 @@ static int get(struct drover *d, const char *path, json_t **out)
 
 int verb_ha_add(struct drover *d)
 {
-	struct added a = { .max_restart = -1 };
+	char name[DOMAIN_NAME_SIZE];
 	json_t *body;
 	int code;
 
-	snprintf(a.name, sizeof(a.name), "%s", d->argv[0]);
 	if (looks_like_file(d->argv[0])) {
-		code = domain_add_file(d, d->argv[0], NULL, &a);
-		if (code)
-			return code;
-		if (a.ha && !d->opt.group && d->opt.max_restart < 0)
-			return done(d, "domain '%s' is protected", a.name);
+		code = domain_add_file(d, d->argv[0], NULL, true, name);
+		return code ? code : done(d, "domain '%s' is protected, and is being started", name);
 	}
-	/* An option goes before what the file says, and leaves the rest of that as it is. */
-	if (d->opt.group)
-		snprintf(a.group, sizeof(a.group), "%s", d->opt.group);
-	if (d->opt.max_restart >= 0)
-		a.max_restart = d->opt.max_restart;
 	body = json_object();
-	if (*a.group)
-		json_object_set_new(body, "group", json_string(a.group));
-	if (a.max_restart >= 0)
-		json_object_set_new(body, "max_restart", json_integer(a.max_restart));
-	code = domain_post(d, "ha/domains", a.name, "", body);
-	return code ? code : done(d, "domain '%s' is protected", a.name);
+	if (d->opt.group)
+		json_object_set_new(body, "group", json_string(d->opt.group));
+	if (d->opt.max_restart >= 0)
+		json_object_set_new(body, "max_restart", json_integer(d->opt.max_restart));
+	code = domain_post(d, "ha/domains", d->argv[0], "", body);
+	return code ? code : done(d, "domain '%s' is protected", d->argv[0]);
 }
 
 int verb_ha_remove(struct drover *d)

@@ -224,16 +224,18 @@ static int body_conf(const struct route *r, const char *body, size_t len, struct
 	c->cmd.domain = c->domain;
 	c->cmd.conf = body;
 	c->cmd.conf_len = len;
-	c->cmd.ha = conf->ha.present;
-	c->cmd.max_restart = conf->ha.present ? (uint32_t)conf->ha.max_restart : MAX_RESTART_DEFAULT;
+	c->cmd.ha = conf->ha.present || c->protect;
+	if (!c->limited)
+		c->cmd.max_restart = conf->ha.present ? (uint32_t)conf->ha.max_restart : MAX_RESTART_DEFAULT;
 	c->cmd.size = (struct ha_size){ conf->memory, (uint32_t)conf->vcpus };
 	c->cmd.claims = c->claims;
 	c->cmd.n_claims = claims_of(conf, c->claims);
-	if (conf->ha.group) {
+	if (conf->ha.group && !c->group[0]) {
 		rc = name_check(conf->ha.group, "ha.group", e);
 		snprintf(c->group, sizeof(c->group), "%.*s", HA_NAME_MAX, conf->ha.group);
-		c->cmd.group = c->group;
 	}
+	if (c->group[0])
+		c->cmd.group = c->group;
 	domain_conf_free(conf);
 	return rc;
 }
@@ -353,30 +355,61 @@ static const struct route *find_route(const char *method, char *const words[], i
 	return NULL;
 }
 
+/* "node=n2": a name into @out; 1: it is not this key. */
+static int query_name(const char *word, const char *key, char out[HA_NAME_MAX + 1], struct err *e)
+{
+	size_t len = strlen(key);
+	int rc;
+
+	if (strncmp(word, key, len) != 0 || word[len] != '=')
+		return 1;
+	rc = name_check(word + len + 1, key, e);
+	if (rc == 0)
+		snprintf(out, HA_NAME_MAX + 1, "%s", word + len + 1);
+	return rc;
+}
+
+/* How a new domain is to be started and protected, together with its being taken in: all of it or nothing. */
+static int query_of_add(const char *word, struct api_call *c, struct err *e)
+{
+	uint64_t n;
+	int rc;
+
+	if (strcmp(word, "start=true") == 0) {
+		c->cmd.started = true;
+		return 0;
+	}
+	if (strcmp(word, "protect=true") == 0) {
+		c->protect = true;
+		return 0;
+	}
+	if (strncmp(word, "max_restart=", 12) == 0) {
+		if (!number_parse(word + 12, 0, 100, &n))
+			return err_set(e, -EINVAL, "max_restart: expected a whole number from 0 to 100");
+		c->cmd.max_restart = (uint32_t)n;
+		c->limited = true;
+		return 0;
+	}
+	rc = query_name(word, "node", c->node, e);
+	return rc == 1 ? query_name(word, "group", c->group, e) : rc;
+}
+
 static int query_word(const char *word, struct api_call *c, struct err *e)
 {
-	int rc;
+	int rc = 1;
 
 	if (c->what == API_HISTORY && strncmp(word, "after=", 6) == 0 &&
 	    number_parse(word + 6, 0, UINT64_MAX, &c->after))
 		return 0;
-	if (c->what == API_COMMAND && c->cmd.op == HA_OP_ADD && strcmp(word, "start=true") == 0) {
-		c->cmd.started = true;
-		return 0;
-	}
-	if (c->what == API_COMMAND && c->cmd.op == HA_OP_ADD && strncmp(word, "node=", 5) == 0) {
-		rc = name_check(word + 5, "node", e);
-		if (rc == 0)
-			snprintf(c->node, sizeof(c->node), "%s", word + 5);
-		return rc;
-	}
-	return err_set(e, -EINVAL, "query: '%.40s' means nothing here", word);
+	if (c->what == API_COMMAND && c->cmd.op == HA_OP_ADD)
+		rc = query_of_add(word, c, e);
+	return rc <= 0 ? rc : err_set(e, -EINVAL, "query: '%.40s' means nothing here", word);
 }
 
 /* "after=12", "start=true", "start=true&node=n2": all there are, each once. */
 static int parse_query(const char *query, struct api_call *c, struct err *e)
 {
-	char copy[API_PATH_MAX], *rest = copy, *word, *seen[4];
+	char copy[API_PATH_MAX], *rest = copy, *word, *seen[8];
 	int rc, n = 0, i;
 
 	if (!query || !*query)
@@ -393,10 +426,12 @@ static int parse_query(const char *query, struct api_call *c, struct err *e)
 			rc = query_word(word, c, e);
 		if (rc < 0)
 			return rc;
-		seen[n++] = word; /* two different ones are all that get here */
+		seen[n++] = word; /* five different ones are all that get here */
 	}
 	if (c->node[0] && !c->cmd.started)
 		return err_set(e, -EINVAL, "query: node needs start=true");
+	if ((c->group[0] || c->limited) && !c->protect)
+		return err_set(e, -EINVAL, "query: group and max_restart need protect=true");
 	return 0;
 }
 

@@ -43,6 +43,7 @@ struct api_call {
 	bool node_from_path;        /* the path names the host: it must be known */
 	char domain[HA_NAME_MAX + 1];
 	char group[HA_NAME_MAX + 1];
+	bool protect, limited; /* a new domain, by the query: protect it; cmd.max_restart was named */
 	size_t n_hosts;
 	char hosts[HA_NODES_MAX][HA_NAME_MAX + 1];
 	struct ha_group_host group_hosts[HA_NODES_MAX];

@@ -187,13 +187,17 @@ class Drover(unittest.TestCase):
             r = api.run("start", "-", "--node", "n2", stdin=CONF)
             self.assertEqual((r.returncode, api.asked[0]), (0, ("POST domains?start=true&node=n2", CONF)), r.stderr)
 
-    def test_protection_that_a_file_asks_for_stays(self):
-        conf = CONF + "ha: {group: east, max_restart: 7}\n"
-        with Api({"POST domains?start=true": DONE, "POST ha/domains/web": DONE}) as api:
-            self.assertEqual(api.run("ha", "add", "-", stdin=conf).returncode, 0)
-            self.assertEqual(len(api.asked), 1)
-            self.assertEqual(api.run("ha", "add", "-", "--max-restart", "2", stdin=conf).returncode, 0)
-            self.assertEqual(json.loads(api.asked[2][1]), {"group": "east", "max_restart": 2})
+    def test_a_file_is_taken_in_and_protected_by_one_command(self):
+        """In two it would start before its group counts, and stay, started, where there is no such group."""
+        url = "POST domains?start=true&protect=true"
+        with Api({url: DONE, f"{url}&group=east&max_restart=2": DONE,
+                  f"{url}&group=nowhere": (404, {"code": 3, "text": "no group called nowhere"})}) as api:
+            r = api.run("ha", "add", "-", stdin=CONF)
+            self.assertEqual((r.returncode, r.stdout), (0, "domain 'web' is protected, and is being started\n"), r.stderr)
+            r = api.run("ha", "add", "-", "--group", "east", "--max-restart", "2", stdin=CONF)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            self.fails(api.run("ha", "add", "-", "--group", "nowhere", stdin=CONF), 3, "no group called nowhere")
+            self.assertEqual(len(api.asked), 3)
 
     def test_output_that_does_not_arrive_is_a_failure(self):
         with Api({"GET domains": [[WEB] * 300]}) as api:

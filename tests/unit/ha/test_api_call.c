@@ -159,6 +159,22 @@ static void a_domain_file_gives_name_and_protection(void **state)
 	assert_true(call.cmd.started);
 	assert_true(call.cmd.ha);
 	assert_string_equal(call.cmd.group, "east");
+	assert_int_equal(call.cmd.max_restart, 3);
+	/* What the query says goes before it, in the same command. */
+	assert_int_equal(parse("POST", "/v1/domains", "start=true&protect=true&group=west&max_restart=0&node=n2",
+			       CONF "ha:\n  group: east\n  max_restart: 7\n"),
+			 0);
+	assert_true(call.cmd.ha && call.cmd.started);
+	assert_string_equal(call.cmd.group, "west");
+	assert_int_equal(call.cmd.max_restart, 0);
+	assert_string_equal(call.node, "n2");
+	assert_int_equal(parse("POST", "/v1/domains", "protect=true", CONF "ha: {group: east, max_restart: 7}\n"), 0);
+	assert_string_equal(call.cmd.group, "east");
+	assert_int_equal(call.cmd.max_restart, 7);
+	assert_int_equal(parse("POST", "/v1/domains", "protect=true", CONF), 0);
+	assert_true(call.cmd.ha);
+	assert_null(call.cmd.group);
+	assert_int_equal(call.cmd.max_restart, 3);
 	assert_int_equal(parse("POST", "/v1/domains", NULL, CONF), 0);
 	assert_false(call.cmd.ha);
 	assert_false(call.cmd.started);
@@ -181,6 +197,11 @@ static const struct wrong {
 	{ "POST", "/v1/domains", "start=true&node=n2&node=n1", CONF, "second time" },
 	{ "POST", "/v1/domains", "start=true&x=1", CONF, "means nothing" },
 	{ "POST", "/v1/domains", "node=n2", CONF, "needs start=true" },
+	{ "POST", "/v1/domains", "start=true&group=east", CONF, "need protect=true" },
+	{ "POST", "/v1/domains", "max_restart=1", CONF, "need protect=true" },
+	{ "POST", "/v1/domains", "protect=true&max_restart=101", CONF, "0 to 100" },
+	{ "POST", "/v1/domains", "protect=true&group=.x", CONF, "digit first" },
+	{ "GET", "/v1/domains", "protect=true", "", "means nothing" },
 	{ "POST", "/v1/domains/web/stop", NULL, "{\"node\": \"n2\"}", "node: unknown field" },
 	{ "POST", "/v1/domains/web/clear", NULL, "{\"force\": true}", "force: unknown field" },
 	{ "POST", "/v1/nodes/n1/maintenance", NULL, "", "on: expected true or false" },
