@@ -222,6 +222,8 @@ enum {
 	OPT_VERSION
 };
 
+#define SHORT_OPTIONS ":o:h"
+
 static const struct option long_options[] = {
 	{ "output", required_argument, NULL, 'o' },
 	{ "help", no_argument, NULL, 'h' },
@@ -324,9 +326,32 @@ static int take_option(int c, struct options *o, struct parsed *p)
 		o->max_restart = (int)n;
 		p->given |= TAKES_MAX_RESTART;
 		return EXIT_OK;
-	default: /* getopt has said what is wrong */
+	default:
 		return EXIT_USAGE;
 	}
+}
+
+/* Whatever is wrong on the line, and wherever: whoever reads by program finds it where -o json says. */
+static void look_for_json(int argc, char **argv)
+{
+	int c;
+
+	/* '-': nothing is moved, or a value that is missing at the end would be found behind it the next time */
+	while ((c = getopt_long(argc, argv, "-" SHORT_OPTIONS, long_options, NULL)) != -1)
+		if (c == 'o')
+			say_errors_as_json(strcmp(optarg, "json") == 0);
+	optind = 0; /* once more, from the start */
+}
+
+static int bad_option(int c, char **argv)
+{
+	if (c == ':')
+		return say_error(EXIT_USAGE, "%s needs a value; 'drover help' lists verbs and their options", argv[optind - 1]);
+	if (optopt >= OPT_SOCKET)
+		return say_error(EXIT_USAGE, "%s: this option takes no value", argv[optind - 1]);
+	if (optopt)
+		return say_error(EXIT_USAGE, "-%c: no such option; 'drover help' lists verbs and their options", optopt);
+	return say_error(EXIT_USAGE, "%s: no such option; 'drover help' lists verbs and their options", argv[optind - 1]);
 }
 
 /* What the table says of the @i-th argument: "NAME|FILE", "[NODE]". Copied without brackets. */
@@ -449,9 +474,9 @@ static int run(int argc, char **argv)
 
 	if (env && *env)
 		d.opt.socket = env;
-	argv[0] = (char *)"drover"; /* getopt's own words begin like ours */
-	while ((c = getopt_long(argc, argv, "o:h", long_options, NULL)) != -1) {
-		code = take_option(c, &d.opt, &p);
+	look_for_json(argc, argv);
+	while ((c = getopt_long(argc, argv, SHORT_OPTIONS, long_options, NULL)) != -1) {
+		code = c == ':' || c == '?' ? bad_option(c, argv) : take_option(c, &d.opt, &p);
 		if (code)
 			return code;
 	}
@@ -460,6 +485,8 @@ static int run(int argc, char **argv)
 	if (p.version || p.help ||
 	    (d.argc > 0 && (strcmp(d.argv[0], "version") == 0 || strcmp(d.argv[0], "help") == 0)))
 		return run_own(&d, &p);
+	if (d.argc == 0 && d.opt.json)
+		return say_error(EXIT_USAGE, "a verb is missing; 'drover help' lists them");
 	if (d.argc == 0) {
 		print_usage(stderr);
 		return EXIT_USAGE;

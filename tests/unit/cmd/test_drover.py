@@ -199,6 +199,17 @@ class Drover(unittest.TestCase):
             self.fails(api.run("ha", "add", "-", "--group", "nowhere", stdin=CONF), 3, "no group called nowhere")
             self.assertEqual(len(api.asked), 3)
 
+    def test_a_wrong_option_is_told_to_programs_too(self):
+        for args, text in ((["-o", "json", "--bogus", "list"], "--bogus: no such option"), (["-o", "json", "-x"], "-x: no such"),
+                           (["list", "-o", "json", "--node"], "--node needs a value"), (["--force=1", "-o", "json"], "no value"),
+                           (["--timeout", "0", "list", "-o", "json"], "--timeout 0"), (["-o", "json"], "a verb is missing")):
+            with Api({}) as api:
+                r = api.run(*args)
+            self.assertEqual(r.returncode, 2, args)
+            self.assertIn(text, r.stderr)
+            self.assertEqual(len(r.stderr.splitlines()), 1, r.stderr)
+            self.assertEqual(json.loads(r.stdout), {"code": 2, "error": r.stderr.removeprefix("drover: ").rstrip()})
+
     def test_output_that_does_not_arrive_is_a_failure(self):
         with Api({"GET domains": [[WEB] * 300]}) as api:
             for more in ([], ["-o", "json"]):
