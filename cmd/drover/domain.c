@@ -27,18 +27,24 @@ static bool is_away(int code)
 	return code == -ENOENT || code == -ECONNREFUSED || code == -ECONNRESET || code == -EAGAIN;
 }
 
-int domain_poll(struct drover *d, const char *name, uint64_t until_ms, json_t **out)
+int poll_get(struct drover *d, const char *url, uint64_t until_ms, json_t **out)
 {
 	uint64_t end = clock_ms() + AWAY_MS;
-	char url[URL_LEN] = "domains";
 	struct err e = { 0 };
 	int code;
 
-	url_add(url, sizeof(url), name);
 	end = end < until_ms ? end : until_ms;
 	while ((code = http_request(d->http, "GET", url, NULL, 0, out, &e)) && is_away(e.code) && clock_ms() < end)
 		usleep(WAIT_POLL_MS * 1000);
 	return code ? say_error(code, "%s", e.text) : EXIT_OK;
+}
+
+int domain_poll(struct drover *d, const char *name, uint64_t until_ms, json_t **out)
+{
+	char url[URL_LEN] = "domains";
+
+	url_add(url, sizeof(url), name);
+	return poll_get(d, url, until_ms, out);
 }
 
 int domain_get(struct drover *d, const char *name, json_t **out)

@@ -91,7 +91,8 @@ int verb_ha_status(struct drover *d);
 int verb_ha_timings(struct drover *d);
 /**
  * verb_ha_history() - what happened, the oldest first
- * With --follow asks for more twice a second, until that fails or standard output does; JSON is a line per event then.
+ * With --follow asks for more twice a second, until that fails or standard output does, and goes on when droverd was
+ * restarted; JSON is a line per event then.
  */
 int verb_ha_history(struct drover *d);
 /** verb_ha_group_add() - make or replace a group, "n1:20,n2": priorities of -1000000 to 1000000, 0 where none is said */
@@ -134,6 +135,9 @@ int domain_get(struct drover *d, const char *name, json_t **out);
 
 /** domain_poll() - domain_get() for whoever waits until @until_ms: a droverd that is restarted meanwhile is waited for */
 int domain_poll(struct drover *d, const char *name, uint64_t until_ms, json_t **out);
+
+/** poll_get() - GET /v1/@url for whoever waits until @until_ms: a droverd that is restarted meanwhile is waited for */
+int poll_get(struct drover *d, const char *url, uint64_t until_ms, json_t **out);
 
 #define SAID_MAX 256
 

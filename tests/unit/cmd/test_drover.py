@@ -210,6 +210,21 @@ class Drover(unittest.TestCase):
             self.assertEqual(len(r.stderr.splitlines()), 1, r.stderr)
             self.assertEqual(json.loads(r.stdout), {"code": 2, "error": r.stderr.removeprefix("drover: ").rstrip()})
 
+    def test_follow_goes_on_over_a_restart(self):
+        """The next droverd numbers anew, and may have come further already than the one before."""
+        def line(seq, ms):
+            return {"seq": seq, "time_ms": 0, "boot_ms": ms, "level": "info", "text": f"line {ms}"}
+
+        new = [line(1, 50), line(2, 51), line(3, 52)]
+        with Api({"GET history?after=0": [[line(1, 10), line(2, 11)], new],
+                  "GET history?after=1": [None, None, new[1:]],
+                  "GET history?after=2": [new[2:], (500, {"code": 1, "text": "enough"})]}) as api:
+            self.fails_behind(api.run("ha", "history", "--follow"), [f"line {ms}" for ms in (10, 11, 50, 51, 52)], "enough")
+
+    def fails_behind(self, r, texts, error):
+        self.assertEqual([x.split("  ")[-1].strip() for x in r.stdout.splitlines()], texts, r.stderr)
+        self.assertIn(error, r.stderr)
+
     def test_output_that_does_not_arrive_is_a_failure(self):
         with Api({"GET domains": [[WEB] * 300]}) as api:
             for more in ([], ["-o", "json"]):
