@@ -156,8 +156,9 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 		return err_set(e, -EINVAL, "expected: drover-hv run FILE.yaml [options], or drover-hv adopt "
 					   "FILE.yaml");
 	o->adopt = !strcmp(argv[optind], "adopt");
-	if (o->adopt && (o->incoming || o->incarnation || o->cluster || o->lease))
-		return err_set(e, -EINVAL, "adopt: --incoming, --incarnation, --cluster and --lease are for run");
+	if (o->adopt && (o->incoming || o->incarnation || o->cluster || o->lease || o->name || o->control || o->console ||
+			 o->life >= 0 || o->no_reboot || o->paused || o->no_arbiter))
+		return err_set(e, -EINVAL, "adopt takes no options but --verbose: the others are for run");
 	o->file = argv[optind + 1];
 	return 0;
 }

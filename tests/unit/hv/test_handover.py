@@ -529,6 +529,16 @@ def by_hand(tmp_path):
     assert freed.returncode == 0, freed.stderr
 
 
+@pytest.mark.parametrize("option", [["--name", "other"], ["--control", "/s"], ["--console", "/c"], ["--paused"], ["--no-reboot"],
+                                    ["--no-arbiter"]])
+def test_adopt_refuses_what_it_would_not_do(tmp_path, option):
+    """A record that names the domain of the file where another name was asked for is no answer."""
+    (tmp_path / "disk").write_bytes(bytes(4096))
+    (tmp_path / "web.yaml").write_text(f"name: web\nmemory: 64M\nkernel: /k\ndisks: [{{path: {tmp_path}/disk}}]\n")
+    r = subprocess.run([HV, "adopt", *option, str(tmp_path / "web.yaml")], capture_output=True, text=True, timeout=20, check=False)
+    assert (r.returncode, os.path.exists(tmp_path / "disk.drover")) == (2, False), r.stderr
+
+
 @pytest.mark.parametrize("name", ["web", "other"])
 def test_a_domain_whose_disk_was_used_while_it_stood_still_is_not_continued(vmm, tmp_path, name):
     """What it has in memory is older than the disk: it ends as failed, and the cluster starts it afresh."""
