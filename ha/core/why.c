@@ -20,7 +20,13 @@ void ha_why_node(const struct ha_core *c, uint32_t slot, uint64_t now, char *buf
 	uint32_t members = ha_set_count(c->rec.members);
 
 	buf[0] = 0;
-	if (n->debt && n->apart)
+	/* Proved dead for its domains; that it is off is an order, which no waiting carries out. */
+	if (n->debt && n->fence_ordered && !ha_record_may_run(&c->rec, n->id))
+		snprintf(buf, size,
+			 "an operator's order to fence it (%u attempts failed): its return or confirm ends that too, and no domain "
+			 "waits for it",
+			 n->fence_attempts);
+	else if (n->debt && n->apart)
 		snprintf(buf, size,
 			 "proof of death: fencing (%u attempts failed), or an operator's word (confirm): it was taken "
 			 "out with others, who may be a majority",

@@ -633,6 +633,24 @@ static void a_member_is_never_fenced(void **state)
 	assert_int_equal(op(HA_OP_FENCE, 9), HA_NOT_FOUND);
 }
 
+/* Those who are left have all waited, and freed what ran there: that is not what an order to fence waits for. */
+static void an_order_that_no_device_carries_out_says_what_ends_it(void **state)
+{
+	char why[256];
+
+	(void)state;
+	running_on(1);
+	new_epoch(8, 2, 3);
+	assert_int_equal(op(HA_OP_FENCE, 1), HA_OK);
+	say(HA_E_PASSED, 2, 1, 8);
+	ha_why_node(c, 0, c->now, why, sizeof(why));
+	assert_non_null(strstr(why, "or 1 of 2 hosts that have waited its lease out"));
+	say(HA_E_PASSED, 3, 1, 8);
+	assert_true(c->rec.nodes[0].debt && !ha_record_may_run(&c->rec, 1));
+	ha_why_node(c, 0, c->now, why, sizeof(why));
+	assert_non_null(strstr(why, "an operator's order to fence it"));
+}
+
 /* As after a restart of droverd: the record has the host, corosync.conf and so its name does not. */
 static void a_host_that_only_the_record_knows_is_found_by_its_number(void **state)
 {
@@ -849,6 +867,7 @@ int main(void)
 		RULE(only_the_guest_itself_can_want_to_stay_off),
 		RULE(a_second_copy_of_an_entry_changes_nothing),
 		RULE(a_member_is_never_fenced),
+		RULE(an_order_that_no_device_carries_out_says_what_ends_it),
 		RULE(a_host_that_only_the_record_knows_is_found_by_its_number),
 		RULE(a_running_domain_is_not_removed),
 		RULE(hosts_are_numbers_in_the_record_and_names_for_people),
