@@ -39,6 +39,7 @@ static const char usage_text[] =
 	"      --socket PATH      API socket (default RUN-DIR/droverd.sock)\n"
 	"      --drover-hv PATH   the VMM (default: beside droverd, then PATH)\n"
 	"  -w, --wait SECONDS     wait that long for corosync to start (default 0)\n"
+	"      --check            only read the cluster file, and say what is wrong with it\n"
 	"  -f, --foreground       log to standard error, not to syslog (default at a terminal)\n"
 	"  -d, --debug            log every event and effect\n"
 	"  -V, --version\n"
@@ -47,7 +48,7 @@ static const char usage_text[] =
 struct arguments {
 	const char *config, *run_dir, *state_dir, *log_dir, *socket, *drover_hv;
 	unsigned int wait_s;
-	bool config_given, foreground, debug, done;
+	bool config_given, check, foreground, debug, done;
 };
 
 enum {
@@ -55,7 +56,8 @@ enum {
 	OPT_STATE_DIR,
 	OPT_LOG_DIR,
 	OPT_SOCKET,
-	OPT_DROVER_HV
+	OPT_DROVER_HV,
+	OPT_CHECK
 };
 
 static const struct option long_options[] = {
@@ -66,6 +68,7 @@ static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "drover-hv", required_argument, NULL, OPT_DROVER_HV },
 	{ "wait", required_argument, NULL, 'w' },
+	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "debug", no_argument, NULL, 'd' },
 	{ "version", no_argument, NULL, 'V' },
@@ -110,6 +113,9 @@ static int parse_options(int argc, char **argv, struct arguments *o)
 			break;
 		case OPT_DROVER_HV:
 			o->drover_hv = optarg;
+			break;
+		case OPT_CHECK:
+			o->check = true;
 			break;
 		case 'w':
 			if (take_wait(optarg, &o->wait_s))
@@ -262,6 +268,18 @@ static void look_who_reads(const char *path, const struct cluster_conf *c)
 			 st.st_mode & 07777);
 }
 
+/* What a restart would find: asked before it, while the daemon that runs still renews the lease. */
+static int check_only(const struct arguments *o, const struct cluster_conf *c)
+{
+	log_init("droverd", LOG_LEVEL_INFO);
+	if (access(o->config, F_OK) < 0)
+		printf("%s is not there: a cluster without fence devices\n", o->config);
+	else
+		printf("%s can be used: %zu host%s\n", o->config, (size_t)c->n_hosts, c->n_hosts == 1 ? "" : "s");
+	look_who_reads(o->config, c);
+	return stdio_end("droverd", 0);
+}
+
 /* @ran: set when it came so far that it served anybody */
 static int serve(qb_loop_t *loop, const struct arguments *o, const struct cluster_conf *cluster,
 		 struct leaving *leaving, bool *ran, struct err *e)
@@ -325,6 +343,11 @@ int main(int argc, char **argv)
 	if (rc < 0) {
 		fprintf(stderr, "droverd: %s\n", e.text);
 		return rc == -ENOENT ? EXIT_NOTFOUND : EXIT_USAGE;
+	}
+	if (o.check) {
+		rc = check_only(&o, cluster);
+		cluster_conf_free(cluster);
+		return rc;
 	}
 	hold_signals(true);
 	daemon_log_open(o.foreground, o.debug);

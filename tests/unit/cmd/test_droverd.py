@@ -61,6 +61,22 @@ class Waiting(unittest.TestCase):
         self.start(mode=0o644).kill()
         self.assertNotIn("others may read it", self.said())
 
+    def test_a_cluster_file_is_checked_before_a_restart(self):
+        """While the daemon that runs still has the lease: one that cannot start would cost it."""
+        with tempfile.TemporaryDirectory(prefix="drover-d.") as tmp:
+            path = f"{tmp}/cluster.yaml"
+            for conf, code, text in (("hosts:\n  - name: n1\n", 0, "can be used: 1 host\n"),
+                                     ("hosts:\n  - nmae: n1\n", 2, f"{path}:2: hosts[0].nmae: unknown key"), (None, 3, path)):
+                if conf is None:
+                    os.unlink(path)
+                else:
+                    with open(path, "w") as f:
+                        f.write(conf)
+                r = subprocess.run([DROVERD, "--check", "-c", path], capture_output=True, text=True, timeout=20, check=False)
+                self.assertEqual(r.returncode, code, r.stderr)
+                self.assertIn(text, r.stdout + r.stderr)
+            self.assertEqual(os.listdir(tmp), [])
+
     def test_it_takes_all_descriptors_that_it_may_have(self):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         p = self.start(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1024), hard)))
