@@ -191,7 +191,8 @@ void host_give(struct sim *s, uint32_t h, const struct sim_in *in)
 
 	if (!x->daemon || s->failed)
 		return;
-	if (!x->paused && !x->daemon_paused) {
+	/* What an effect brings about at once waits for the others of its step, as in the shell. */
+	if (!x->paused && !x->daemon_paused && !s->stepping) {
 		feed(s, h, in);
 		return;
 	}
@@ -206,11 +207,25 @@ void host_give(struct sim *s, uint32_t h, const struct sim_in *in)
 		in->msg->refs++;
 }
 
+static void give_waiting(struct sim *s, uint32_t h)
+{
+	struct sim_host *x = &s->host[h];
+	struct sim_in *in = x->in;
+	uint32_t n = x->in_n;
+
+	x->in = NULL;
+	x->in_n = x->in_size = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		host_give(s, h, &in[i]);
+		if (in[i].msg && !--in[i].msg->refs)
+			free(in[i].msg);
+	}
+	free(in);
+}
+
 static void drain(struct sim *s, uint32_t h)
 {
 	struct sim_host *x = &s->host[h];
-	struct sim_in *in;
-	uint32_t n;
 
 	if (x->paused || x->daemon_paused || !x->daemon)
 		return;
@@ -220,16 +235,7 @@ static void drain(struct sim *s, uint32_t h)
 
 		step(s, h, &ev);
 	}
-	in = x->in;
-	n = x->in_n;
-	x->in = NULL;
-	x->in_n = x->in_size = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		host_give(s, h, &in[i]);
-		if (in[i].msg && !--in[i].msg->refs)
-			free(in[i].msg);
-	}
-	free(in);
+	give_waiting(s, h);
 	if (x->daemon)
 		arm(s, h);
 }
@@ -354,6 +360,8 @@ static void run_effects(struct sim *s, uint32_t h)
 {
 	struct ha_effects *fx = s->fx;
 
+	assert(!s->stepping);
+	s->stepping = true;
 	for (size_t i = 0; i < fx->n && !s->failed; i++) {
 		if (s->o.verbose) {
 			char line[200];
@@ -366,9 +374,13 @@ static void run_effects(struct sim *s, uint32_t h)
 		run_effect(s, h, &fx->fx[i]);
 		if (s->crash_after && !--s->crash_after) {
 			host_daemon_crash(s, h);
-			return;
+			break;
 		}
 	}
+	s->stepping = false;
+	for (uint32_t i = 0; i < s->o.hosts && !s->failed; i++)
+		if (s->host[i].in_n && !s->host[i].paused && !s->host[i].daemon_paused)
+			give_waiting(s, i);
 }
 
 void host_event(struct sim *s, const struct sim_ev *ev)

@@ -407,6 +407,7 @@ struct sim {
 	bool link[SIM_HOSTS][SIM_HOSTS]; /* i can send to j */
 	struct sim_host host[SIM_HOSTS];
 	struct ha_effects *fx;
+	bool stepping; /* these are being carried out */
 
 	uint64_t request;
 	struct sim_request *requests; /* REQUESTS_MAX, by number */
