@@ -8,14 +8,7 @@
 #include <cmocka.h>
 
 #include "ha/core/record/codec.h"
-#include "tests/unit/ha/core_bed.h"
-
-static const struct ha_command add = { .op = HA_OP_ADD,
-				       .domain = "web",
-				       .conf = "name: web\n",
-				       .conf_len = 10,
-				       .ha = true,
-				       .started = true };
+#include "tests/unit/ha/core_web.h"
 
 static struct ha_status status(struct bed *b, uint32_t node)
 {
@@ -73,17 +66,6 @@ static void a_host_cut_off_loses_its_lease_and_takes_no_commands(void **state)
 	assert_int_equal(reply->code, HA_REFUSED);
 	assert_int_equal(bed_command(b, 2, add)->code, HA_OK);
 	bed_free(b);
-}
-
-/* The domain web runs on n1, one of @n hosts. */
-static struct bed *web_runs(uint32_t n)
-{
-	struct bed *b = bed_new(n);
-
-	assert_int_equal(bed_command(b, 2, add)->code, HA_OK);
-	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
-	return b;
 }
 
 static void fencing_makes_the_restart_fast_and_waiting_makes_it_sure(void **state)

@@ -7,25 +7,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#include "tests/unit/ha/core_bed.h"
-
-static const struct ha_command add = { .op = HA_OP_ADD,
-				       .domain = "web",
-				       .conf = "name: web\n",
-				       .conf_len = 10,
-				       .ha = true,
-				       .started = true };
-
-/* The domain web runs on n1, one of @n hosts. */
-static struct bed *web_runs(uint32_t n)
-{
-	struct bed *b = bed_new(n);
-
-	assert_int_equal(bed_command(b, 2, add)->code, HA_OK);
-	assert_int_equal(bed_domain(b, 2, "web")->owner, 1);
-	bed_vmm(b, 1, "web", 1, HA_VMM_RUNNING, 0);
-	return b;
-}
+#include "tests/unit/ha/core_web.h"
 
 /* n1 alone may run things: of five domains four come up, and none of those ever says a word. */
 static struct bed *four_hang(void)
