@@ -2,7 +2,9 @@
 /*
  * drover - the command: what its files share.
  *
- *     main.c     options, the table of verbs, help
+ *     main.c     what is done with a command line
+ *     options.c  its options
+ *     verbs.c    the table of verbs, help
  *     http.c     requests to droverd's UNIX socket (libcurl)
  *     table.c    aligned tables, sizes and times for people
  *     domain.c   list, show, start, stop, remove, cancel, clear

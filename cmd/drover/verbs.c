@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verbs - see verbs.h. */
+#include "cmd/drover/verbs.h"
+
+#include <string.h>
+
+static const struct verb verbs[] = {
+	{ "list", "", 0, 0, 0, verb_list, "all domains: state, host, size" },
+	{ "show", "NAME", 1, 1, 0, verb_show, "everything about one domain" },
+	{ "start", "NAME|FILE", 1, 1, TAKES_WAIT | TAKES_NODE, verb_start,
+	  "start a domain; with a FILE, take it in first" },
+	{ "stop", "NAME", 1, 1, TAKES_FORCE | TAKES_WAIT, verb_stop,
+	  "shut a domain down; --force ends it at once" },
+	{ "console", "NAME", 1, 1, TAKES_NO_JSON, verb_console, "serial port of a domain of this host, ^] leaves" },
+	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT | TAKES_DRY_RUN, verb_migrate, "move a running domain, live" },
+	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },
+	{ "resume", "NAME", 1, 1, TAKES_WAIT, verb_resume, "let it go on" },
+	{ "cancel", "NAME", 1, 1, 0, verb_cancel, "stop a migration that was not decided yet" },
+	{ "clear", "NAME", 1, 1, 0, verb_clear, "forget failures, try again at once" },
+	{ "remove", "NAME", 1, 1, 0, verb_remove, "forget a stopped domain" },
+	{ "status", "", 0, 0, 0, verb_status, "this host and the cluster in a few lines" },
+	{ "ha add", "NAME|FILE", 1, 1, TAKES_GROUP | TAKES_MAX_RESTART, verb_ha_add,
+	  "protect a domain: restart it elsewhere when its host dies" },
+	{ "ha remove", "NAME", 1, 1, 0, verb_ha_remove, "no longer protect it" },
+	{ "ha status", "", 0, 0, TAKES_WHY, verb_ha_status, "quorum, hosts, protected domains" },
+	{ "ha timings", "", 0, 0, 0, verb_ha_timings, "every time the cluster uses, and why" },
+	{ "ha history", "", 0, 0, TAKES_FOLLOW, verb_ha_history, "what happened, as this host saw it" },
+	{ "ha group add", "NAME HOST:PRIO,...", 2, 2, TAKES_RESTRICTED, verb_ha_group_add,
+	  "set a group of hosts; higher priority is preferred" },
+	{ "ha group remove", "NAME", 1, 1, 0, verb_ha_group_remove, "remove a group" },
+	{ "ha group list", "", 0, 0, 0, verb_ha_group_list, "all groups" },
+	{ "node status", "", 0, 0, 0, verb_node_status, "all hosts" },
+	{ "node maintenance", "NODE on|off", 2, 2, 0, verb_node_maintenance,
+	  "place nothing on a host" },
+	{ "witness init", "PATH", 1, 1, 0, verb_witness_init,
+	  "make a storage witness, a vote for clusters that can be halved" },
+	{ "fence", "NODE", 1, 1, TAKES_YES, verb_fence, "cut a host's power" },
+	{ "confirm", "NODE", 1, 1, TAKES_YES, verb_confirm,
+	  "say that a host is off, when no device can" },
+};
+
+static const struct {
+	unsigned int bit;
+	const char *text;
+} option_help[] = {
+	{ TAKES_FORCE, "      --force           end it at once, without asking the guest\n" },
+	{ TAKES_YES, "      --yes             do not ask\n" },
+	{ TAKES_WAIT, "      --wait            wait for the outcome (default)\n"
+		      "      --no-wait         return when the cluster has taken the command\n"
+		      "      --timeout SECONDS how long to wait\n" },
+	{ TAKES_DRY_RUN, "      --dry-run         only ask both hosts whether it could, and move nothing\n" },
+	{ TAKES_WHY, "      --why             what each one waits for\n" },
+	{ TAKES_RESTRICTED, "      --restricted      only these hosts, rather than these first\n" },
+	{ TAKES_FOLLOW, "      --follow          go on with what happens next\n" },
+	{ TAKES_GROUP, "      --group NAME      hosts it may run on\n" },
+	{ TAKES_NODE, "      --node NODE       start it there\n" },
+	{ TAKES_MAX_RESTART, "      --max-restart N   failures in a row before it rests (0..100)\n" },
+};
+
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+void verb_usage(FILE *to)
+{
+	size_t i;
+
+	fputs("usage: drover [-o json] [--socket PATH] VERB ...\n\n", to);
+	for (i = 0; i < N_VERBS; i++)
+		fprintf(to, "  %-17s %-19s %s\n", verbs[i].words, verbs[i].args, verbs[i].help);
+	fputs("  version                               print the version\n"
+	      "  help              [VERB]              this, or more about one verb\n",
+	      to);
+}
+
+/* How many of @argv's words are @v's, 0 when it is another verb. */
+static int words_match(const char *words, int argc, char **argv)
+{
+	int n = 0;
+	size_t len;
+
+	for (;;) {
+		len = strcspn(words, " ");
+		if (n >= argc || strlen(argv[n]) != len || strncmp(argv[n], words, len) != 0)
+			return 0;
+		n++;
+		if (!words[len])
+			return n;
+		words += len + 1;
+	}
+}
+
+const struct verb *verb_find(int argc, char **argv, int *used)
+{
+	const struct verb *best = NULL;
+	size_t i;
+	int n;
+
+	*used = 0;
+	for (i = 0; i < N_VERBS; i++) {
+		n = words_match(verbs[i].words, argc, argv);
+		if (n > *used) {
+			*used = n;
+			best = &verbs[i];
+		}
+	}
+	return best;
+}
+
+/* Does the first word of @v, which has more, say @word? */
+static bool begins_with(const struct verb *v, const char *word)
+{
+	size_t len = strlen(word);
+
+	return strncmp(v->words, word, len) == 0 && v->words[len] == ' ';
+}
+
+int verb_unknown(int argc, char **argv)
+{
+	size_t i;
+
+	for (i = 0; i < N_VERBS && !begins_with(&verbs[i], argv[0]); i++)
+		;
+	if (i == N_VERBS)
+		return say_error(EXIT_USAGE, "no verb '%s'; 'drover help' lists them", argv[0]);
+	return say_error(EXIT_USAGE, "no verb '%s%s%s'; 'drover help %s' lists those that begin so", argv[0],
+			 argc > 1 ? " " : "", argc > 1 ? argv[1] : "", argv[0]);
+}
+
+/* "help ha": all verbs that begin so */
+static int help_group(int argc, char **argv)
+{
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < N_VERBS && argc == 1; i++)
+		if (begins_with(&verbs[i], argv[0])) {
+			printf("  %-17s %-19s %s\n", verbs[i].words, verbs[i].args, verbs[i].help);
+			any = true;
+		}
+	return any ? EXIT_OK : verb_unknown(argc, argv);
+}
+
+int verb_help(int argc, char **argv)
+{
+	size_t i;
+	int used;
+	const struct verb *v = verb_find(argc, argv, &used);
+
+	if (argc == 0) {
+		verb_usage(stdout);
+		return EXIT_OK;
+	}
+	if (!v)
+		return help_group(argc, argv);
+	printf("usage: drover %s %s\n%s\n", v->words, v->args, v->help);
+	for (i = 0; i < sizeof(option_help) / sizeof(option_help[0]); i++)
+		if (v->takes & option_help[i].bit)
+			fputs(option_help[i].text, stdout);
+	if (!(v->takes & TAKES_NO_JSON))
+		fputs("  -o, --output json     for programs\n", stdout);
+	return EXIT_OK;
+}
