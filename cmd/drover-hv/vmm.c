@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * vmm - see vmm.h: building the process around a machine, the states of the domain,
- * what happens when the guest resets or powers off, and the commands about that.
+ * and what happens when the guest resets or powers off.
  *
  * State and holders: who holds the machine decides between running, paused and
  * gated; incoming, granted, gone and stopped are set by those who know.
@@ -22,7 +22,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STOP_TIMEOUT_MS 30000
 #define RESET_RETRY_NS (20 * NS_PER_MS)
 #define RESET_RETRY_SLOW_NS (500 * NS_PER_MS) /* something does not come to rest: most of the time is the clients' */
 #define RESET_TOLD_NS (2000 * NS_PER_MS)      /* storage that is only slow is nothing to tell */
@@ -123,10 +122,18 @@ static const char *event_name(enum machine_event what)
 	return "?";
 }
 
-static void stopped(struct drover_hv *v, enum vmm_end how, const char *why, int exit_code)
+void vmm_stopped(struct drover_hv *v, enum vmm_end how, const char *why, int exit_code)
 {
 	vmm_set_state(v, VMM_STOPPED, why);
 	vmm_end(v, how, exit_code, why);
+}
+
+static void stop_by_force(void *arg)
+{
+	struct drover_hv *v = arg;
+
+	log_warn("the guest did not power off in time: stopped by force");
+	vmm_stopped(v, VMM_END_STOPPED, "stopped by force", EXIT_OK);
 }
 
 /*
@@ -170,7 +177,7 @@ static void try_reset(void *arg)
 	v->reset_late_ns = 0;
 	if (ret) {
 		log_error("the guest cannot be reset: %s", e.text);
-		stopped(v, VMM_END_FAILED, e.text, EXIT_ERROR);
+		vmm_stopped(v, VMM_END_FAILED, e.text, EXIT_ERROR);
 		return;
 	}
 	vmm_update_state(v);
@@ -197,11 +204,11 @@ static void on_guest_event(void *arg)
 
 	tell_guest_event(v, g);
 	if (g->what == MACHINE_CRASH)
-		stopped(v, VMM_END_FAILED, "the guest crashed", EXIT_ERROR);
+		vmm_stopped(v, VMM_END_FAILED, "the guest crashed", EXIT_ERROR);
 	else if (g->what == MACHINE_POWEROFF)
-		stopped(v, VMM_END_POWEROFF, "poweroff", EXIT_OK);
+		vmm_stopped(v, VMM_END_POWEROFF, "poweroff", EXIT_OK);
 	else if (v->opt.no_reboot)
-		stopped(v, VMM_END_POWEROFF, "reset", EXIT_OK);
+		vmm_stopped(v, VMM_END_POWEROFF, "reset", EXIT_OK);
 	else
 		try_reset(v);
 }
@@ -217,7 +224,7 @@ static void machine_event(void *arg, enum machine_event what, const char *text)
 	loop_post_copy(v->loop, on_guest_event, &g, sizeof(g));
 }
 
-/* --- commands --- */
+/* --- clients --- */
 
 static json_t *greeting(void *owner)
 {
@@ -229,147 +236,6 @@ static json_t *greeting(void *owner)
 			 "protocol", CTL_PROTOCOL, "name", v->conf->name, "uuid", uuid, "incarnation",
 			 (json_int_t)v->incarnation, "pid", (int)getpid());
 }
-
-static int cmd_query(void *owner, const json_t *args, json_t **ret, struct err *e)
-{
-	struct drover_hv *v = owner;
-	char uuid[DOMAIN_UUID_TEXT];
-
-	(void)args;
-	(void)e;
-	domain_uuid_print(v->conf->uuid, uuid);
-	*ret = json_pack("{s:s, s:s, s:I, s:s, s:s, s:i, s:I, s:s}", "name", v->conf->name, "uuid",
-			 uuid, "incarnation", (json_int_t)v->incarnation, "state",
-			 vmm_state_str(v->state), "why", v->why, "vcpus", (int)v->conf->vcpus, "memory",
-			 (json_int_t)v->conf->memory, "console", console_where(v->console));
-	if (v->query_more)
-		v->query_more(v, *ret);
-	return 0;
-}
-
-static int cmd_pause(void *owner, const json_t *args, json_t **ret, struct err *e)
-{
-	struct drover_hv *v = owner;
-	int code;
-
-	(void)args;
-	(void)ret;
-	if (v->state == VMM_INCOMING || v->state == VMM_GONE || v->state == VMM_STOPPED)
-		return err_set(e, -EPERM, "cannot pause: the domain is %s", vmm_state_str(v->state));
-	code = machine_hold(v->machine, HOLD_OPERATOR, e);
-	vmm_update_state(v);
-	return code;
-}
-
-static int cmd_resume(void *owner, const json_t *args, json_t **ret, struct err *e)
-{
-	struct drover_hv *v = owner;
-	int code;
-
-	(void)args;
-	(void)ret;
-	if (v->state == VMM_INCOMING || v->state == VMM_GRANTED || v->state == VMM_GONE ||
-	    v->state == VMM_STOPPED)
-		return err_set(e, -EPERM, "cannot resume: the domain is %s", vmm_state_str(v->state));
-	if (machine_holders(v->machine) & HOLD_GATE)
-		return err_set(e, -EPERM, "cannot resume: this host has no valid lease");
-	if (machine_holders(v->machine) & HOLD_MIGRATION)
-		return err_set(e, -EBUSY, "cannot resume: %s",
-			       v->stands_why[0] ? v->stands_why : "a migration is about to end, and holds the domain");
-	code = machine_release(v->machine, HOLD_OPERATOR, e);
-	if (!code && machine_holders(v->machine) & HOLD_START)
-		code = vmm_start(v, e); /* it was started with --paused */
-	if (!code && v->reset_why[0])
-		code = err_set(e, -EBUSY, "%s; the domain goes on when that has come to its end", v->reset_why);
-	else if (!code && machine_holders(v->machine) & HOLD_DISK)
-		code = disk_hold_retry(v, e);
-	vmm_update_state(v);
-	return code;
-}
-
-static void stop_by_force(void *arg)
-{
-	struct drover_hv *v = arg;
-
-	log_warn("the guest did not power off in time: stopped by force");
-	stopped(v, VMM_END_STOPPED, "stopped by force", EXIT_OK);
-}
-
-static int cmd_stop(void *owner, const json_t *args, json_t **ret, struct err *e)
-{
-	struct drover_hv *v = owner;
-	json_t *t = json_object_get(args, "timeout_ms");
-	json_int_t timeout_ms = t ? json_integer_value(t) : STOP_TIMEOUT_MS;
-
-	(void)ret;
-	if (v->state == VMM_GRANTED)
-		return err_set(e, -EPERM, "cannot stop: a migration waits for its decision");
-	if (timeout_ms < 0 || timeout_ms > 24 * 3600 * 1000)
-		return err_set(e, -EINVAL, "timeout_ms: %lld, expected 0 to a day", (long long)timeout_ms);
-	if (json_is_true(json_object_get(args, "force")) || v->state == VMM_INCOMING) {
-		stopped(v, VMM_END_STOPPED, "operator", EXIT_OK);
-		return 0;
-	}
-	machine_power_button(v->machine);
-	loop_timer_set(v->stop_timer, clock_ns() + (uint64_t)timeout_ms * NS_PER_MS + 1);
-	return 0;
-}
-
-static int cmd_quit(void *owner, const json_t *args, json_t **ret, struct err *e)
-{
-	struct drover_hv *v = owner;
-
-	(void)args;
-	(void)ret;
-	(void)e;
-	vmm_end(v, VMM_END_STOPPED, EXIT_OK, "quit");
-	return 0;
-}
-
-static int cmd_stats(void *owner, const json_t *args, json_t **ret, struct err *e)
-{
-	struct drover_hv *v = owner;
-
-	(void)args;
-	(void)e;
-	*ret = machine_stats(v->machine);
-	if (v->stats_more)
-		v->stats_more(v, *ret);
-	return 0;
-}
-
-/* Devices are read while nothing moves: a running domain stands still for it, a millisecond or two. */
-static int cmd_state(void *owner, const json_t *args, json_t **ret, struct err *e)
-{
-	struct drover_hv *v = owner;
-	const char *device = json_string_value(json_object_get(args, "device"));
-	bool ran = machine_holders(v->machine) == 0;
-	int code = 0;
-
-	if (ran)
-		code = machine_hold(v->machine, HOLD_OPERATOR, e);
-	if (!code)
-		*ret = machine_print(v->machine, device);
-	if (ran) {
-		int back = machine_release(v->machine, HOLD_OPERATOR, code ? NULL : e);
-
-		code = code ? code : back;
-	}
-	if (!code && !*ret)
-		code = err_set(e, -ENOENT, "device %s: there is none", device);
-	return code;
-}
-
-static const struct ctl_command vmm_commands[] = {
-	{ "query", "", cmd_query },
-	{ "pause", "", cmd_pause },
-	{ "resume", "", cmd_resume },
-	{ "stop", "force:b timeout_ms:i", cmd_stop },
-	{ "stats", "", cmd_stats },
-	{ "state", "device:s", cmd_state },
-	{ "quit", "", cmd_quit },
-	{ NULL, NULL, NULL },
-};
 
 /* --- life --- */
 

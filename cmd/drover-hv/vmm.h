@@ -3,7 +3,8 @@
  * vmm - one drover-hv process: a machine and what is around it.
  *
  *     main.c      options, signals, exit code
- *     vmm.c       states of the domain (docs/control.md), guest events, commands about them
+ *     vmm.c       states of the domain (docs/control.md), guest events
+ *     commands.c  what may be asked of it
  *     loop.c      main thread: epoll, timers, work from other threads
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
@@ -109,6 +110,9 @@ int vmm_start(struct drover_hv *v, struct err *e);
 /** vmm_announce() - tell the network that the domain is here now; after a migration, repeats by itself */
 void vmm_announce(struct drover_hv *v);
 
+/** vmm_stopped() - it runs no more, and will not here: note it, and vmm_end() with @why */
+void vmm_stopped(struct drover_hv *v, enum vmm_end how, const char *why, int exit_code);
+
 /** vmm_end() - leave the main loop with @exit_code; @how and @text for whoever reads the life file */
 void vmm_end(struct drover_hv *v, enum vmm_end how, int exit_code, const char *text);
 
@@ -128,6 +132,9 @@ int disk_hold_init(struct drover_hv *v, struct err *e);
 void disk_hold_event(void *arg, bool held, const char *why);
 /** disk_hold_retry() - try at once; never 0: -EBUSY with what it waits for, or why it could not be tried */
 int disk_hold_retry(struct drover_hv *v, struct err *e);
+
+/* commands.c: those of ctl_add() that are about the domain itself */
+extern const struct ctl_command vmm_commands[];
 
 /* adopt.c */
 /** adopt_disks() - make the disks of the domain in @file nobody's (drover-hv(8), adopt) */
