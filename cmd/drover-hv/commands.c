@@ -5,7 +5,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #define STOP_TIMEOUT_MS 30000

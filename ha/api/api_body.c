@@ -12,17 +12,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MAX_RESTART_DEFAULT 3
+
 static const struct {
 	const char *key;
 	unsigned int bit;
 } option_keys[] = {
-	{ "node", TAKES_NODE },
-	{ "force", TAKES_FORCE },
-	{ "on", TAKES_ON },
-	{ "group", TAKES_GROUP },
-	{ "max_restart", TAKES_MAX_RESTART },
-	{ "dry_run", TAKES_DRY_RUN },
-	{ "asked_ms", TAKES_ASKED },
+	{ "node", API_TAKES_NODE },
+	{ "force", API_TAKES_FORCE },
+	{ "on", API_TAKES_ON },
+	{ "group", API_TAKES_GROUP },
+	{ "max_restart", API_TAKES_MAX_RESTART },
+	{ "dry_run", API_TAKES_DRY_RUN },
+	{ "asked_ms", API_TAKES_ASKED },
 };
 
 int api_name_check(const char *name, const char *what, struct err *e)
@@ -154,13 +156,13 @@ int api_body_options(const struct api_route *r, const char *body, size_t len, st
 		rc = take_name(o, "group", c->group, e);
 	if (rc == 0)
 		rc = take_bool(o, "force", &c->cmd.force, e);
-	if (rc == 0 && (r->takes & TAKES_ON) && !json_object_get(o, "on"))
+	if (rc == 0 && (r->takes & API_TAKES_ON) && !json_object_get(o, "on"))
 		rc = err_set(e, -EINVAL, "on: expected true or false");
 	if (rc == 0)
 		rc = take_bool(o, "on", &c->cmd.on, e);
 	if (rc == 0)
 		rc = take_bool(o, "dry_run", &c->cmd.on, e);
-	c->cmd.max_restart = API_MAX_RESTART_DEFAULT;
+	c->cmd.max_restart = MAX_RESTART_DEFAULT;
 	if (rc == 0)
 		rc = take_u32(o, "max_restart", 100, &c->cmd.max_restart, e);
 	if (rc == 0)
@@ -190,7 +192,7 @@ int api_body_conf(const struct api_route *r, const char *body, size_t len, struc
 	c->cmd.conf_len = len;
 	c->cmd.ha = conf->ha.present || c->protect;
 	if (!c->limited)
-		c->cmd.max_restart = conf->ha.present ? (uint32_t)conf->ha.max_restart : API_MAX_RESTART_DEFAULT;
+		c->cmd.max_restart = conf->ha.present ? (uint32_t)conf->ha.max_restart : MAX_RESTART_DEFAULT;
 	c->cmd.size = (struct ha_size){ conf->memory, (uint32_t)conf->vcpus };
 	c->cmd.claims = c->claims;
 	c->cmd.n_claims = claims_of(conf, c->claims);

@@ -6,7 +6,6 @@
 #include "ha/api/api_call.h"
 
 #define API_WORDS_MAX 4
-#define API_MAX_RESTART_DEFAULT 3
 
 struct api_route;
 
@@ -22,18 +21,18 @@ struct api_route {
 	enum api_what what;
 	enum ha_op op;
 	api_body_fn body;
-	unsigned int takes; /* TAKES_...: keys of the body; anything else is refused, never ignored */
+	unsigned int takes; /* API_TAKES_...: keys of the body; anything else is refused, never ignored */
 	bool on;            /* what the path says */
 };
 
 enum {
-	TAKES_NODE = 1,
-	TAKES_FORCE = 2,
-	TAKES_ON = 4,
-	TAKES_GROUP = 8,
-	TAKES_MAX_RESTART = 16,
-	TAKES_DRY_RUN = 32,
-	TAKES_ASKED = 64
+	API_TAKES_NODE = 1,
+	API_TAKES_FORCE = 2,
+	API_TAKES_ON = 4,
+	API_TAKES_GROUP = 8,
+	API_TAKES_MAX_RESTART = 16,
+	API_TAKES_DRY_RUN = 32,
+	API_TAKES_ASKED = 64
 };
 
 /** api_name_check() - can a domain, a host or a group have this name?  -EINVAL, with @what it is */
