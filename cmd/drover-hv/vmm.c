@@ -362,6 +362,14 @@ int vmm_init(struct drover_hv *v, struct err *e)
 	return vmm_gate_open(v, e);
 }
 
+/* A thread waits for storage and has the machine.  The guest is held, its disks are not written: nothing is lost. */
+static void __attribute__((noreturn)) end_without_storage(struct drover_hv *v)
+{
+	log_warn("ends while its storage does not answer");
+	console_destroy(v->console);
+	_exit(v->exit_code);
+}
+
 void vmm_fini(struct drover_hv *v)
 {
 	if (v->machine) {
@@ -370,7 +378,8 @@ void vmm_fini(struct drover_hv *v)
 			console_flush(v->console);
 	}
 	ctl_destroy(v->ctl);
-	gate_stop(v->gate);
+	if (!gate_stop(v->gate))
+		end_without_storage(v);
 	machine_destroy(v->machine);
 	console_destroy(v->console);
 	gate_destroy(v->gate);

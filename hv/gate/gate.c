@@ -6,8 +6,7 @@
 #include "base/log.h"
 #include "base/wait.h"
 #include "conf/lease_page.h"
-#include "hv/disk/disk_broker.h"
-#include "hv/disk/disk_record.h"
+#include "hv/gate/gate_disks.h"
 #include "hv/machine/machine.h"
 
 #include <assert.h>
@@ -23,6 +22,7 @@
 
 #define GATE_MARGIN_NS (50 * NS_PER_MS)
 #define GATE_LOOK_NS (100 * NS_PER_MS)
+#define GATE_STOP_MS 1000
 #define GATE_KEEP_DISKS_NS (250 * NS_PER_MS) /* a blink of the lease is not worth it; far below W */
 
 struct gate {
@@ -37,9 +37,7 @@ struct gate {
 	bool posted; /* the main thread has been asked to look, and has not yet */
 	bool told;   /* ... that it is closed */
 	uint64_t closed_ns;
-	/* main thread only */
-	bool disks_released;
-	bool disks_refused; /* they could not be taken again: said once */
+	struct gate_disks disks; /* main thread only, as gate_disks.h says */
 };
 
 /* When vCPUs must stop, 0 for "they must not run". */
@@ -57,57 +55,10 @@ bool gate_allows(const struct gate *g)
 
 /* --- main thread --- */
 
-static void release_disks(struct gate *g)
+static void let_go(struct gate *g)
 {
-	struct err e;
-
-	if (!g->owner.stands_still(g->owner.arg))
-		return;
-	if (machine_holders(g->machine) & (HOLD_MIGRATION | HOLD_START))
-		return;
-	/* Something is still on its way to a disk: the next look tries again, and others have their turn before. */
-	if (machine_hold_for(g->machine, HOLD_GATE, MACHINE_TRY_MS, &e))
-		return;
-	if (machine_disks_close(g->machine, &e)) {
-		/* The cluster waits for them; the guest hears of it with its next flush, if it ever runs again. */
-		log_error("%s", e.text);
-		machine_disks_abandon(g->machine);
-	}
-	assert(!g->disks_released);
-	g->disks_released = true;
-	log_info("gated for long: the disks are free for another host");
-}
-
-static int take_disks(struct gate *g)
-{
-	uint64_t incarnation = g->owner.incarnation(g->owner.arg);
-	bool lost = false;
-	struct err e;
-	int ret;
-
-	if (!g->disks_released)
-		return 0;
-	ret = machine_disks_prepare(g->machine, &e);
-	if (!ret) {
-		ret = machine_disks_commit(g->machine, incarnation, incarnation, &e);
-		if (ret)
-			machine_disks_abandon(g->machine);
-		lost = ret == -EPERM || ret == DISK_ANOTHER;
-	}
-	lost |= ret == DISK_BROKER_GONE; /* nor can they be taken later */
-	if (lost) {
-		log_error("the lease is back, but the domain cannot go on: %s", e.text);
-		g->owner.lost(g->owner.arg, e.text);
-		return ret;
-	}
-	if (ret) {
-		if (!g->disks_refused)
-			log_error("the lease is back, but not the disks: %s", e.text);
-		g->disks_refused = true;
-		return ret;
-	}
-	g->disks_released = g->disks_refused = false;
-	return 0;
+	if (g->owner.stands_still(g->owner.arg) && !(machine_holders(g->machine) & (HOLD_MIGRATION | HOLD_START)))
+		gate_disks_let_go(&g->disks);
 }
 
 static void open_gate(struct gate *g)
@@ -115,15 +66,17 @@ static void open_gate(struct gate *g)
 	struct err e;
 	int ret;
 
-	if (take_disks(g))
+	if (g->disks.released) {
+		gate_disks_take(&g->disks, g->owner.incarnation(g->owner.arg));
 		return;
+	}
 	/* The lock keeps the thread from closing in between and losing its hold to our release. */
 	pthread_mutex_lock(&g->lock);
 	if (!gate_allows(g)) { /* taking the disks took longer than the lease lasted */
 		pthread_mutex_unlock(&g->lock);
 		return;
 	}
-	assert(g->closed && !g->disks_released);
+	assert(g->closed && !g->disks.busy);
 	ret = machine_release(g->machine, HOLD_GATE, &e);
 	g->closed = ret != 0;
 	g->told = false;
@@ -135,7 +88,37 @@ static void open_gate(struct gate *g)
 	g->owner.changed(g->owner.arg);
 }
 
-/* The thread asks for this while the gate is closed. */
+static void tell(struct gate *g)
+{
+	log_warn("the lease has ended: the domain is gated");
+	g->owner.changed(g->owner.arg);
+}
+
+/* Whatever did not succeed is tried again with the next look, and not at once. */
+static void disks_end(struct gate *g)
+{
+	struct err e;
+
+	if (gate_disks_end(&g->disks, &e))
+		g->owner.lost(g->owner.arg, e.text);
+	else if (!g->disks.released && gate_allows(g))
+		open_gate(g);
+}
+
+/* What a closed gate is about to do, one thing at a time. */
+static void step(struct gate *g, uint64_t since)
+{
+	if (!gate_disks_done(&g->disks))
+		return;
+	if (g->disks.busy)
+		disks_end(g);
+	else if (gate_allows(g))
+		open_gate(g);
+	else if (!g->disks.released && clock_ns() >= since + GATE_KEEP_DISKS_NS)
+		let_go(g);
+}
+
+/* The threads ask for this while the gate is closed. */
 static void look(void *arg)
 {
 	struct gate *g = arg;
@@ -149,14 +132,27 @@ static void look(void *arg)
 	news = closed && !g->told;
 	g->told = closed;
 	pthread_mutex_unlock(&g->lock);
-	if (news) {
-		log_warn("the lease has ended: the domain is gated");
-		g->owner.changed(g->owner.arg);
-	}
-	if (closed && gate_allows(g))
-		open_gate(g);
-	else if (closed && !g->disks_released && clock_ns() >= since + GATE_KEEP_DISKS_NS)
-		release_disks(g);
+	if (news)
+		tell(g);
+	if (closed)
+		step(g, since);
+}
+
+/* With the lock held; any thread. */
+static void ask_for_look(struct gate *g)
+{
+	if (g->closed && !g->posted)
+		g->posted = g->owner.post(g->owner.arg, look, g) == 0;
+}
+
+/* On the thread of gate_disks. */
+static void disks_ended(void *arg)
+{
+	struct gate *g = arg;
+
+	pthread_mutex_lock(&g->lock);
+	ask_for_look(g);
+	pthread_mutex_unlock(&g->lock);
 }
 
 /* --- the gate's thread --- */
@@ -178,8 +174,7 @@ static void *gate_main(void *arg)
 			g->closed = true;
 			g->closed_ns = now;
 		}
-		if (g->closed && !g->posted)
-			g->posted = g->owner.post(g->owner.arg, look, g) == 0;
+		ask_for_look(g);
 		if (!g->closed && end < next)
 			next = end;
 		/* a host that was suspended looks again on waking up */
@@ -211,6 +206,7 @@ int gate_create(struct gate **out, struct machine *m, const struct gate_owner *o
 		return err_set(e, -ENOMEM, "out of memory");
 	g->machine = m;
 	g->owner = *owner;
+	g->disks = (struct gate_disks){ .machine = m, .ended = disks_ended, .arg = g };
 	pthread_mutex_init(&g->lock, NULL);
 	wait_init(&g->wake);
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -249,10 +245,8 @@ fail:
 	return ret;
 }
 
-void gate_stop(struct gate *g)
+static void stop_thread(struct gate *g)
 {
-	if (!g || !g->has_thread)
-		return;
 	pthread_mutex_lock(&g->lock);
 	g->quit = true;
 	pthread_cond_signal(&g->wake);
@@ -261,11 +255,29 @@ void gate_stop(struct gate *g)
 	g->has_thread = false;
 }
 
+bool gate_stop(struct gate *g)
+{
+	uint64_t end = clock_ms() + GATE_STOP_MS;
+	struct err e;
+
+	if (!g)
+		return true;
+	if (g->has_thread)
+		stop_thread(g);
+	while (!gate_disks_done(&g->disks) && clock_ms() < end)
+		usleep(1000);
+	if (!gate_disks_done(&g->disks))
+		return false;
+	gate_disks_end(&g->disks, &e);
+	return true;
+}
+
 void gate_destroy(struct gate *g)
 {
 	if (!g)
 		return;
-	gate_stop(g);
+	if (!gate_stop(g))
+		return;
 	pthread_cond_destroy(&g->wake);
 	pthread_mutex_destroy(&g->lock);
 	if (g->page)

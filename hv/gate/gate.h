@@ -27,7 +27,7 @@
  * same incarnation.  When somebody has had one of them since, or it is another
  * disk by now (restored, made anew, its path leads elsewhere), what the domain
  * remembers is worth nothing: its VMM ends as failed, and the cluster starts it
- * afresh.  Anything else in the way is tried again.
+ * afresh.  Anything else in the way is tried again.  Storage is waited for by a thread of its own (gate_disks.h).
  */
 #ifndef DROVER_HV_GATE_GATE_H
 #define DROVER_HV_GATE_GATE_H
@@ -64,8 +64,12 @@ struct gate_owner {
 int gate_create(struct gate **out, struct machine *m, const struct gate_owner *owner, const char *path,
 		struct err *e);
 
-/** gate_stop() - before the machine goes: it is not held any more; gate_allows() still answers */
-void gate_stop(struct gate *g);
+/**
+ * gate_stop() - before the machine goes: it is not held any more; gate_allows() still answers
+ * Return: false after a second, when the disks are still on their way and storage does not answer (gate_disks.h): then
+ * neither the machine nor the gate can be destroyed, but the process can end.
+ */
+bool gate_stop(struct gate *g);
 
 /** gate_destroy() - after the machine's disks, which ask it; a NULL gate is none */
 void gate_destroy(struct gate *g);

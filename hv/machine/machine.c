@@ -114,6 +114,7 @@ int machine_create(struct machine **out, const struct machine_options *o, struct
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_mutex_init(&m->holders_lock, NULL);
 	pthread_rwlock_init(&m->devices_lock, NULL);
+	pthread_cond_init(&m->disks_moved, NULL);
 	ret = create_all(m, e);
 	if (ret) {
 		machine_destroy(m);
@@ -141,6 +142,7 @@ void machine_destroy(struct machine *m)
 		kvm_vm_destroy(&m->kvm);
 	gmem_destroy(m->mem);
 	boot_close(m->boot);
+	pthread_cond_destroy(&m->disks_moved);
 	pthread_rwlock_destroy(&m->devices_lock);
 	pthread_mutex_destroy(&m->holders_lock);
 	pthread_mutex_destroy(&m->lock);

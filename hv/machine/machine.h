@@ -173,6 +173,27 @@ int machine_disks_close(struct machine *m, struct err *e);
 /** machine_disks_abandon() - let go of them at once, whatever becomes of unflushed writes; only while held */
 void machine_disks_abandon(struct machine *m);
 
+/*
+ * The same for a machine that stands still for long, HOLD_GATE.  Storage may take as long as it likes: meanwhile
+ * everything else goes on, but for other calls about its disks, which wait, and for devices that would come or go (-EBUSY).
+ * Both are refused with -EBUSY while a migration or HOLD_START has the machine: then the disks are others' to take.
+ */
+
+/**
+ * machine_disks_let_go() - when nothing is in flight, flush, then let others have them
+ * @wait_ms: for what is in flight
+ * What cannot be flushed is lost, which is logged, and which the guest hears of with its next flush.
+ * Return: 0: they are gone; -ETIMEDOUT: something is in flight still; -EBUSY.
+ */
+int machine_disks_let_go(struct machine *m, unsigned int wait_ms, struct err *e);
+/**
+ * machine_disks_take_back() - take them again, all or none, as @incarnation, as which they were let go
+ * @lost: with an error: they can never be taken again, because they are somebody else's by now, or others
+ *        than those that were let go (DISK_ANOTHER), or because nobody is left to open them (DISK_BROKER_GONE)
+ * Return: as machine_disks_prepare() and machine_disks_commit(); -EBUSY.
+ */
+int machine_disks_take_back(struct machine *m, uint64_t incarnation, bool *lost, struct err *e);
+
 /**
  * machine_disks_probe() - could this host take them?  Locks nothing, leaves nothing behind
  * @fresh: for a start; else for a domain that arrives: its disks may be in use, and a guest has

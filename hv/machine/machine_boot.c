@@ -61,6 +61,8 @@ static int reset_locked(struct machine *m, struct err *e)
 		return err_set(e, -EBUSY, "reset: a migration holds the domain");
 	if (!m->boot)
 		return err_set(e, -ENOENT, "reset: this VMM has not opened what the domain boots from");
+	if (m->disks_moving)
+		return err_set(e, -ETIMEDOUT, "reset: the domain's disks are being let go of or taken again (the lease)");
 	ret = machine_settle(m, MACHINE_TRY_MS, e);
 	if (!ret)
 		ret = machine_pristine_load(m, e);

@@ -175,6 +175,8 @@ int machine_device_add(struct machine *m, const char *name, unsigned int index,
 		ret = err_set(e, -EEXIST, "%s%u: it is there already", name, index);
 	else if (machine_migrating(m))
 		ret = err_set(e, -EBUSY, "%s%u: the domain is being migrated", name, index);
+	else if (m->disks_moving)
+		ret = err_set(e, -EBUSY, "%s%u: the domain's disks are being let go of or taken again (the lease)", name, index);
 	else
 		ret = device_add(m, kind, index, conf, e);
 	pthread_mutex_unlock(&m->lock);
@@ -214,6 +216,8 @@ int machine_device_remove(struct machine *m, const char *name, unsigned int inde
 		ret = err_set(e, -ENOENT, "%s%u: there is no such device", name, index);
 	else if (machine_migrating(m))
 		ret = err_set(e, -EBUSY, "%s%u: the domain is being migrated", name, index);
+	else if (m->disks_moving)
+		ret = err_set(e, -EBUSY, "%s%u: the domain's disks are being let go of or taken again (the lease)", name, index);
 	else
 		ret = device_drain(m, d, e);
 	if (!ret) {

@@ -8,6 +8,9 @@
  *
  * What can fail, fails before the first record is written: a record that names a new
  * owner bars the old one from its disks (rule H).
+ *
+ * All this has the machine's lock, and waits for storage as long as that takes.  Who must not keep others from the
+ * machine meanwhile lets go of them and takes them again in another way (machine_disks_move.c).
  */
 #include "hv/machine/machine_int.h"
 
@@ -37,9 +40,17 @@ static struct machine_device *next_disk(struct machine *m, struct machine_device
 	return machine_device_next(m, &virtio_blk_device, d);
 }
 
+/* For who needs them as they are: not while they are on their way. */
+static void disks_lock(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	while (m->disks_moving)
+		pthread_cond_wait(&m->disks_moved, &m->lock);
+}
+
 /* --- take --- */
 
-static void disks_release(struct machine *m)
+void machine_disks_release(struct machine *m)
 {
 	struct machine_device *d = NULL;
 
@@ -49,7 +60,7 @@ static void disks_release(struct machine *m)
 	m->disks_owned = false;
 }
 
-static int disks_prepare(struct machine *m, struct err *e)
+int machine_disks_lock_all(struct machine *m, struct err *e)
 {
 	struct machine_device *d = NULL;
 	int ret = 0;
@@ -58,7 +69,7 @@ static int disks_prepare(struct machine *m, struct err *e)
 		if (!virtio_blk_prepared(d->dev))
 			ret = virtio_blk_prepare(d->dev, e);
 	if (ret)
-		disks_release(m);
+		machine_disks_release(m);
 	return ret;
 }
 
@@ -101,7 +112,7 @@ static bool all_prepared(struct machine *m)
 	return true;
 }
 
-static int disks_commit(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e)
+int machine_disks_own(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e)
 {
 	struct machine_device *d = NULL;
 	struct disk_holder me;
@@ -135,8 +146,8 @@ int machine_disks_prepare(struct machine *m, struct err *e)
 {
 	int ret;
 
-	pthread_mutex_lock(&m->lock);
-	ret = disks_prepare(m, e);
+	disks_lock(m);
+	ret = machine_disks_lock_all(m, e);
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }
@@ -145,8 +156,8 @@ int machine_disks_commit(struct machine *m, uint64_t after, uint64_t incarnation
 {
 	int ret;
 
-	pthread_mutex_lock(&m->lock);
-	ret = disks_commit(m, after, incarnation, e);
+	disks_lock(m);
+	ret = machine_disks_own(m, after, incarnation, e);
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }
@@ -177,7 +188,7 @@ uint64_t machine_disks_next(struct machine *m)
 	bool exclusive;
 	uint64_t last;
 
-	pthread_mutex_lock(&m->lock);
+	disks_lock(m);
 	last = disks_last(m, &exclusive);
 	pthread_mutex_unlock(&m->lock);
 	return exclusive ? last + 1 : 1;
@@ -199,7 +210,7 @@ int machine_disks_named(struct machine *m, struct err *e)
 {
 	int ret;
 
-	pthread_mutex_lock(&m->lock);
+	disks_lock(m);
 	ret = disks_named(m, e);
 	pthread_mutex_unlock(&m->lock);
 	return ret;
@@ -211,7 +222,7 @@ int machine_disks_mark(struct machine *m, uint64_t incarnation, const char *nonc
 	struct disk_holder me;
 	int ret;
 
-	pthread_mutex_lock(&m->lock);
+	disks_lock(m);
 	ret = disks_named(m, e);
 	snprintf(m->disks_nonce, sizeof(m->disks_nonce), "%s", nonce);
 	holder_fill(m, incarnation, &me);
@@ -290,7 +301,7 @@ int machine_disks_marked(struct machine *m, const char *nonce, struct err *e)
 	struct machine_device *d = NULL;
 	int ret = 0;
 
-	pthread_mutex_lock(&m->lock);
+	disks_lock(m);
 	while (!ret && (d = next_disk(m, d)))
 		if (virtio_blk_prepared(d->dev))
 			ret = marked(d->dev, nonce, e);
@@ -312,7 +323,7 @@ int machine_disks_retry(struct machine *m, struct err *e)
 
 /* --- give back --- */
 
-static int disks_flush(struct machine *m, struct err *e)
+int machine_disks_flush(struct machine *m, struct err *e)
 {
 	struct machine_device *d = NULL;
 	int ret = 0;
@@ -326,19 +337,19 @@ int machine_disks_close(struct machine *m, struct err *e)
 {
 	int ret = 0;
 
-	pthread_mutex_lock(&m->lock);
+	disks_lock(m);
 	if (m->disks_owned)
-		ret = disks_flush(m, e);
+		ret = machine_disks_flush(m, e);
 	if (!ret)
-		disks_release(m);
+		machine_disks_release(m);
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }
 
 void machine_disks_abandon(struct machine *m)
 {
-	pthread_mutex_lock(&m->lock);
-	disks_release(m);
+	disks_lock(m);
+	machine_disks_release(m);
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -60,6 +60,8 @@ struct machine {
 	pthread_rwlock_t devices_lock;
 	struct machine_device *devices;
 	uint64_t device_changes;    /* times that one came or went */
+	bool disks_moving;          /* let go of or taken, without `lock`: nobody else touches them, no device comes or goes */
+	pthread_cond_t disks_moved; /* they are where they go */
 	bool disks_owned;           /* committed */
 	uint64_t disks_incarnation; /* ... as this */
 	char disks_nonce[DISK_NONCE_TEXT];
@@ -102,7 +104,15 @@ void *machine_device_only(struct machine *m, const struct device_kind *kind);
 /** machine_migrating() - has somebody agreed with another host on what there is? */
 bool machine_migrating(struct machine *m);
 
-/* machine_disks.c; with m->lock held */
+/* machine_disks.c; with m->lock held, or by who has set disks_moving */
+/** machine_disks_lock_all() - machine_disks_prepare() */
+int machine_disks_lock_all(struct machine *m, struct err *e);
+/** machine_disks_own() - machine_disks_commit() */
+int machine_disks_own(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e);
+/** machine_disks_flush() - all of them, until one fails with the -errno that is returned */
+int machine_disks_flush(struct machine *m, struct err *e);
+/** machine_disks_release() - machine_disks_abandon() */
+void machine_disks_release(struct machine *m);
 /** machine_disk_join() - take the disk of a new device, as the others have been; nothing when they are not */
 int machine_disk_join(struct machine *m, struct virtio_dev *disk, struct err *e);
 

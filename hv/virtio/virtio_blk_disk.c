@@ -94,30 +94,46 @@ static int disk_usable(struct virtio_blk *d, int fd, const struct disk_store *st
 	return ret;
 }
 
+/* It is the guest's from now on. */
+static int disk_join(struct virtio_blk *d, struct disk_lock *lock, struct block *block, struct err *e)
+{
+	struct virtio_dev *v = &d->v;
+	int ret;
+
+	pthread_mutex_lock(&v->lock);
+	d->lock = lock;
+	d->block = block;
+	if (!d->ran || !d->capacity) {
+		virtio_blk_learn(d);
+		virtio_blk_publish(d);
+	}
+	block_owe(block, d->owed);
+	ret = virtio_dev_watch(v, 0, block_event_fd(block), EPOLLIN);
+	pthread_mutex_unlock(&v->lock);
+	return ret ? err_set(e, ret, "disk %s: epoll: %s", d->path, strerror(-ret)) : 0;
+}
+
+/* Whatever waits for storage does so without the device's lock, which is also that of its figures. */
 int virtio_blk_prepare(struct virtio_dev *v, struct err *e)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
 	/* A destination has looked before (probe), and nobody waits for sysfs while its guest stands still. */
 	bool unmounted = !d->readonly && (!d->ran || d->has_wrote);
 	struct disk_store store;
+	struct disk_lock *lock;
+	struct block *block;
 	int ret;
 
-	ret = disk_broker_prepare(v->env->disks, d->path, d->readonly, unmounted, &d->lock, &store, e);
+	assert(!d->lock && !d->block);
+	ret = disk_broker_prepare(v->env->disks, d->path, d->readonly, unmounted, &lock, &store, e);
 	if (ret)
 		return ret;
-	pthread_mutex_lock(&v->lock);
-	ret = disk_usable(d, disk_lock_fd(d->lock), &store, !d->ran, &d->block, e);
-	if (!ret) {
-		if (!d->ran || !d->capacity) {
-			virtio_blk_learn(d);
-			virtio_blk_publish(d);
-		}
-		block_owe(d->block, d->owed);
-		ret = virtio_dev_watch(v, 0, block_event_fd(d->block), EPOLLIN);
-		if (ret)
-			err_set(e, ret, "disk %s: epoll: %s", d->path, strerror(-ret));
+	ret = disk_usable(d, disk_lock_fd(lock), &store, !d->ran, &block, e);
+	if (ret) {
+		disk_lock_release(lock);
+		return ret;
 	}
-	pthread_mutex_unlock(&v->lock);
+	ret = disk_join(d, lock, block, e);
 	if (ret)
 		virtio_blk_release(v);
 	return ret;
@@ -288,30 +304,48 @@ int virtio_blk_flush(struct virtio_dev *v, struct err *e)
 	return d->block ? block_flush(d->block, e) : 0;
 }
 
+struct disk_parts {
+	struct disk_lock *lock;
+	struct block *block;
+};
+
+static struct disk_parts disk_leave(struct virtio_blk *d)
+{
+	struct disk_parts p = { d->lock, d->block };
+
+	if (d->block)
+		d->owed = block_owed(d->block);
+	d->block = NULL;
+	d->lock = NULL;
+	d->owned = false;
+	return p;
+}
+
+static void disk_end(struct disk_parts p)
+{
+	/* io_uring_queue_exit() waits for what is in flight: nothing touches guest memory later. */
+	block_close(p.block);
+	disk_lock_release(p.lock);
+}
+
 void virtio_blk_drop(struct virtio_blk *d)
 {
-	if (d->block) {
-		d->owed = block_owed(d->block);
-		/* io_uring_queue_exit() waits for what is in flight: nothing touches guest memory later. */
-		block_close(d->block);
-	}
-	d->block = NULL;
-	d->owned = false;
-	disk_lock_release(d->lock);
-	d->lock = NULL;
+	disk_end(disk_leave(d));
 }
 
 void virtio_blk_release(struct virtio_dev *v)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
+	struct disk_parts p;
 
 	pthread_mutex_lock(&v->lock);
 	if (d->block)
 		virtio_dev_watch(v, 0, block_event_fd(d->block), 0);
-	virtio_blk_drop(d);
+	p = disk_leave(d);
 	if (!d->ran)
 		d->capacity = 0;
 	pthread_mutex_unlock(&v->lock);
+	disk_end(p);
 }
 
 /* --- try --- */

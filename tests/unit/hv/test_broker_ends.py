@@ -15,11 +15,15 @@ pytestmark = needs_kvm
 REFUSED = 5
 
 
-def end_broker(v):
+def broker_of(v):
     children = pathlib.Path(f"/proc/{v.process.pid}/task/{v.process.pid}/children").read_text().split()
     brokers = [int(c) for c in children if pathlib.Path(f"/proc/{c}/comm").read_text() == "drover-hv-disks\n"]
     assert len(brokers) == 1
-    os.kill(brokers[0], signal.SIGKILL)
+    return brokers[0]
+
+
+def end_broker(v):
+    os.kill(broker_of(v), signal.SIGKILL)
 
 
 def test_a_domain_that_cannot_have_its_disks_back_after_a_lease_ends_as_failed(vmm, tmp_path):

@@ -389,9 +389,9 @@ class Disks(unittest.TestCase):
             self.assertEqual(result["problems"], [])
             self.assertEqual(len(result["runs"]), 2)
 
-    @unittest.skipIf(os.geteuid(), "mounts a file system")
-    def test_a_gated_domain_whose_disk_does_not_answer_does(self):
-        """It wants to let go of its disks, again and again; neither clients nor a lease that returns wait for that."""
+    @contextlib.contextmanager
+    def lease_page(self):
+        """Its path, and a function that sets how long it is valid."""
         lease = os.path.join(self.dir.name, "lease")
         page = os.open(lease, os.O_RDWR | os.O_CREAT, 0o600)
         os.truncate(page, 4096)
@@ -401,7 +401,13 @@ class Disks(unittest.TestCase):
             os.pwrite(page, struct.pack("<QQQ", LEASE_MAGIC, 1, now + seconds * 10**9 if seconds else 0), 0)
 
         until(600)
-        with self.store_that_can_hang() as store:
+        yield lease, until
+        os.close(page)
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_gated_domain_whose_disk_does_not_answer_does(self):
+        """It wants to let go of its disks, again and again; neither clients nor a lease that returns wait for that."""
+        with self.lease_page() as (lease, until), self.store_that_can_hang() as store:
             _, base = self.start("first", "--lease", lease)
             control = Control(base + ".sock")
             self.hang(control, store)
@@ -414,7 +420,27 @@ class Disks(unittest.TestCase):
             self.wait_state(control, "running", 2)
             self.sh("fsfreeze", "-u", store)
             self.wait_disk(control, "writes", control.command("stats")["disks"][0]["writes"] + 20)
-        os.close(page)
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_domain_that_takes_its_disk_again_answers_while_that_hangs(self):
+        """Its record cannot be written: the lease is back before the storage."""
+        with self.lease_page() as (lease, until), self.store_that_can_hang() as store:
+            _, base = self.start("first", "--lease", lease)
+            control = Control(base + ".sock")
+            self.wait_disk(control, "writes", 20)
+            until(0)
+            end = time.monotonic() + 10
+            while control.command("stats")["disks"][0]["open"]:
+                self.assertLess(time.monotonic(), end, "the disk never was let go")
+                time.sleep(0.05)
+            self.sh("fsfreeze", "-f", store)
+            until(600)
+            for _ in range(5):
+                time.sleep(0.5)
+                self.assert_answers(control, "gated")
+            self.sh("fsfreeze", "-u", store)
+            self.wait_state(control, "running", 10)
+            self.wait_disk(control, "writes", control.command("stats")["disks"][0]["writes"] + 20)
 
     def test_a_missing_disk(self):
         os.unlink(self.disk)
