@@ -1,39 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* block - what is the same for disks of every format (block.h); the formats are rows of a table. */
+/* block - what is the same for disks of every format (block.h), once they are open. */
 #include "hv/disk/block_format.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <string.h>
-
-static const struct block_format *const formats[] = { &block_raw };
-
-static const struct block_format *find(const char *name)
-{
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		if (!strcmp(formats[i]->name, name))
-			return formats[i];
-	return NULL;
-}
-
-int block_open(const char *format, int fd, const char *path, bool readonly, bool direct, unsigned int depth,
-	       struct block **out, struct err *e)
-{
-	struct block_open_args a = { .fd = fd, .path = path, .readonly = readonly, .direct = direct, .depth = depth };
-	const struct block_format *f = find(format);
-	int ret;
-
-	if (!f)
-		return err_set(e, -EINVAL, "disk %s: format '%s', expected raw", path, format);
-	assert(fd >= 0 && depth && !(depth & (depth - 1)));
-	ret = f->open(&a, out, e);
-	if (ret)
-		return ret;
-	(*out)->format = f;
-	(*out)->path = path;
-	(*out)->readonly = readonly;
-	return 0;
-}
 
 void block_close(struct block *b)
 {

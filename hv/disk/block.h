@@ -21,6 +21,7 @@
 #define BLOCK_PIECE_MAX (256u << 10) /* bytes copied at once for one request */
 #define BLOCK_ROOM_MAX (4u << 20)    /* ... for all of a disk */
 #define BLOCK_TRIES_MAX 100          /* of a transfer that gets nowhere (EAGAIN, EINTR) */
+#define BLOCK_PARENTS_MAX 32         /* an image and what it was made from, and what that was made from ... */
 
 enum block_op {
 	BLOCK_READ,
@@ -31,6 +32,7 @@ enum block_op {
 };
 
 struct block;
+struct block_format;
 
 struct block_req {
 	/* filled by the caller, valid until done() */
@@ -38,8 +40,9 @@ struct block_req {
 	uint64_t offset, len; /* bytes */
 	struct iovec *iov;    /* READ, WRITE: @len bytes in all; changed on the way */
 	unsigned int n_iov;
-	bool durable; /* WRITE, ZERO: on stable storage before done() */
-	bool unmap;   /* ZERO: may give the space back */
+	bool durable;  /* WRITE, ZERO: on stable storage before done() */
+	bool unmap;    /* ZERO: may give the space back */
+	bool past_end; /* READ of a file that grows: what lies behind its end reads as zeroes */
 	/* @ret: 0 or a negative errno */
 	void (*done)(struct block_req *r, int ret);
 	/* block's own */
@@ -54,17 +57,43 @@ struct block_req {
 	struct block_req *next; /* waits for room */
 };
 
+/* An image that others were made from: only read. */
+struct block_parent {
+	int fd;           /* stays the caller's, as that of the disk */
+	const char *path; /* for errors; must outlive the block */
+};
+
+/* How a disk is opened; what is not named is 0. */
+struct block_open_args {
+	int fd;           /* blocking; stays the caller's, who closes it after block_close() */
+	const char *path; /* for errors; must outlive the block */
+	bool readonly, direct;
+	unsigned int depth; /* requests at once, a power of two */
+	/* What an image lies on that has only what differs: its parent, the parent's parent, and so on. Read during the call only. */
+	const struct block_parent *parents;
+	unsigned int n_parents;
+	/* Between formats (block_format.h). */
+	const int *event_fd;              /* tell this one; NULL: one of its own */
+	bool inner;                       /* raw: the file of an image, whose size is nobody's disk */
+	const struct block_format *below; /* an image: what its file, and its parents', are read and written by; NULL: raw */
+};
+
 /**
  * block_open() - make a disk of an open file, for @depth requests at once
  * @format: "raw"
  * @fd: the disk, blocking; stays the caller's, who closes it after block_close().  O_DIRECT is set
  *      on it, or cleared, as @direct says.
  * @path: for errors; must outlive the block
- * Return: 0; -EINVAL when there is no such format, or it is empty, not a whole number of sectors, or neither a file nor a block
- * device; -EOPNOTSUPP when it cannot do without a cache though @direct says so.
+ * Return: 0; -EINVAL when there is no such format, or it is empty, not a whole number of sectors, neither a file nor a block
+ * device, or an image that is not sound; -EOPNOTSUPP when it cannot do without a cache though @direct says so.
  */
 int block_open(const char *format, int fd, const char *path, bool readonly, bool direct,
 	       unsigned int depth, struct block **out, struct err *e);
+/**
+ * block_open_on() - block_open() of an image that stands on others
+ * Return: as block_open(); -ENOENT when a parent is missing, -ESTALE when it is not the one, or was written since.
+ */
+int block_open_on(const char *format, const struct block_open_args *a, struct block **out, struct err *e);
 /** block_close() - nothing may be in flight; what was not flushed may still be lost; NULL is fine */
 void block_close(struct block *b);
 

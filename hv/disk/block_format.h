@@ -13,16 +13,12 @@
 
 #include <stdatomic.h>
 
-struct block_open_args {
-	int fd;           /* the caller's, see block_open() */
-	const char *path; /* for errors */
-	bool readonly, direct;
-	unsigned int depth; /* requests at once */
-};
-
 struct block_format {
 	const char *name; /* as after `format:` in a domain file */
-	/* Fill size, sector and event_fd of *@out; the rest of struct block is block.c's. */
+	/*
+	 * Fill size, sector and event_fd of *@out; the rest of struct block is block.c's.  The block may be
+	 * another format's, which is then in ->format: an image may turn out to be one that has no tables.
+	 */
 	int (*open)(const struct block_open_args *a, struct block **out, struct err *e);
 	void (*close)(struct block *b);
 	/* All that completed is on stable storage, or a negative errno.  Any thread. */
@@ -34,8 +30,8 @@ struct block_format {
 };
 
 struct block {
-	const struct block_format *format;
-	const char *path; /* the caller's */
+	const struct block_format *format; /* whose hooks are called; NULL from open(): its own */
+	const char *path;                  /* the caller's */
 	bool readonly;
 	uint64_t size; /* bytes that the guest sees */
 	uint32_t sector;

@@ -49,6 +49,8 @@ static int raw_learn(struct disk_raw *b, const char *path, struct err *e)
 	} else {
 		return err_set(e, -EINVAL, "disk %s: neither a file nor a block device", path);
 	}
+	if (b->inner) /* whoever reads the image knows what it should be like */
+		return 0;
 	if (!b->block.size)
 		return err_set(e, -EINVAL, "disk %s: is empty", path);
 	/* A guest cannot be shown part of a sector, and must not lose it without a word. */
@@ -77,11 +79,12 @@ static int raw_flags(struct disk_raw *b, const char *path, struct err *e)
 	return err_errno(e, "disk %s: flags", path);
 }
 
-static int ring_open(struct disk_raw *b, const char *path, unsigned int depth, struct err *e)
+static int ring_open(struct disk_raw *b, const char *path, unsigned int depth, const int *event_fd, struct err *e)
 {
 	int ret;
 
-	b->block.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	b->own_event = !event_fd;
+	b->block.event_fd = event_fd ? *event_fd : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (b->block.event_fd < 0)
 		return err_errno(e, "disk %s: eventfd", path);
 	ret = io_uring_queue_init(depth, &b->ring, 0);
@@ -97,7 +100,7 @@ static void raw_close(struct block *block)
 
 	if (b->has_ring)
 		io_uring_queue_exit(&b->ring);
-	if (b->block.event_fd >= 0)
+	if (b->own_event && b->block.event_fd >= 0)
 		close(b->block.event_fd);
 	free(b);
 }
@@ -111,12 +114,14 @@ static int raw_open(const struct block_open_args *a, struct block **out, struct 
 		return err_set(e, -ENOMEM, "disk %s: no memory", a->path);
 	b->fd = a->fd;
 	b->direct = a->direct;
+	b->inner = a->inner;
+	b->block.format = &block_raw;
 	b->block.event_fd = -1;
 	ret = raw_flags(b, a->path, e);
 	if (!ret)
 		ret = raw_learn(b, a->path, e);
 	if (!ret)
-		ret = ring_open(b, a->path, a->depth, e);
+		ret = ring_open(b, a->path, a->depth, a->event_fd, e);
 	if (ret)
 		raw_close(&b->block);
 	else
@@ -158,7 +163,9 @@ static void raw_reap(struct block *block)
 	struct io_uring_cqe *c;
 	eventfd_t count;
 
-	eventfd_read(b->block.event_fd, &count);
+	/* Somebody else's is read by its owner, before any of those who share it are reaped: no news is lost. */
+	if (b->own_event)
+		eventfd_read(b->block.event_fd, &count);
 	while (!io_uring_peek_cqe(&b->ring, &c)) {
 		struct block_req *r = io_uring_cqe_get_data(c);
 		int res = c->res;

@@ -14,7 +14,8 @@ struct disk_raw {
 	struct block block;
 	int fd;
 	struct io_uring ring;
-	bool direct, has_ring;
+	bool direct, has_ring, inner;
+	bool own_event; /* event_fd is not somebody else's */
 	unsigned int queued;
 	size_t room;                              /* bytes of aligned copies in use */
 	struct block_req *waiting, **waiting_end; /* for room, in order */

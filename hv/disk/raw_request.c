@@ -18,6 +18,7 @@
 #include <linux/falloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ZEROES_LEN 65536u
 
@@ -252,10 +253,53 @@ static void req_moved(struct block_req *r, uint32_t n)
 	}
 }
 
+/*
+ * Has the file ended before the request did, though that is no error?  Where O_DIRECT reads part of a sector there is
+ * no more of it; it would not be read from there either.
+ */
+static bool seems_past_end(const struct disk_raw *b, const struct block_req *r, int res)
+{
+	return r->op == BLOCK_READ && r->past_end && res >= 0 && (!res || (b->direct && (uint32_t)res % b->block.sector));
+}
+
+/* It may have grown meanwhile; and whatever else the reason is, zeroes are not what lies there. */
+static bool is_past_end(const struct disk_raw *b, const struct block_req *r, int res)
+{
+	struct stat st;
+
+	return !fstat(b->fd, &st) && r->offset + r->len - r->left + (uint32_t)res >= (uint64_t)st.st_size;
+}
+
+static void zero_rest(struct block_req *r)
+{
+	while (r->left) {
+		size_t n = r->at->iov_len < r->left ? r->at->iov_len : (size_t)r->left;
+
+		if (!n) {
+			assert(r->n_at > 1);
+			r->at++;
+			r->n_at--;
+			continue;
+		}
+		memset(r->at->iov_base, 0, n);
+		req_advance(r, n);
+	}
+}
+
+/* The last @n bytes of the file, and nothing behind them. */
+static void read_end(struct block_req *r, uint32_t n)
+{
+	if (n)
+		req_moved(r, n);
+	zero_rest(r);
+}
+
 /* What @res means: 1 = there is more to do, else 0 or a negative errno. */
 static int req_result(struct disk_raw *b, struct block_req *r, int res)
 {
-	if (res == -EINTR || res == -EAGAIN)
+	bool ends = seems_past_end(b, r, res);
+
+	if (res == -EINTR || res == -EAGAIN || (ends && !is_past_end(b, r, res)))
 		return r->tries++ < BLOCK_TRIES_MAX ? 1 : -EIO;
 	r->tries = 0;
 	if (r->op == BLOCK_FLUSH)
@@ -269,8 +313,10 @@ static int req_result(struct disk_raw *b, struct block_req *r, int res)
 	if (!is_data(r) && r->mode)
 		r->left = 0;
 	/* Nothing at all: the file was cut short behind our back.  Too much: not ours to believe. */
-	else if (!res || (uint64_t)res > r->left)
+	else if ((!res && !ends) || (uint64_t)res > r->left)
 		return -EIO;
+	else if (ends)
+		read_end(r, (uint32_t)res);
 	else
 		req_moved(r, (uint32_t)res);
 	if (r->left)

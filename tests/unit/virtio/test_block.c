@@ -289,6 +289,42 @@ static void test_odd_reads_get_what_is_there(void **state)
 	free(memory);
 }
 
+/* Of a file that grows (an image's): what lies behind its end is zeroes, but only if it does end there. */
+static void test_zeroes_lie_behind_the_end(void **state)
+{
+	struct block_open_args a = { .path = path, .depth = DEPTH, .inner = true };
+	struct request *r = make(BLOCK_READ, DISK_SIZE - 1024, 4096);
+	uint8_t got[4096], data[1024];
+
+	assert_int_equal(open_disk(false), 0);
+	block_close(b);
+	memset(data, 7, sizeof(data));
+	assert_int_equal(pwrite(fd, data, sizeof(data), DISK_SIZE - 1024), sizeof(data));
+	a.fd = fd;
+	assert_int_equal(block_open_on("raw", &a, &b, NULL), 0);
+	b->size = 2 * DISK_SIZE; /* as far as it may grow */
+	memset(got, 0xaa, sizeof(got));
+	overlap(r, got, sizeof(got), 1);
+	r->io.past_end = true;
+	assert_int_equal(block_queue(b, &r->io), 0);
+	block_kick(b);
+	reap_until(r);
+	assert_int_equal(r->ret, 0);
+	assert_memory_equal(got, data, 1024);
+	assert_true(!got[1024] && !memcmp(got + 1024, got + 1025, sizeof(got) - 1025));
+	/* Nothing, though the file goes on there. */
+	r->done = false;
+	r->io.offset = 0;
+	overlap(r, got, sizeof(got), 1);
+	assert_int_equal(block_queue(b, &r->io), 0);
+	raw_request_step(raw_of(b), &r->io, 0);
+	assert_false(r->done);
+	assert_int_equal(r->io.tries, 1);
+	block_close(b); /* with it what the ring still holds */
+	b = NULL;
+	free(r);
+}
+
 static void test_a_format_that_is_none_is_refused(void **state)
 {
 	struct block *none = NULL;
@@ -314,6 +350,7 @@ int main(void)
 		T(test_an_overlapping_request_costs_a_piece),
 		T(test_many_odd_requests_share_the_room),
 		T(test_odd_reads_get_what_is_there),
+		T(test_zeroes_lie_behind_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

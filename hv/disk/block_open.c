@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* block_open - disks opened; their formats are rows of a table. */
+#include "hv/disk/block_format.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static const struct block_format *const formats[] = { &block_raw };
+
+static const struct block_format *find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
+		if (!strcmp(formats[i]->name, name))
+			return formats[i];
+	return NULL;
+}
+
+int block_open_on(const char *format, const struct block_open_args *a, struct block **out, struct err *e)
+{
+	const struct block_format *f = find(format);
+	int ret;
+
+	if (!f)
+		return err_set(e, -EINVAL, "disk %s: format '%s', expected raw", a->path, format);
+	assert(a->fd >= 0 && a->depth && !(a->depth & (a->depth - 1)));
+	ret = f->open(a, out, e);
+	if (ret)
+		return ret;
+	if (!(*out)->format)
+		(*out)->format = f;
+	(*out)->path = a->path;
+	(*out)->readonly = a->readonly;
+	return 0;
+}
+
+int block_open(const char *format, int fd, const char *path, bool readonly, bool direct, unsigned int depth,
+	       struct block **out, struct err *e)
+{
+	struct block_open_args a = { .fd = fd, .path = path, .readonly = readonly, .direct = direct, .depth = depth };
+
+	return block_open_on(format, &a, out, e);
+}
