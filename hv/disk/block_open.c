@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-static const struct block_format *const formats[] = { &block_raw };
+static const struct block_format *const formats[] = { &block_raw, &block_vhd };
 
 static const struct block_format *find(const char *name)
 {
@@ -22,7 +22,7 @@ int block_open_on(const char *format, const struct block_open_args *a, struct bl
 	int ret;
 
 	if (!f)
-		return err_set(e, -EINVAL, "disk %s: format '%s', expected raw", a->path, format);
+		return err_set(e, -EINVAL, "disk %s: format '%s', expected raw or vhd", a->path, format);
 	assert(a->fd >= 0 && a->depth && !(a->depth & (a->depth - 1)));
 	ret = f->open(a, out, e);
 	if (ret)
