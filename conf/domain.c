@@ -26,9 +26,6 @@
 #define MAX_RESTART_DEFAULT 3
 #define MAX_RESTART_MAX 100
 
-enum raw_format {
-	FORMAT_RAW = 1
-};
 enum raw_on_error {
 	ON_ERROR_STOP,
 	ON_ERROR_REPORT
@@ -37,7 +34,7 @@ enum raw_on_error {
 struct raw_disk {
 	char *path;
 	bool readonly, direct;
-	enum raw_format format;
+	enum domain_format format;
 	enum raw_on_error on_error;
 };
 
@@ -74,6 +71,7 @@ struct raw {
 
 static const cyaml_strval_t format_words[] = {
 	{ "raw", FORMAT_RAW },
+	{ "vhd", FORMAT_VHD },
 };
 
 static const cyaml_strval_t on_error_words[] = {
@@ -266,7 +264,7 @@ static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 	d->readonly = b->raw->disks[i].readonly;
 	if (tree_get(n, "direct"))
 		d->direct = b->raw->disks[i].direct ? DIRECT_ON : DIRECT_OFF;
-	d->format_raw = tree_get(n, "format") != NULL;
+	d->format = tree_get(n, "format") ? b->raw->disks[i].format : FORMAT_UNSAID;
 	d->report_errors = b->raw->disks[i].on_error == ON_ERROR_REPORT;
 	b->c->n_disks = i + 1;
 	return d->path ? 0 : tree_nomem(b->t->file, b->e);

@@ -35,12 +35,18 @@ enum domain_direct {
 	DIRECT_OFF,  /* never */
 };
 
+enum domain_format {
+	FORMAT_UNSAID, /* raw; refused when it looks like anything else */
+	FORMAT_RAW,    /* raw, whatever it looks like */
+	FORMAT_VHD,
+};
+
 struct domain_disk {
-	char *path; /* absolute path of a raw file or a block device */
+	char *path; /* absolute path of a file or a block device */
 	bool readonly;
 	enum domain_direct direct;
 	bool report_errors; /* `on_error: report`: a failed write is the guest's; else the domain is held */
-	bool format_raw;    /* `format: raw` was said: do not look for other formats */
+	enum domain_format format;
 };
 
 struct domain_nic {

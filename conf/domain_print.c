@@ -27,8 +27,8 @@ static void print_lists(FILE *f, const struct domain_conf *c)
 		fprintf(f, "    readonly: %s\n", c->disks[i].readonly ? "true" : "false");
 		if (c->disks[i].direct != DIRECT_AUTO)
 			fprintf(f, "    direct: %s\n", c->disks[i].direct == DIRECT_ON ? "true" : "false");
-		if (c->disks[i].format_raw)
-			fputs("    format: raw\n", f);
+		if (c->disks[i].format != FORMAT_UNSAID)
+			fprintf(f, "    format: %s\n", c->disks[i].format == FORMAT_VHD ? "vhd" : "raw");
 		if (c->disks[i].report_errors)
 			fputs("    on_error: report\n", f);
 	}

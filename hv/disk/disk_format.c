@@ -107,7 +107,12 @@ int disk_format_check(int fd, const char *path, uint64_t size, struct err *e)
 		goto out;
 	}
 	name = format_name(head, (size_t)n, tail, (size_t)t);
-	if (name)
+	if (name && !strcmp(name, "VHD"))
+		ret = err_set(e, -EINVAL, "disk %s: looks like VHD, and would be destroyed if it were used as raw; say "
+					  "`format: vhd` beside its path if it is one, or, if it is a raw disk whose guest "
+					  "wrote that, `format: raw`",
+			      path);
+	else if (name)
 		ret = err_set(e, -EINVAL, "disk %s: looks like %s, which is not supported and would be "
 					  "destroyed if it were used as raw; convert it (qemu-img convert -O raw), or, "
 					  "if it is a raw disk whose guest wrote that, say so: `format: raw` beside its "

@@ -79,9 +79,9 @@ struct virtio_blk_conf {
 	const char *path; /* kept as a copy */
 	bool readonly;
 	enum domain_direct direct;
-	bool report_errors; /* failed writes are the guest's business */
-	bool format_raw;    /* the operator said that it is raw: do not look (hv/disk/disk_format.h) */
-	const char *serial; /* <= 20 bytes, NULL: "drover-diskN" */
+	bool report_errors;        /* failed writes are the guest's business */
+	enum domain_format format; /* UNSAID: look whether it is another one (hv/disk/disk_format.h) */
+	const char *serial;        /* <= 20 bytes, NULL: "drover-diskN" */
 };
 
 /**

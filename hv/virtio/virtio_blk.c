@@ -153,7 +153,7 @@ int virtio_blk_create(struct device_env *env, unsigned int index, const struct v
 	}
 	d->readonly = c->readonly;
 	d->direct = c->direct;
-	d->format_raw = c->format_raw;
+	d->format = c->format;
 	d->report_errors = c->report_errors;
 	d->sector_size = BLK_SECTOR;
 	if (c->serial)
@@ -196,7 +196,7 @@ static int device_create(struct device_env *env, const struct domain_conf *conf,
 		.path = d->path,
 		.readonly = d->readonly,
 		.direct = d->direct,
-		.format_raw = d->format_raw,
+		.format = d->format,
 		.report_errors = d->report_errors,
 	};
 	struct virtio_dev *v;

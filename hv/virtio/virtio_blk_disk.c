@@ -57,17 +57,18 @@ static int cache_refused(const struct virtio_blk *d, const struct disk_store *s,
 static int open_block(struct virtio_blk *d, int fd, const struct disk_store *store, struct block **out, struct err *e)
 {
 	struct err why = { 0 };
+	const char *format = d->format == FORMAT_VHD ? "vhd" : "raw";
 	bool direct;
 	int ret;
 
 	if (d->direct == DIRECT_OFF && store->shared && d->v.env->leased && !d->readonly)
 		return cache_refused(d, store, e);
 	direct = d->direct == DIRECT_ON || (d->direct == DIRECT_AUTO && store->shared);
-	ret = block_open("raw", fd, d->path, d->readonly, direct, BLK_QUEUE_SIZE, out, &why);
+	ret = block_open(format, fd, d->path, d->readonly, direct, BLK_QUEUE_SIZE, out, &why);
 	if (ret == -EOPNOTSUPP && d->direct == DIRECT_AUTO) {
 		if (d->v.env->leased && !d->readonly)
 			return cache_refused(d, store, e);
-		ret = block_open("raw", fd, d->path, d->readonly, false, BLK_QUEUE_SIZE, out, &why);
+		ret = block_open(format, fd, d->path, d->readonly, false, BLK_QUEUE_SIZE, out, &why);
 	}
 	if (ret && e)
 		*e = why;
@@ -85,7 +86,7 @@ static int disk_usable(struct virtio_blk *d, int fd, const struct disk_store *st
 		return ret;
 	if (!fresh && d->capacity)
 		ret = virtio_blk_fits(d, *out, e);
-	else if (fresh && !d->format_raw)
+	else if (fresh && d->format == FORMAT_UNSAID)
 		ret = disk_format_check(fd, d->path, block_size(*out), e);
 	if (ret) {
 		block_close(*out);

@@ -38,7 +38,8 @@ struct disk_mine {
 struct virtio_blk {
 	struct virtio_dev v; /* first: state tables point here */
 	char *path;
-	bool readonly, format_raw, report_errors;
+	bool readonly, report_errors;
+	enum domain_format format;
 	enum domain_direct direct;
 	char serial[BLK_ID_LEN + 1];
 	struct disk_lock *lock; /* NULL: not prepared */
@@ -49,7 +50,7 @@ struct virtio_blk {
 	bool had_before;        /* the same when the disk was prepared, for undo */
 	struct disk_mine before;
 	int owed;          /* of the disk that was closed last, block_owed() */
-	bool ran;          /* a guest has had it as raw: its contents say nothing about its format */
+	bool ran;          /* a guest has had it: its contents say nothing about its format */
 	uint64_t capacity; /* bytes, as the guest knows it; 0 = not opened yet */
 	uint32_t sector_size;
 	struct blk_request *requests, *free;

@@ -65,6 +65,7 @@ static void every_field_arrives(void **state)
 		"memory: 512M\nbacking: hugetlb\nvcpus: 32\n"
 		"kernel: /k\ninitrd: /i\ncmdline: \"console=ttyS0 root=/dev/vda\"\nrng: false\n"
 		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true, format: raw}\n"
+		"  - {path: /d2, format: vhd}\n"
 		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
 		"ha:\n  group: gold\n  max_restart: 0\n"
 		"migration:\n  downtime: 50ms\n  timeout: 10m\n  bandwidth: 100M\n  throttle: 40\n");
@@ -81,14 +82,15 @@ static void every_field_arrives(void **state)
 	assert_string_equal(c->initrd, "/i");
 	assert_string_equal(c->cmdline, "console=ttyS0 root=/dev/vda");
 	assert_false(c->rng);
-	assert_int_equal(c->n_disks, 2);
+	assert_int_equal(c->n_disks, 3);
+	assert_int_equal(c->disks[2].format, FORMAT_VHD);
 	assert_false(c->disks[0].readonly);
 	assert_int_equal(c->disks[0].direct, DIRECT_AUTO);
-	assert_false(c->disks[0].format_raw);
+	assert_int_equal(c->disks[0].format, FORMAT_UNSAID);
 	assert_string_equal(c->disks[1].path, "/d1");
 	assert_true(c->disks[1].readonly);
 	assert_int_equal(c->disks[1].direct, DIRECT_ON);
-	assert_true(c->disks[1].format_raw);
+	assert_int_equal(c->disks[1].format, FORMAT_RAW);
 	assert_int_equal(c->n_nics, 2);
 	assert_int_equal(c->nics[0].mac[5], 0x56);
 	assert_string_equal(c->nics[0].bridge, "br0");
@@ -124,7 +126,8 @@ static void what_is_printed_loads_to_the_same(void **state)
 	struct domain_conf *a = parse(
 		LEAST "initrd: /i\ncmdline: \"a=\\\"b c\\\" \\\\ \xc3\xa4\"\nvcpus: 3\nrng: false\n"
 		      "backing: anon\n"
-		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report}]\n"
+		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report},\n"
+		      "        {path: /d2, format: vhd}]\n"
 		      "nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
@@ -132,6 +135,7 @@ static void what_is_printed_loads_to_the_same(void **state)
 	second = domain_conf_print(b);
 	assert_false(b->disks[0].report_errors);
 	assert_true(b->disks[1].report_errors);
+	assert_int_equal(b->disks[2].format, FORMAT_VHD);
 	assert_string_equal(first, second);
 	assert_string_equal(a->cmdline, b->cmdline);
 	assert_memory_equal(a->uuid, b->uuid, 16);
@@ -148,7 +152,7 @@ static void a_wrong_key_is_named_with_the_nearest(void **state)
 	refused("name: web\nmemroy: 4G\nkernel: /k\n",
 		"t.yaml:2: memroy: unknown key, did you mean 'memory'?");
 	refused(LEAST "disks:\n  - path: /d\n    format: qcow2\n",
-		"t.yaml:6: disks[0].format: got 'qcow2', expected one of raw");
+		"t.yaml:6: disks[0].format: got 'qcow2', expected one of raw, vhd");
 	refused(LEAST "disks:\n  - pth: /d\n",
 		"t.yaml:5: disks[0].pth: unknown key, did you mean 'path'?");
 	refused(LEAST "ha:\n  colour: red\n",

@@ -400,7 +400,7 @@ static void test_a_foreign_format_is_refused_unless_it_is_called_raw(void **stat
 	virtio_dev_destroy(v);
 	bed_fini(&b);
 	assert_int_equal(bed_init(&b), 0);
-	v = device(&b, (struct virtio_blk_conf){ .format_raw = true });
+	v = device(&b, (struct virtio_blk_conf){ .format = FORMAT_RAW });
 	assert_int_equal(virtio_blk_open(v, &me, &e), 0);
 	virtio_dev_destroy(v);
 	bed_fini(&b);

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -254,6 +255,38 @@ class Disks(unittest.TestCase):
             f.write("    format: raw\n")
         _, base = self.start("first")
         self.wait_state(Control(base + ".sock"), "running", 10)
+
+    @unittest.skipUnless(shutil.which("qemu-img"), "no qemu-img (package qemu-utils)")
+    def test_a_vhd_moves_with_its_domain(self):
+        """What is flushed before the disk changes hands is all there, and QEMU reads what both have written."""
+        os.unlink(self.disk)
+        self.sh("qemu-img", "create", "-f", "vpc", self.disk, "64M")
+        rc, said = self.refused()
+        self.assertEqual(rc, 2, said)
+        self.assertIn("`format: vhd`", said)
+        self.rewrite(lambda text: text.replace("disk=1", "disk=1 disk_ms=1"), "    format: vhd")
+        _, base = self.start("source")
+        source = Control(base + ".sock")
+        self.wait_state(source, "running", 10)
+        time.sleep(1)
+        target, base = self.start("target", "--incoming", "tcp:127.0.0.1:0")
+        control = Control(base + ".sock")
+        written = source.command("stats")["disks"][0]["writes"]
+        source.command("migrate", to=control.command("query")["listen"], arbiter="disk", incarnation=2)
+        self.wait_state(control, "running", 20)
+        before = control.command("stats")["disks"][0]
+        time.sleep(1)
+        after = control.command("stats")["disks"][0]
+        self.assertGreater(after["flushes"], before["flushes"])
+        self.assertEqual(after["errors"], 0)
+        target.kill()
+        target.wait()
+        self.sh("qemu-img", "convert", "-f", "vpc", "-O", "raw", self.disk, self.disk + ".raw")
+        seen = diskcheck.check(self.disk + ".raw")
+        self.assertEqual(seen["problems"], [])
+        self.assertEqual(len(seen["runs"]), 1)      # one guest, on two VMMs
+        # Each record is written twice.
+        self.assertGreater(2 * seen["last"], written + after["writes"] - before["writes"])
 
     def small_store(self, *options, name="store"):
         """A domain on a file system of its own with 64 KiB, which its guest fills."""
