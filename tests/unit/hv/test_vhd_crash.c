@@ -308,13 +308,21 @@ static void op_end(struct world *w, struct op *o)
 	o->used = false;
 }
 
+/* More of them: VHD_CRASH_SEEDS=100 in the environment; longer ones: VHD_CRASH_OPS=2000. */
+static unsigned int setting(const char *name, unsigned int otherwise)
+{
+	const char *s = getenv(name);
+
+	return s ? (unsigned int)atoi(s) : otherwise;
+}
+
 static void guest_runs(struct world *w)
 {
 	struct pollfd p = { .fd = block_event_fd(w->b), .events = POLLIN };
-	unsigned int begun = 0, in_flight = 0;
+	unsigned int begun = 0, in_flight = 0, ops = setting("VHD_CRASH_OPS", OPS);
 
-	while (begun < OPS || in_flight) {
-		for (int i = 0; i < AT_ONCE && begun < OPS; i++) {
+	while (begun < ops || in_flight) {
+		for (int i = 0; i < AT_ONCE && begun < ops; i++) {
 			if (w->ops[i].used || fake_random(&w->seed) % 3 == 0)
 				continue;
 			op_begin(w, &w->ops[i]);
@@ -406,12 +414,9 @@ static void run(bool child, enum shape shape, uint32_t sector, uint64_t seed)
 	world_end(&w);
 }
 
-/* More of them: VHD_CRASH_SEEDS=100 in the environment. */
 static void run_all(bool child, uint32_t sector)
 {
-	const char *s = getenv("VHD_CRASH_SEEDS");
-	unsigned int n = s ? (unsigned int)atoi(s) : 1;
-	unsigned int first = getenv("VHD_CRASH_FIRST") ? (unsigned int)atoi(getenv("VHD_CRASH_FIRST")) : 1;
+	unsigned int n = setting("VHD_CRASH_SEEDS", 1), first = setting("VHD_CRASH_FIRST", 1);
 
 	for (unsigned int seed = first; seed < first + n; seed++)
 		for (enum shape shape = 0; shape < SHAPES; shape++)
