@@ -14,6 +14,7 @@
  *     url.c      names, and the paths they stand in
  *     node.c     status, node ..., fence, confirm
  *     witness.c  witness init
+ *     disk.c     disk ...
  *
  * A verb returns an exit code (base/err.h).  Results go to standard output,
  * errors and progress to standard error.
@@ -36,6 +37,8 @@ struct options {
 	const char *group;  /* --group */
 	const char *node;   /* --node */
 	int max_restart;    /* --max-restart, -1 = not given */
+	const char *format; /* --format */
+	const char *parent; /* --parent */
 };
 
 struct drover {
@@ -122,6 +125,15 @@ int verb_confirm(struct drover *d);
  * Asks no droverd.  Return: EXIT_OK, EXIT_REFUSED where something lies already, EXIT_ERROR.
  */
 int verb_witness_init(struct drover *d);
+
+/**
+ * verb_disk_create() - make a disk image in a new file: raw, VHD (dynamic; fixed), or a VHD that differs from a parent
+ * Asks no droverd; nothing is left behind when it fails.  Return: EXIT_OK; EXIT_REFUSED where something has the name;
+ * EXIT_USAGE, EXIT_NOTFOUND, EXIT_ERROR.
+ */
+int verb_disk_create(struct drover *d);
+/** verb_disk_info() - what an image is, after its tables were checked; EXIT_ERROR when it is not sound; asks no droverd */
+int verb_disk_info(struct drover *d);
 
 /* ------------------------------------------------------------------ say.c */
 

@@ -22,6 +22,8 @@ enum {
 	OPT_GROUP,
 	OPT_NODE,
 	OPT_MAX_RESTART,
+	OPT_FORMAT,
+	OPT_PARENT,
 	OPT_VERSION
 };
 
@@ -44,6 +46,8 @@ static const struct option long_options[] = {
 	{ "group", required_argument, NULL, OPT_GROUP },
 	{ "node", required_argument, NULL, OPT_NODE },
 	{ "max-restart", required_argument, NULL, OPT_MAX_RESTART },
+	{ "format", required_argument, NULL, OPT_FORMAT },
+	{ "parent", required_argument, NULL, OPT_PARENT },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -117,6 +121,14 @@ static int take_option(int c, struct options *o, struct parsed *p)
 	case OPT_NODE:
 		o->node = optarg;
 		p->given |= TAKES_NODE;
+		return EXIT_OK;
+	case OPT_FORMAT:
+		o->format = optarg;
+		p->given |= TAKES_FORMAT;
+		return EXIT_OK;
+	case OPT_PARENT:
+		o->parent = optarg;
+		p->given |= TAKES_PARENT;
 		return EXIT_OK;
 	case OPT_MAX_RESTART:
 		if (take_number("--max-restart", optarg, 0, 100, &n))

@@ -17,6 +17,8 @@ enum {
 	TAKES_MAX_RESTART = 256,
 	TAKES_NO_JSON = 512, /* a verb whose output is not ours to shape */
 	TAKES_DRY_RUN = 8192,
+	TAKES_FORMAT = 16384,
+	TAKES_PARENT = 32768,
 	GIVEN_JSON = 1024,
 	GIVEN_NO_WAIT = 2048,
 	GIVEN_TIMEOUT = 4096,

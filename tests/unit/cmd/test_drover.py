@@ -319,6 +319,34 @@ class Drover(unittest.TestCase):
             r = subprocess.run([DROVER, "help", *words.split()], capture_output=True, text=True, timeout=20, check=False)
             self.assertEqual(r.returncode, 0, (words, r.stderr))
 
+    def test_images_are_made_and_described(self):
+        def drover(*args):
+            return subprocess.run([DROVER, *args], capture_output=True, text=True, timeout=20, check=False)
+
+        with tempfile.TemporaryDirectory() as where:
+            base, child, other = (os.path.join(where, n) for n in ("base.vhd", "child.vhd", "raw"))
+            made = drover("disk", "create", base, "100M", "-o", "json")
+            self.assertEqual(made.returncode, 0, made.stderr)
+            size = json.loads(made.stdout)["size"]
+            self.assertGreaterEqual(size, 100 << 20)
+            self.fails(drover("disk", "create", base, "100M"), 5, "it is there already")
+            self.assertEqual(drover("disk", "create", child, "--parent", base).returncode, 0)
+            said = json.loads(drover("disk", "info", child, "-o", "json").stdout)
+            self.assertEqual((said["kind"], said["size"], said["parent"]), ("differencing", size, "./base.vhd"))
+            self.assertIn("dynamic", drover("disk", "info", base).stdout)
+            self.assertEqual(drover("disk", "create", other, "1M", "--format", "raw").returncode, 0)
+            self.assertEqual(os.stat(other).st_size, 1 << 20)
+            self.fails(drover("disk", "info", other), 1, "no footer")
+            self.fails(drover("disk", "info", other + "x"), 3, "No such file")
+            for args, code, text in ((["x"], 2, "a size is missing"), (["x", "0"], 2, "expected a size"),
+                                     (["x", "1M", "--format", "qcow"], 2, "expected raw, vhd or vhd-fixed"),
+                                     (["x", "1M", "--parent", base], 2, "as large as that"),
+                                     (["x", "--parent", base, "--format", "raw"], 2, "only an image of format vhd"),
+                                     (["x", "--parent", other], 2, "no footer"), (["x", "--parent", "nothing"], 3, "No such file"),
+                                     (["x", "4T"], 2, "expected at least one and at most")):
+                self.fails(drover("disk", "create", os.path.join(where, args[0]), *args[1:]), code, text)
+                self.assertFalse(os.path.exists(os.path.join(where, "x")), args)
+
     def test_half_a_verb_says_where_the_rest_is(self):
         with Api({}) as api:
             for words, said in ((["ha"], "no verb 'ha'; 'drover help ha'"), (["ha", "clear", "web"], "no verb 'ha clear'; 'drover help ha'"),

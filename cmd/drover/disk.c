@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* disk - the verbs about disk images; they ask no droverd. */
+#include "cmd/drover/drover.h"
+
+#include "base/text.h"
+#include "conf/units.h"
+#include "hv/disk/vhd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum disk_format {
+	AS_RAW,
+	AS_VHD,
+	AS_VHD_FIXED
+};
+
+static const char *const format_words[] = { "raw", "vhd", "vhd-fixed" };
+
+/* --- create --- */
+
+struct making {
+	const char *path, *parent; /* parent: as it is said on the line, NULL: none */
+	char parent_name[PATH_MAX];
+	enum disk_format format;
+	uint64_t size;
+	int fd, parent_fd;
+};
+
+static int find_format(const char *word, enum disk_format *out)
+{
+	*out = AS_VHD;
+	for (size_t i = 0; word && i < sizeof(format_words) / sizeof(format_words[0]); i++)
+		if (strcmp(word, format_words[i]) == 0) {
+			*out = (enum disk_format)i;
+			return EXIT_OK;
+		}
+	return word ? say_error(EXIT_USAGE, "--format %s: expected raw, vhd or vhd-fixed", word) : EXIT_OK;
+}
+
+static int understand(const struct drover *d, struct making *m)
+{
+	const char *size = d->argc > 1 ? d->argv[1] : NULL;
+	int code = find_format(d->opt.format, &m->format);
+
+	m->path = d->argv[0];
+	m->parent = d->opt.parent;
+	if (code)
+		return code;
+	if (m->parent && m->format != AS_VHD)
+		return say_error(EXIT_USAGE, "--parent: only an image of format vhd can have one");
+	if (m->parent && size)
+		return say_error(EXIT_USAGE, "%s: an image with a parent is as large as that", size);
+	if (!m->parent && !size)
+		return say_error(EXIT_USAGE, "a size is missing: 10G, 512M");
+	if (size && (units_parse_size(size, &m->size) || !m->size))
+		return say_error(EXIT_USAGE, "%s: expected a size, such as 10G or 512M", size);
+	return EXIT_OK;
+}
+
+/* In the same directory its name will do, and the two can be moved together; else where it is now. */
+static int name_parent(struct making *m)
+{
+	char image[PATH_MAX], *slash;
+
+	m->parent_fd = open(m->parent, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (m->parent_fd < 0 || !realpath(m->parent, m->parent_name) || !realpath(m->path, image))
+		return say_error(errno == ENOENT ? EXIT_NOTFOUND : EXIT_ERROR, "%s: %s", m->parent, strerror(errno));
+	slash = strrchr(image, '/') + 1;
+	if (strncmp(image, m->parent_name, (size_t)(slash - image)) == 0 && !strchr(m->parent_name + (slash - image), '/'))
+		memmove(m->parent_name, m->parent_name + (slash - image), strlen(m->parent_name + (slash - image)) + 1);
+	return EXIT_OK;
+}
+
+static int make_vhd(struct making *m)
+{
+	struct vhd_new n = {
+		.kind = m->parent ? VHD_DIFFERENCING : m->format == AS_VHD ? VHD_DYNAMIC :
+									     VHD_FIXED,
+		.size = m->size,
+		.parent_fd = m->parent_fd,
+		.parent = m->parent_name,
+	};
+	struct err e = { 0 };
+	int rc = vhd_create(m->fd, m->path, &n, &m->size, &e);
+
+	return rc ? say_error(err_exit_code(rc), "%s", e.text) : EXIT_OK;
+}
+
+static int make_raw(struct making *m)
+{
+	m->size = (m->size + 511) / 512 * 512;
+	if (m->size > INT64_MAX || ftruncate(m->fd, (off_t)m->size) || fsync(m->fd))
+		return say_error(EXIT_ERROR, "%s: %s", m->path, strerror(m->size > INT64_MAX ? EFBIG : errno));
+	return EXIT_OK;
+}
+
+static void tell_made(const struct drover *d, const struct making *m)
+{
+	char size[UNITS_TEXT_MAX];
+
+	units_print_size(m->size, size);
+	if (d->opt.json) {
+		json_t *o = json_pack("{s:s, s:s, s:I, s:s?}", "path", m->path, "format", format_words[m->format], "size",
+				      (json_int_t)m->size, "parent", m->parent ? m->parent_name : NULL);
+
+		print_json(o);
+		json_decref(o);
+	} else {
+		printf("%s: %s, %s%s%s\n", m->path, size, format_words[m->format], m->parent ? ", what differs from " : "",
+		       m->parent ? m->parent_name : "");
+	}
+}
+
+/* Nothing half-done is left behind. */
+int verb_disk_create(struct drover *d)
+{
+	struct making m = { .fd = -1, .parent_fd = -1 };
+	int code = understand(d, &m);
+
+	if (code)
+		return code;
+	m.fd = open(m.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (m.fd < 0)
+		return say_error(errno == EEXIST ? EXIT_REFUSED : err_exit_code(-errno), "%s: %s", m.path,
+				 errno == EEXIST ? "it is there already" : strerror(errno));
+	code = m.parent ? name_parent(&m) : EXIT_OK;
+	if (!code)
+		code = m.format == AS_RAW ? make_raw(&m) : make_vhd(&m);
+	if (code)
+		unlink(m.path);
+	else
+		tell_made(d, &m);
+	if (m.parent_fd >= 0)
+		close(m.parent_fd);
+	close(m.fd);
+	return code;
+}
+
+/* --- info --- */
+
+static const char *kind_word(enum vhd_kind k)
+{
+	return k == VHD_FIXED ? "fixed" : k == VHD_DYNAMIC ? "dynamic" :
+							     "differencing";
+}
+
+/* What an image says of its parent, the first that it says anything of. */
+static const char *parent_text(const struct vhd_parent *p)
+{
+	return p->relative[0] ? p->relative : p->absolute[0] ? p->absolute :
+				      p->name[0]             ? p->name :
+							       p->url;
+}
+
+static json_t *as_json(const char *path, const struct vhd_info *i, const struct vhd_parent *p)
+{
+	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s?}", "path", path, "format", "vhd", "kind",
+			 kind_word(i->kind), "size", (json_int_t)i->size, "file_size", (json_int_t)i->file_size, "block_size",
+			 (json_int_t)i->block_size, "allocated", (json_int_t)i->allocated, "unused", (json_int_t)i->unused,
+			 "footer_lost", i->footer_lost, "creator", i->creator, "parent",
+			 i->kind == VHD_DIFFERENCING ? parent_text(p) : NULL);
+}
+
+static void tell_info(const char *path, const struct vhd_info *i, const struct vhd_parent *p)
+{
+	char size[UNITS_TEXT_MAX], block[UNITS_TEXT_MAX], unused[UNITS_TEXT_MAX];
+
+	printf("%s: vhd, %s\n", path, kind_word(i->kind));
+	printf("  size       %s\n", units_print_size(i->size, size));
+	if (i->kind != VHD_FIXED)
+		printf("  blocks     %u of %u, of %s\n", i->allocated, i->blocks, units_print_size(i->block_size, block));
+	if (i->unused)
+		printf("  unused     %s\n", units_print_size(i->unused, unused));
+	if (i->kind == VHD_DIFFERENCING)
+		printf("  parent     %s (as the image says)\n", parent_text(p));
+	if (i->footer_lost)
+		puts("  footer     lost at its end, as after a crash; its copy is used, and the next flush puts it back");
+	printf("  made by    %s\n", i->creator);
+}
+
+static int learn(const char *path, struct vhd_info *i, struct vhd_parent *p, struct err *e)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
+
+	if (fd < 0)
+		return err_errno(e, "%s", path);
+	rc = vhd_info(fd, path, i, e);
+	if (!rc && i->kind == VHD_DIFFERENCING)
+		rc = vhd_parent_of(fd, path, p, e);
+	close(fd);
+	if (rc)
+		return rc;
+	text_clean(i->creator);
+	text_clean(p->relative);
+	text_clean(p->absolute);
+	text_clean(p->name);
+	text_clean(p->url);
+	return 0;
+}
+
+int verb_disk_info(struct drover *d)
+{
+	const char *path = d->argv[0];
+	struct vhd_parent *parent = calloc(1, sizeof(*parent));
+	struct vhd_info info;
+	struct err e = { 0 };
+	json_t *o;
+	int rc;
+
+	if (!parent)
+		return say_error(EXIT_ERROR, "out of memory");
+	rc = learn(path, &info, parent, &e);
+	if (rc) {
+		rc = say_error(rc == -EINVAL ? EXIT_ERROR : err_exit_code(rc), "%s", e.text);
+	} else if (d->opt.json) {
+		o = as_json(path, &info, parent);
+		print_json(o);
+		json_decref(o);
+	} else {
+		tell_info(path, &info, parent);
+	}
+	free(parent);
+	return rc;
+}
