@@ -36,6 +36,8 @@ struct raw_disk {
 	bool readonly, direct;
 	enum domain_format format;
 	enum raw_on_error on_error;
+	char **parents;
+	uint32_t parents_count;
 };
 
 struct raw_nic {
@@ -79,12 +81,18 @@ static const cyaml_strval_t on_error_words[] = {
 	{ "report", ON_ERROR_REPORT },
 };
 
+static const cyaml_schema_value_t path_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, PATH_LEN_MAX),
+};
+
 static const cyaml_schema_field_t disk_fields[] = {
 	TEXT("path", 0, struct raw_disk, path, 1, PATH_LEN_MAX),
 	CYAML_FIELD_BOOL("readonly", OPTIONAL, struct raw_disk, readonly),
 	CYAML_FIELD_BOOL("direct", OPTIONAL, struct raw_disk, direct),
 	CYAML_FIELD_ENUM("format", OPTIONAL, struct raw_disk, format, format_words,
 			 sizeof(format_words) / sizeof(format_words[0])),
+	CYAML_FIELD_SEQUENCE("parents", CYAML_FLAG_POINTER | OPTIONAL, struct raw_disk, parents, &path_schema, 0,
+			     DOMAIN_PARENTS_MAX),
 	CYAML_FIELD_ENUM("on_error", OPTIONAL, struct raw_disk, on_error, on_error_words,
 			 sizeof(on_error_words) / sizeof(on_error_words[0])),
 	CYAML_FIELD_END
@@ -158,6 +166,7 @@ struct build {
 	const struct raw *raw;
 	struct domain_conf *c;
 	struct err *e;
+	size_t n_parents; /* of all disks so far */
 };
 
 /* 64-bit FNV-1a, then the finisher of MurmurHash3: not secret, only well spread. */
@@ -249,6 +258,41 @@ static bool same_path(const char *a, const char *b)
 	return strcmp(plain_a, plain_b) == 0;
 }
 
+static int build_parent(struct build *b, struct domain_disk *d, const struct tree_node *n)
+{
+	if (check_path(b->t, n, b->e))
+		return -EINVAL;
+	if (same_path(d->path, n->value))
+		return tree_fail(b->t, n, b->e, "'%.100s' is the disk itself", n->value);
+	for (size_t i = 0; i < d->n_parents; i++)
+		if (same_path(d->parents[i], n->value))
+			return tree_fail(b->t, n, b->e, "'%.100s' is parents[%zu] already", n->value, i);
+	d->parents[d->n_parents] = strdup(n->value);
+	return d->parents[d->n_parents++] ? 0 : tree_nomem(b->t->file, b->e);
+}
+
+static int build_parents(struct build *b, size_t i, const struct tree_node *n)
+{
+	struct domain_disk *d = &b->c->disks[i];
+	size_t count = b->raw->disks[i].parents_count;
+	int rc = 0;
+
+	if (!count)
+		return 0;
+	if (d->format != FORMAT_VHD)
+		return tree_fail(b->t, n, b->e, "only an image has parents; expected `format: vhd` beside it");
+	b->n_parents += count;
+	if (b->n_parents > DOMAIN_PARENTS_MAX)
+		return tree_fail(b->t, n, b->e, "%zu parents of all disks so far, expected at most %d", b->n_parents,
+				 DOMAIN_PARENTS_MAX);
+	d->parents = calloc(count, sizeof(*d->parents));
+	if (!d->parents)
+		return tree_nomem(b->t->file, b->e);
+	for (size_t k = 0; k < count && !rc; k++)
+		rc = build_parent(b, d, tree_at(n, k));
+	return rc;
+}
+
 static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 {
 	struct domain_disk *d = &b->c->disks[i];
@@ -267,7 +311,20 @@ static int build_disk(struct build *b, size_t i, const struct tree_node *n)
 	d->format = tree_get(n, "format") ? b->raw->disks[i].format : FORMAT_UNSAID;
 	d->report_errors = b->raw->disks[i].on_error == ON_ERROR_REPORT;
 	b->c->n_disks = i + 1;
-	return d->path ? 0 : tree_nomem(b->t->file, b->e);
+	return d->path ? build_parents(b, i, tree_get(n, "parents")) : tree_nomem(b->t->file, b->e);
+}
+
+/* What images lie on must not change: no disk of the domain's own may write to it. */
+static int check_parents(struct build *b, const struct tree_node *disks)
+{
+	for (size_t i = 0; i < b->c->n_disks; i++)
+		for (size_t k = 0; k < b->c->disks[i].n_parents; k++)
+			for (size_t o = 0; o < b->c->n_disks; o++)
+				if (!b->c->disks[o].readonly && same_path(b->c->disks[o].path, b->c->disks[i].parents[k]))
+					return tree_fail(b->t, tree_at(tree_get(tree_at(disks, i), "parents"), k), b->e,
+							 "'%.100s' is disks[%zu], which is written to",
+							 b->c->disks[o].path, o);
+	return 0;
 }
 
 static int build_nic(struct build *b, size_t i, const struct tree_node *n)
@@ -356,6 +413,8 @@ static int build_lists(struct build *b)
 
 	for (size_t i = 0; i < b->raw->disks_count && !rc; i++)
 		rc = build_disk(b, i, tree_at(disks, i));
+	if (!rc)
+		rc = check_parents(b, disks);
 	for (size_t i = 0; i < b->raw->nics_count && !rc; i++)
 		rc = build_nic(b, i, tree_at(nics, i));
 	return rc;
@@ -402,8 +461,12 @@ void domain_conf_free(struct domain_conf *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < DOMAIN_DISKS_MAX; i++)
+	for (size_t i = 0; i < DOMAIN_DISKS_MAX; i++) {
 		free(c->disks[i].path);
+		for (size_t k = 0; k < c->disks[i].n_parents; k++)
+			free(c->disks[i].parents[k]);
+		free(c->disks[i].parents);
+	}
 	for (size_t i = 0; i < DOMAIN_NICS_MAX; i++) {
 		free(c->nics[i].bridge);
 		free(c->nics[i].tap);

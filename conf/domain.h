@@ -19,6 +19,7 @@
 #define DOMAIN_VCPUS_MAX 255 /* xAPIC ids; more needs x2APIC */
 #define DOMAIN_DISKS_MAX 16
 #define DOMAIN_NICS_MAX 8
+#define DOMAIN_PARENTS_MAX 32 /* of all its disks */
 #define DOMAIN_MEMORY_MIN (2ull << 20)
 #define DOMAIN_MEMORY_MAX (1ull << 42)
 
@@ -47,6 +48,8 @@ struct domain_disk {
 	enum domain_direct direct;
 	bool report_errors; /* `on_error: report`: a failed write is the guest's; else the domain is held */
 	enum domain_format format;
+	char **parents; /* of an image that has only what differs: absolute paths of its parent, the parent's parent, ... */
+	size_t n_parents;
 };
 
 struct domain_nic {

@@ -29,6 +29,10 @@ static void print_lists(FILE *f, const struct domain_conf *c)
 			fprintf(f, "    direct: %s\n", c->disks[i].direct == DIRECT_ON ? "true" : "false");
 		if (c->disks[i].format != FORMAT_UNSAID)
 			fprintf(f, "    format: %s\n", c->disks[i].format == FORMAT_VHD ? "vhd" : "raw");
+		if (c->disks[i].n_parents)
+			fputs("    parents:\n", f);
+		for (size_t k = 0; k < c->disks[i].n_parents; k++)
+			print_text(f, "      - ", c->disks[i].parents[k]);
 		if (c->disks[i].report_errors)
 			fputs("    on_error: report\n", f);
 	}

@@ -276,11 +276,17 @@ static int load_conf(struct drover_hv *v, struct err *e)
 
 static int start_broker(struct drover_hv *v, struct err *e)
 {
-	struct disk_broker_disk disks[DOMAIN_DISKS_MAX];
+	struct disk_broker_disk disks[DOMAIN_DISKS_MAX + DOMAIN_PARENTS_MAX];
+	size_t n = 0;
 
-	for (size_t i = 0; i < v->conf->n_disks; i++)
-		disks[i] = (struct disk_broker_disk){ v->conf->disks[i].path, v->conf->disks[i].readonly };
-	return disk_broker_start(&v->disks, disks, v->conf->n_disks, v->opt.args, v->opt.args_len, e);
+	for (size_t i = 0; i < v->conf->n_disks; i++) {
+		const struct domain_disk *d = &v->conf->disks[i];
+
+		disks[n++] = (struct disk_broker_disk){ d->path, d->readonly };
+		for (size_t k = 0; k < d->n_parents; k++)
+			disks[n++] = (struct disk_broker_disk){ d->parents[k], true };
+	}
+	return disk_broker_start(&v->disks, disks, n, v->opt.args, v->opt.args_len, e);
 }
 
 /*

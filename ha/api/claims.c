@@ -7,21 +7,28 @@
 
 #include <string.h>
 
-_Static_assert(1 + DOMAIN_NICS_MAX + DOMAIN_DISKS_MAX <= HA_CLAIMS_MAX, "a domain's claims fit");
+_Static_assert(1 + DOMAIN_NICS_MAX + DOMAIN_DISKS_MAX + DOMAIN_PARENTS_MAX <= HA_CLAIMS_MAX, "a domain's claims fit");
+
+static struct ha_claim path_claim(enum ha_claim_kind kind, const char *name, bool shared)
+{
+	char path[CHECK_PATH_MAX + 1];
+
+	path_plain(name, path);
+	return (struct ha_claim){ kind, shared, ha_hash(0, path, strlen(path)) };
+}
 
 uint32_t claims_of(const struct domain_conf *conf, struct ha_claim out[HA_CLAIMS_MAX])
 {
-	char path[CHECK_PATH_MAX + 1];
 	uint32_t n = 0;
-	size_t i;
+	size_t i, k;
 
 	out[n++] = (struct ha_claim){ HA_CLAIM_UUID, false, ha_hash(0, conf->uuid, 16) };
 	for (i = 0; i < conf->n_nics; i++)
 		out[n++] = (struct ha_claim){ HA_CLAIM_MAC, false, ha_hash(0, conf->nics[i].mac, 6) };
 	for (i = 0; i < conf->n_disks; i++) {
-		path_plain(conf->disks[i].path, path);
-		out[n++] = (struct ha_claim){ HA_CLAIM_DISK, conf->disks[i].readonly,
-					      ha_hash(0, path, strlen(path)) };
+		out[n++] = path_claim(HA_CLAIM_DISK, conf->disks[i].path, conf->disks[i].readonly);
+		for (k = 0; k < conf->disks[i].n_parents; k++)
+			out[n++] = path_claim(HA_CLAIM_PARENT, conf->disks[i].parents[k], true);
 	}
 	return n;
 }

@@ -79,9 +79,11 @@ struct virtio_blk_conf {
 	const char *path; /* kept as a copy */
 	bool readonly;
 	enum domain_direct direct;
-	bool report_errors;        /* failed writes are the guest's business */
-	enum domain_format format; /* UNSAID: look whether it is another one (hv/disk/disk_format.h) */
-	const char *serial;        /* <= 20 bytes, NULL: "drover-diskN" */
+	bool report_errors;         /* failed writes are the guest's business */
+	const char *const *parents; /* what an image lies on, nearest first; kept as copies */
+	size_t n_parents;           /* at most BLOCK_PARENTS_MAX */
+	enum domain_format format;  /* UNSAID: look whether it is another one (hv/disk/disk_format.h) */
+	const char *serial;         /* <= 20 bytes, NULL: "drover-diskN" */
 };
 
 /**

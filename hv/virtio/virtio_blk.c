@@ -67,6 +67,7 @@ static void blk_free(struct virtio_dev *v)
 		log_error("%s", e.text);
 	virtio_blk_drop(d);
 	free(d->requests);
+	virtio_blk_lower_forget(d);
 	free(d->path);
 	free(d);
 }
@@ -147,7 +148,7 @@ int virtio_blk_create(struct device_env *env, unsigned int index, const struct v
 		d->path = strdup(c->path);
 		d->requests = calloc(BLK_QUEUE_SIZE, sizeof(*d->requests));
 	}
-	if (!d || !d->path || !d->requests) {
+	if (!d || !d->path || !d->requests || virtio_blk_lower_name(d, c)) {
 		err_set(e, ret, "disk %s: no memory", c->path);
 		goto fail;
 	}
@@ -175,6 +176,7 @@ int virtio_blk_create(struct device_env *env, unsigned int index, const struct v
 fail:
 	if (d) {
 		free(d->requests);
+		virtio_blk_lower_forget(d);
 		free(d->path);
 	}
 	free(d);
@@ -197,6 +199,8 @@ static int device_create(struct device_env *env, const struct domain_conf *conf,
 		.readonly = d->readonly,
 		.direct = d->direct,
 		.format = d->format,
+		.parents = (const char *const *)d->parents,
+		.n_parents = d->n_parents,
 		.report_errors = d->report_errors,
 	};
 	struct virtio_dev *v;

@@ -54,21 +54,30 @@ static int cache_refused(const struct virtio_blk *d, const struct disk_store *s,
 }
 
 /* O_DIRECT wherever it may matter; where it is not said and not possible, only without a lease. */
-static int open_block(struct virtio_blk *d, int fd, const struct disk_store *store, struct block **out, struct err *e)
+static int open_block(struct virtio_blk *d, int fd, const struct blk_lower *lower, const struct disk_store *store,
+		      struct block **out, struct err *e)
 {
-	struct err why = { 0 };
 	const char *format = d->format == FORMAT_VHD ? "vhd" : "raw";
-	bool direct;
+	struct block_open_args a = {
+		.fd = fd,
+		.path = d->path,
+		.readonly = d->readonly,
+		.direct = d->direct == DIRECT_ON || (d->direct == DIRECT_AUTO && store->shared),
+		.depth = BLK_QUEUE_SIZE,
+		.parents = lower->at,
+		.n_parents = lower->n,
+	};
+	struct err why = { 0 };
 	int ret;
 
 	if (d->direct == DIRECT_OFF && store->shared && d->v.env->leased && !d->readonly)
 		return cache_refused(d, store, e);
-	direct = d->direct == DIRECT_ON || (d->direct == DIRECT_AUTO && store->shared);
-	ret = block_open(format, fd, d->path, d->readonly, direct, BLK_QUEUE_SIZE, out, &why);
+	ret = block_open_on(format, &a, out, &why);
 	if (ret == -EOPNOTSUPP && d->direct == DIRECT_AUTO) {
 		if (d->v.env->leased && !d->readonly)
 			return cache_refused(d, store, e);
-		ret = block_open(format, fd, d->path, d->readonly, false, BLK_QUEUE_SIZE, out, &why);
+		a.direct = false;
+		ret = block_open_on(format, &a, out, &why);
 	}
 	if (ret && e)
 		*e = why;
@@ -77,10 +86,10 @@ static int open_block(struct virtio_blk *d, int fd, const struct disk_store *sto
 
 /* --- take --- */
 
-static int disk_usable(struct virtio_blk *d, int fd, const struct disk_store *store, bool fresh, struct block **out,
-		       struct err *e)
+static int disk_usable(struct virtio_blk *d, int fd, const struct blk_lower *lower, const struct disk_store *store, bool fresh,
+		       struct block **out, struct err *e)
 {
-	int ret = open_block(d, fd, store, out, e);
+	int ret = open_block(d, fd, lower, store, out, e);
 
 	if (ret)
 		return ret;
@@ -95,21 +104,36 @@ static int disk_usable(struct virtio_blk *d, int fd, const struct disk_store *st
 	return ret;
 }
 
+struct disk_parts {
+	struct disk_lock *lock;
+	struct block *block;
+	struct blk_lower lower;
+};
+
+static void disk_end(struct disk_parts *p)
+{
+	/* io_uring_queue_exit() waits for what is in flight: nothing touches guest memory later. */
+	block_close(p->block);
+	virtio_blk_lower_end(&p->lower);
+	disk_lock_release(p->lock);
+}
+
 /* It is the guest's from now on. */
-static int disk_join(struct virtio_blk *d, struct disk_lock *lock, struct block *block, struct err *e)
+static int disk_join(struct virtio_blk *d, const struct disk_parts *p, struct err *e)
 {
 	struct virtio_dev *v = &d->v;
 	int ret;
 
 	pthread_mutex_lock(&v->lock);
-	d->lock = lock;
-	d->block = block;
+	d->lock = p->lock;
+	d->block = p->block;
+	d->lower = p->lower;
 	if (!d->ran || !d->capacity) {
 		virtio_blk_learn(d);
 		virtio_blk_publish(d);
 	}
-	block_owe(block, d->owed);
-	ret = virtio_dev_watch(v, 0, block_event_fd(block), EPOLLIN);
+	block_owe(d->block, d->owed);
+	ret = virtio_dev_watch(v, 0, block_event_fd(d->block), EPOLLIN);
 	pthread_mutex_unlock(&v->lock);
 	return ret ? err_set(e, ret, "disk %s: epoll: %s", d->path, strerror(-ret)) : 0;
 }
@@ -121,20 +145,21 @@ int virtio_blk_prepare(struct virtio_dev *v, struct err *e)
 	/* A destination has looked before (probe), and nobody waits for sysfs while its guest stands still. */
 	bool unmounted = !d->readonly && (!d->ran || d->has_wrote);
 	struct disk_store store;
-	struct disk_lock *lock;
-	struct block *block;
+	struct disk_parts p = { 0 };
 	int ret;
 
 	assert(!d->lock && !d->block);
-	ret = disk_broker_prepare(v->env->disks, d->path, d->readonly, unmounted, &lock, &store, e);
+	ret = disk_broker_prepare(v->env->disks, d->path, d->readonly, unmounted, &p.lock, &store, e);
 	if (ret)
 		return ret;
-	ret = disk_usable(d, disk_lock_fd(lock), &store, !d->ran, &block, e);
+	ret = virtio_blk_lower_take(d, false, &p.lower, e);
+	if (!ret)
+		ret = disk_usable(d, disk_lock_fd(p.lock), &p.lower, &store, !d->ran, &p.block, e);
 	if (ret) {
-		disk_lock_release(lock);
+		disk_end(&p);
 		return ret;
 	}
-	ret = disk_join(d, lock, block, e);
+	ret = disk_join(d, &p, e);
 	if (ret)
 		virtio_blk_release(v);
 	return ret;
@@ -305,33 +330,24 @@ int virtio_blk_flush(struct virtio_dev *v, struct err *e)
 	return d->block ? block_flush(d->block, e) : 0;
 }
 
-struct disk_parts {
-	struct disk_lock *lock;
-	struct block *block;
-};
-
 static struct disk_parts disk_leave(struct virtio_blk *d)
 {
-	struct disk_parts p = { d->lock, d->block };
+	struct disk_parts p = { d->lock, d->block, d->lower };
 
 	if (d->block)
 		d->owed = block_owed(d->block);
 	d->block = NULL;
 	d->lock = NULL;
+	d->lower.n = 0;
 	d->owned = false;
 	return p;
 }
 
-static void disk_end(struct disk_parts p)
-{
-	/* io_uring_queue_exit() waits for what is in flight: nothing touches guest memory later. */
-	block_close(p.block);
-	disk_lock_release(p.lock);
-}
-
 void virtio_blk_drop(struct virtio_blk *d)
 {
-	disk_end(disk_leave(d));
+	struct disk_parts p = disk_leave(d);
+
+	disk_end(&p);
 }
 
 void virtio_blk_release(struct virtio_dev *v)
@@ -346,7 +362,7 @@ void virtio_blk_release(struct virtio_dev *v)
 	if (!d->ran)
 		d->capacity = 0;
 	pthread_mutex_unlock(&v->lock);
-	disk_end(p);
+	disk_end(&p);
 }
 
 /* --- try --- */
@@ -355,15 +371,20 @@ int virtio_blk_probe(struct virtio_dev *v, bool fresh, struct err *e)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
 	struct disk_store store;
+	struct blk_lower lower;
 	struct block *b;
 	int fd, ret;
 
 	ret = disk_broker_probe(v->env->disks, d->path, d->readonly, &fd, &store, e);
 	if (ret)
 		return ret;
-	ret = disk_usable(d, fd, &store, fresh, &b, e);
-	if (!ret)
-		block_close(b);
+	ret = virtio_blk_lower_take(d, true, &lower, e);
+	if (!ret) {
+		ret = disk_usable(d, fd, &lower, &store, fresh, &b, e);
+		if (!ret)
+			block_close(b);
+		virtio_blk_lower_end(&lower);
+	}
 	close(fd);
 	return ret;
 }

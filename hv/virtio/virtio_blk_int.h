@@ -35,15 +35,25 @@ struct disk_mine {
 	ino_t ino;
 };
 
+/* What an image lies on, opened: its parents, nearest first. */
+struct blk_lower {
+	unsigned int n;
+	struct block_parent at[BLOCK_PARENTS_MAX];
+	struct disk_lock *locks[BLOCK_PARENTS_MAX]; /* NULL: only looked at */
+};
+
 struct virtio_blk {
 	struct virtio_dev v; /* first: state tables point here */
 	char *path;
+	char **parents; /* names of what it lies on, nearest first */
+	size_t n_parents;
 	bool readonly, report_errors;
 	enum domain_format format;
 	enum domain_direct direct;
 	char serial[BLK_ID_LEN + 1];
 	struct disk_lock *lock; /* NULL: not prepared */
 	struct block *block;    /* the same open file; NULL: not prepared */
+	struct blk_lower lower; /* ... and those it lies on */
 	bool owned;             /* committed: the guest may use it */
 	bool has_wrote;         /* it was ours: the record said ... */
 	struct disk_mine wrote; /* ... this, last */
@@ -83,6 +93,19 @@ void virtio_blk_forget(struct virtio_blk *d);
 /* virtio_blk_config.c */
 /** virtio_blk_publish() - write the configuration space (VIRTIO 1.2 5.2.4) anew; does not tell the driver */
 void virtio_blk_publish(struct virtio_blk *d);
+
+/* virtio_blk_lower.c */
+/** virtio_blk_lower_name() - keep the names of its parents; -ENOMEM; virtio_blk_lower_forget() them in either case */
+int virtio_blk_lower_name(struct virtio_blk *d, const struct virtio_blk_conf *c);
+void virtio_blk_lower_forget(struct virtio_blk *d);
+/**
+ * virtio_blk_lower_take() - open and lock all parents, to be read; virtio_blk_lower_end() them
+ * @probe: only look at them, and lock nothing
+ * Return: as disk_broker_prepare(); there are none after an error.
+ */
+int virtio_blk_lower_take(const struct virtio_blk *d, bool probe, struct blk_lower *l, struct err *e);
+/** virtio_blk_lower_end() - close them; their image is closed already */
+void virtio_blk_lower_end(struct blk_lower *l);
 
 /* virtio_blk_disk.c */
 /** virtio_blk_drop() - close and unlock the disk; without its thread, or with its lock */

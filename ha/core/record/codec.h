@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 /* Formats; each is one number, and whoever finds another reads nothing. */
-#define HA_MSG_VERSION 15     /* messages in the group (msg.c), whose name has it too: who speaks another meets nobody */
-#define HA_ENTRY_VERSION 13   /* entries of the log (entry.c) */
-#define HA_SNAPSHOT_VERSION 9 /* a stored record (snapshot.c) */
+#define HA_MSG_VERSION 16      /* messages in the group (msg.c), whose name has it too: who speaks another meets nobody */
+#define HA_ENTRY_VERSION 14    /* entries of the log (entry.c) */
+#define HA_SNAPSHOT_VERSION 10 /* a stored record (snapshot.c) */
 
 struct ha_writer {
 	uint8_t *p;

@@ -45,7 +45,7 @@ uint32_t ha_record_extend(struct ha_record *r)
 
 uint64_t ha_index_claim(const struct ha_claim *a)
 {
-	return 1ull << (ha_hash_u64(a->kind, a->key) & 63);
+	return 1ull << (ha_hash_u64(ha_claim_space(a->kind), a->key) & 63);
 }
 
 static struct ha_seat seat_of(const struct ha_domain *d)

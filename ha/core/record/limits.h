@@ -18,7 +18,7 @@
 #define HA_TEXT_MAX 159          /* reasons */
 #define HA_CONF_MAX (64u << 10)  /* a domain's text (YAML) */
 #define HA_CONFS_MAX (64u << 20) /* all texts together: 4 KiB for each domain of a full cluster */
-#define HA_CLAIMS_MAX 32         /* what one domain has for itself: uuid, MACs, disks */
+#define HA_CLAIMS_MAX 64         /* what one domain has for itself: uuid, MACs, disks, what they lie on */
 /* VMMs that one REPORT names.  The simulator is built with fewer as well, so that reports come in parts. */
 #ifndef HA_REPORT_ITEMS
 #define HA_REPORT_ITEMS 256

@@ -107,16 +107,24 @@ void ha_claim_print(const struct ha_claim *claims, uint32_t which, char *buf, si
 	case HA_CLAIM_DISK:
 		snprintf(buf, size, "disks[%u].path", n);
 		break;
+	case HA_CLAIM_PARENT:
+		snprintf(buf, size, "disks[].parents[%u]", n);
+		break;
 	case HA_CLAIM_KINDS:
 		break;
 	}
+}
+
+enum ha_claim_kind ha_claim_space(enum ha_claim_kind k)
+{
+	return k == HA_CLAIM_PARENT ? HA_CLAIM_DISK : k;
 }
 
 static bool clashes(const struct ha_domain *d, const struct ha_claim *a)
 {
 	assert(d->n_claims <= HA_CLAIMS_MAX);
 	for (uint32_t i = 0; i < d->n_claims; i++)
-		if (d->claims[i].kind == a->kind && d->claims[i].key == a->key &&
+		if (ha_claim_space(d->claims[i].kind) == ha_claim_space(a->kind) && d->claims[i].key == a->key &&
 		    !(d->claims[i].shared && a->shared))
 			return true;
 	return false;

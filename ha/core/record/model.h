@@ -59,6 +59,7 @@ enum ha_claim_kind {
 	HA_CLAIM_UUID,
 	HA_CLAIM_MAC,
 	HA_CLAIM_DISK,
+	HA_CLAIM_PARENT, /* of a disk that is an image: read, and another's disk only as long as that reads it too */
 	HA_CLAIM_KINDS
 };
 
@@ -201,6 +202,9 @@ ha_set ha_record_workers(const struct ha_record *r);
  */
 int ha_record_claimed(const struct ha_record *r, const struct ha_claim *claims, uint32_t n,
 		      uint32_t *which);
+
+/** ha_claim_space() - the kind whose keys those of @k are compared with: a parent is a disk */
+enum ha_claim_kind ha_claim_space(enum ha_claim_kind k);
 
 /** ha_claim_print() - where claim @which stands in the domain's file: "uuid", "disks[1].path" */
 void ha_claim_print(const struct ha_claim *claims, uint32_t which, char *buf, size_t size);

@@ -65,7 +65,7 @@ static void every_field_arrives(void **state)
 		"memory: 512M\nbacking: hugetlb\nvcpus: 32\n"
 		"kernel: /k\ninitrd: /i\ncmdline: \"console=ttyS0 root=/dev/vda\"\nrng: false\n"
 		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true, format: raw}\n"
-		"  - {path: /d2, format: vhd}\n"
+		"  - {path: /d2, format: vhd, parents: [/p, \"/p p\"]}\n"
 		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
 		"ha:\n  group: gold\n  max_restart: 0\n"
 		"migration:\n  downtime: 50ms\n  timeout: 10m\n  bandwidth: 100M\n  throttle: 40\n");
@@ -84,6 +84,9 @@ static void every_field_arrives(void **state)
 	assert_false(c->rng);
 	assert_int_equal(c->n_disks, 3);
 	assert_int_equal(c->disks[2].format, FORMAT_VHD);
+	assert_int_equal(c->disks[2].n_parents, 2);
+	assert_string_equal(c->disks[2].parents[1], "/p p");
+	assert_int_equal(c->disks[1].n_parents, 0);
 	assert_false(c->disks[0].readonly);
 	assert_int_equal(c->disks[0].direct, DIRECT_AUTO);
 	assert_int_equal(c->disks[0].format, FORMAT_UNSAID);
@@ -127,7 +130,7 @@ static void what_is_printed_loads_to_the_same(void **state)
 		LEAST "initrd: /i\ncmdline: \"a=\\\"b c\\\" \\\\ \xc3\xa4\"\nvcpus: 3\nrng: false\n"
 		      "backing: anon\n"
 		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report},\n"
-		      "        {path: /d2, format: vhd}]\n"
+		      "        {path: /d2, format: vhd, parents: [/p, /d1, \"/p \\\"p\"]}]\n"
 		      "nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
@@ -136,6 +139,8 @@ static void what_is_printed_loads_to_the_same(void **state)
 	assert_false(b->disks[0].report_errors);
 	assert_true(b->disks[1].report_errors);
 	assert_int_equal(b->disks[2].format, FORMAT_VHD);
+	assert_int_equal(b->disks[2].n_parents, 3);
+	assert_string_equal(b->disks[2].parents[2], "/p \"p");
 	assert_string_equal(first, second);
 	assert_string_equal(a->cmdline, b->cmdline);
 	assert_memory_equal(a->uuid, b->uuid, 16);
@@ -153,6 +158,15 @@ static void a_wrong_key_is_named_with_the_nearest(void **state)
 		"t.yaml:2: memroy: unknown key, did you mean 'memory'?");
 	refused(LEAST "disks:\n  - path: /d\n    format: qcow2\n",
 		"t.yaml:6: disks[0].format: got 'qcow2', expected one of raw, vhd");
+	refused(LEAST "disks:\n  - path: /d\n    parents: [/p]\n",
+		"t.yaml:6: disks[0].parents: only an image has parents; expected `format: vhd` beside it");
+	refused(LEAST "disks:\n  - path: /d\n    format: vhd\n    parents: [/p, p]\n", "t.yaml:7: disks[0].parents[1]: got 'p', expected an absolute path");
+	refused(LEAST "disks:\n  - path: /d\n    format: vhd\n    parents: [/p, //p]\n",
+		"t.yaml:7: disks[0].parents[1]: '//p' is parents[0] already");
+	refused(LEAST "disks:\n  - path: /d\n    format: vhd\n    parents: [/d]\n",
+		"t.yaml:7: disks[0].parents[0]: '/d' is the disk itself");
+	refused(LEAST "disks:\n  - path: /d\n    format: vhd\n    parents: [/e]\n  - path: /e\n",
+		"t.yaml:7: disks[0].parents[0]: '/e' is disks[1], which is written to");
 	refused(LEAST "disks:\n  - pth: /d\n",
 		"t.yaml:5: disks[0].pth: unknown key, did you mean 'path'?");
 	refused(LEAST "ha:\n  colour: red\n",

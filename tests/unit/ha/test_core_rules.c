@@ -705,6 +705,8 @@ static void what_a_domain_has_for_itself_no_other_is_defined_with(void **state)
 {
 	static const struct ha_claim uuid = { HA_CLAIM_UUID, false, 7 }, mac = { HA_CLAIM_MAC, false, 7 };
 	static const struct ha_claim disk = { HA_CLAIM_DISK, false, 9 }, iso = { HA_CLAIM_DISK, true, 9 };
+	static const struct ha_claim base = { HA_CLAIM_PARENT, true, 9 }, own = { HA_CLAIM_DISK, false, 10 };
+	static const struct ha_claim upon = { HA_CLAIM_PARENT, true, 10 };
 	char text[256];
 
 	(void)state;
@@ -718,6 +720,10 @@ static void what_a_domain_has_for_itself_no_other_is_defined_with(void **state)
 	assert_int_equal(add("d", 0, &iso, text), HA_OK); /* both read it only */
 	assert_int_equal(add("e", 0, &disk, text), HA_REFUSED);
 	assert_string_equal(text, "e cannot be defined: its disks[0].path is that of c");
+	assert_int_equal(add("f", 0, &base, text), HA_OK); /* a parent is a disk that is read */
+	assert_int_equal(add("g", 0, &own, text), HA_OK);
+	assert_int_equal(add("h", 0, &upon, text), HA_REFUSED);
+	assert_string_equal(text, "h cannot be defined: its disks[].parents[0] is that of g");
 	/* Who is forgotten has nothing any more. */
 	remove_domain("a");
 	assert_int_equal(add("b2", 0, &uuid, text), HA_OK);

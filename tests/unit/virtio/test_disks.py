@@ -288,6 +288,47 @@ class Disks(unittest.TestCase):
         # Each record is written twice.
         self.assertGreater(2 * seen["last"], written + after["writes"] - before["writes"])
 
+    def test_a_differencing_vhd_has_what_its_parent_had(self):
+        """Named parents are read, locked against writers, and recognised; without them nothing starts."""
+        base, child = self.disk + ".base.vhd", self.disk + ".child.vhd"
+        drover = os.path.join(os.path.dirname(os.path.dirname(DROVER_HV)), "drover", "drover")
+        self.sh(drover, "disk", "create", base, "64M")
+        self.rewrite(lambda text: text.replace("disk=1", "disk=1 disk_ms=1").replace(self.disk, base), "    format: vhd")
+        p, where = self.start("first")
+        control = Control(where + ".sock")
+        self.wait_disk(control, "flushes", 20)
+        p.kill()
+        p.wait()
+        self.sh(drover, "disk", "create", child, "--parent", base)
+        with open(base, "rb") as f:
+            before = f.read()
+        self.rewrite(lambda text: text.replace(base, child))
+        rc, said = self.refused()
+        self.assertNotEqual(rc, 0)
+        self.assertIn("differs from a parent", said)
+        self.rewrite(lambda text: text, f"    parents: [{base}]")
+        p, where = self.start("second")
+        control = Control(where + ".sock")
+        self.wait_disk(control, "flushes", 20)
+        lock = os.open(base, os.O_RDWR)
+        with self.assertRaises(OSError):        # nobody becomes its writer
+            fcntl.fcntl(lock, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        os.close(lock)
+        target, where = self.start("target", "--incoming", "tcp:127.0.0.1:0")
+        other = Control(where + ".sock")
+        control.command("migrate", to=other.command("query")["listen"], arbiter="disk", incarnation=2)
+        self.wait_state(other, "running", 20)
+        self.wait_disk(other, "flushes", other.command("stats")["disks"][0]["flushes"] + 20)
+        target.kill()
+        target.wait()
+        with open(base, "rb") as f:
+            self.assertEqual(f.read(), before)
+        self.sh(drover, "disk", "info", child)
+        os.utime(base)
+        rc, said = self.refused()
+        self.assertNotEqual(rc, 0)
+        self.assertIn("was changed", said)
+
     def small_store(self, *options, name="store"):
         """A domain on a file system of its own with 64 KiB, which its guest fills."""
         store = os.path.join(self.dir.name, name)
