@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* disk - the verbs about disk images; they ask no droverd. */
-#include "cmd/drover/drover.h"
+/* disk - disk images made and described; the verbs ask no droverd. */
+#include "cmd/drover/disk.h"
 
 #include "base/text.h"
 #include "conf/units.h"
@@ -8,32 +8,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum disk_format {
-	AS_RAW,
-	AS_VHD,
-	AS_VHD_FIXED
-};
-
 static const char *const format_words[] = { "raw", "vhd", "vhd-fixed" };
 
-/* --- create --- */
+/* --- make --- */
 
-struct making {
-	const char *path, *parent; /* parent: as it is said on the line, NULL: none */
-	char parent_name[PATH_MAX];
-	enum disk_format format;
-	uint64_t size;
-	int fd, parent_fd;
-};
-
-static int find_format(const char *word, enum disk_format *out)
+int disk_format_word(const char *word, enum disk_format *out)
 {
-	*out = AS_VHD;
+	*out = DISK_VHD;
 	for (size_t i = 0; word && i < sizeof(format_words) / sizeof(format_words[0]); i++)
 		if (strcmp(word, format_words[i]) == 0) {
 			*out = (enum disk_format)i;
@@ -42,45 +27,28 @@ static int find_format(const char *word, enum disk_format *out)
 	return word ? say_error(EXIT_USAGE, "--format %s: expected raw, vhd or vhd-fixed", word) : EXIT_OK;
 }
 
-static int understand(const struct drover *d, struct making *m)
-{
-	const char *size = d->argc > 1 ? d->argv[1] : NULL;
-	int code = find_format(d->opt.format, &m->format);
-
-	m->path = d->argv[0];
-	m->parent = d->opt.parent;
-	if (code)
-		return code;
-	if (m->parent && m->format != AS_VHD)
-		return say_error(EXIT_USAGE, "--parent: only an image of format vhd can have one");
-	if (m->parent && size)
-		return say_error(EXIT_USAGE, "%s: an image with a parent is as large as that", size);
-	if (!m->parent && !size)
-		return say_error(EXIT_USAGE, "a size is missing: 10G, 512M");
-	if (size && (units_parse_size(size, &m->size) || !m->size))
-		return say_error(EXIT_USAGE, "%s: expected a size, such as 10G or 512M", size);
-	return EXIT_OK;
-}
-
 /* In the same directory its name will do, and the two can be moved together; else where it is now. */
-static int name_parent(struct making *m)
+static int name_parent(struct disk_made *m)
 {
-	char image[PATH_MAX], *slash;
+	char image[PATH_MAX];
+	const char *name;
+	size_t dir;
 
 	m->parent_fd = open(m->parent, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (m->parent_fd < 0 || !realpath(m->parent, m->parent_name) || !realpath(m->path, image))
 		return say_error(errno == ENOENT ? EXIT_NOTFOUND : EXIT_ERROR, "%s: %s", m->parent, strerror(errno));
-	slash = strrchr(image, '/') + 1;
-	if (strncmp(image, m->parent_name, (size_t)(slash - image)) == 0 && !strchr(m->parent_name + (slash - image), '/'))
-		memmove(m->parent_name, m->parent_name + (slash - image), strlen(m->parent_name + (slash - image)) + 1);
+	dir = (size_t)(strrchr(image, '/') + 1 - image);
+	name = m->parent_name + dir;
+	if (strncmp(image, m->parent_name, dir) == 0 && !strchr(name, '/'))
+		memmove(m->parent_name, name, strlen(name) + 1);
 	return EXIT_OK;
 }
 
-static int make_vhd(struct making *m)
+static int make_vhd(struct disk_made *m)
 {
 	struct vhd_new n = {
-		.kind = m->parent ? VHD_DIFFERENCING : m->format == AS_VHD ? VHD_DYNAMIC :
-									     VHD_FIXED,
+		.kind = m->parent ? VHD_DIFFERENCING : m->format == DISK_VHD ? VHD_DYNAMIC :
+									       VHD_FIXED,
 		.size = m->size,
 		.parent_fd = m->parent_fd,
 		.parent = m->parent_name,
@@ -91,7 +59,7 @@ static int make_vhd(struct making *m)
 	return rc ? say_error(err_exit_code(rc), "%s", e.text) : EXIT_OK;
 }
 
-static int make_raw(struct making *m)
+static int make_raw(struct disk_made *m)
 {
 	m->size = (m->size + 511) / 512 * 512;
 	if (m->size > INT64_MAX || ftruncate(m->fd, (off_t)m->size) || fsync(m->fd))
@@ -99,15 +67,15 @@ static int make_raw(struct making *m)
 	return EXIT_OK;
 }
 
-static void tell_made(const struct drover *d, const struct making *m)
+static void tell_made(const struct drover *d, const struct disk_made *m)
 {
 	char size[UNITS_TEXT_MAX];
+	json_t *o;
 
 	units_print_size(m->size, size);
 	if (d->opt.json) {
-		json_t *o = json_pack("{s:s, s:s, s:I, s:s?}", "path", m->path, "format", format_words[m->format], "size",
-				      (json_int_t)m->size, "parent", m->parent ? m->parent_name : NULL);
-
+		o = json_pack("{s:s, s:s, s:I, s:s?}", "path", m->path, "format", format_words[m->format], "size",
+			      (json_int_t)m->size, "parent", m->parent ? m->parent_name : NULL);
 		print_json(o);
 		json_decref(o);
 	} else {
@@ -116,28 +84,71 @@ static void tell_made(const struct drover *d, const struct making *m)
 	}
 }
 
-/* Nothing half-done is left behind. */
-int verb_disk_create(struct drover *d)
+static void made_close(struct disk_made *m, bool keep)
 {
-	struct making m = { .fd = -1, .parent_fd = -1 };
-	int code = understand(d, &m);
+	if (!keep)
+		unlink(m->path);
+	if (m->parent_fd >= 0)
+		close(m->parent_fd);
+	close(m->fd);
+}
 
+int disk_make(struct disk_made *m)
+{
+	int code;
+
+	m->fd = open(m->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (m->fd < 0)
+		return say_error(errno == EEXIST ? EXIT_REFUSED : err_exit_code(-errno), "%s: %s", m->path,
+				 errno == EEXIST ? "it is there already" : strerror(errno));
+	code = m->parent ? name_parent(m) : EXIT_OK;
+	if (!code)
+		code = m->format == DISK_RAW ? make_raw(m) : make_vhd(m);
+	if (code)
+		made_close(m, false);
+	return code;
+}
+
+void disk_made_end(const struct drover *d, struct disk_made *m, int code)
+{
+	if (!code)
+		tell_made(d, m);
+	made_close(m, !code);
+}
+
+/* --- create --- */
+
+static int understand(const struct drover *d, struct disk_made *m)
+{
+	const char *size = d->argc > 1 ? d->argv[1] : NULL;
+	int code = disk_format_word(d->opt.format, &m->format);
+
+	m->path = d->argv[0];
+	m->parent = d->opt.n_parents ? d->opt.parents[0] : NULL;
 	if (code)
 		return code;
-	m.fd = open(m.path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (m.fd < 0)
-		return say_error(errno == EEXIST ? EXIT_REFUSED : err_exit_code(-errno), "%s: %s", m.path,
-				 errno == EEXIST ? "it is there already" : strerror(errno));
-	code = m.parent ? name_parent(&m) : EXIT_OK;
+	if (d->opt.n_parents > 1)
+		return say_error(EXIT_USAGE, "--parent: expected one, which may have parents itself");
+	if (m->parent && m->format != DISK_VHD)
+		return say_error(EXIT_USAGE, "--parent: only an image of format vhd can have one");
+	if (m->parent && size)
+		return say_error(EXIT_USAGE, "%s: an image with a parent is as large as that", size);
+	if (!m->parent && !size)
+		return say_error(EXIT_USAGE, "a size is missing: 10G, 512M");
+	if (size && (units_parse_size(size, &m->size) || !m->size))
+		return say_error(EXIT_USAGE, "%s: expected a size, such as 10G or 512M", size);
+	return EXIT_OK;
+}
+
+int verb_disk_create(struct drover *d)
+{
+	struct disk_made m = { .fd = -1, .parent_fd = -1 };
+	int code = understand(d, &m);
+
 	if (!code)
-		code = m.format == AS_RAW ? make_raw(&m) : make_vhd(&m);
-	if (code)
-		unlink(m.path);
-	else
-		tell_made(d, &m);
-	if (m.parent_fd >= 0)
-		close(m.parent_fd);
-	close(m.fd);
+		code = disk_make(&m);
+	if (!code)
+		disk_made_end(d, &m, code);
 	return code;
 }
 

@@ -14,7 +14,8 @@
  *     url.c      names, and the paths they stand in
  *     node.c     status, node ..., fence, confirm
  *     witness.c  witness init
- *     disk.c     disk ...
+ *     disk.c     disk create, disk info
+ *     disk_convert.c  disk convert
  *
  * A verb returns an exit code (base/err.h).  Results go to standard output,
  * errors and progress to standard error.
@@ -29,16 +30,20 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define DISK_PARENTS_MAX 32
+
 struct options {
 	bool json;          /* -o json */
 	const char *socket; /* --socket */
 	bool force, yes, no_wait, why, dry_run, restricted, follow;
-	uint32_t timeout_s; /* --timeout, 0 = the verb's own */
-	const char *group;  /* --group */
-	const char *node;   /* --node */
-	int max_restart;    /* --max-restart, -1 = not given */
-	const char *format; /* --format */
-	const char *parent; /* --parent */
+	uint32_t timeout_s;                    /* --timeout, 0 = the verb's own */
+	const char *group;                     /* --group */
+	const char *node;                      /* --node */
+	int max_restart;                       /* --max-restart, -1 = not given */
+	const char *format;                    /* --format */
+	const char *from;                      /* --from */
+	const char *parents[DISK_PARENTS_MAX]; /* --parent, as often as it was said */
+	size_t n_parents;
 };
 
 struct drover {
@@ -132,6 +137,11 @@ int verb_witness_init(struct drover *d);
  * EXIT_USAGE, EXIT_NOTFOUND, EXIT_ERROR.
  */
 int verb_disk_create(struct drover *d);
+/**
+ * verb_disk_convert() - copy an image with what its parents have into a new one, with a progress line on a terminal
+ * Asks no droverd; whoever writes to the source meanwhile is kept from it, or keeps us: EXIT_REFUSED.  As verb_disk_create().
+ */
+int verb_disk_convert(struct drover *d);
 /** verb_disk_info() - what an image is, after its tables were checked; EXIT_ERROR when it is not sound; asks no droverd */
 int verb_disk_info(struct drover *d);
 

@@ -24,6 +24,7 @@ enum {
 	OPT_MAX_RESTART,
 	OPT_FORMAT,
 	OPT_PARENT,
+	OPT_FROM,
 	OPT_VERSION
 };
 
@@ -48,6 +49,7 @@ static const struct option long_options[] = {
 	{ "max-restart", required_argument, NULL, OPT_MAX_RESTART },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "parent", required_argument, NULL, OPT_PARENT },
+	{ "from", required_argument, NULL, OPT_FROM },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -127,8 +129,14 @@ static int take_option(int c, struct options *o, struct parsed *p)
 		p->given |= TAKES_FORMAT;
 		return EXIT_OK;
 	case OPT_PARENT:
-		o->parent = optarg;
+		if (o->n_parents == DISK_PARENTS_MAX)
+			return say_error(EXIT_USAGE, "--parent: expected at most %d", DISK_PARENTS_MAX);
+		o->parents[o->n_parents++] = optarg;
 		p->given |= TAKES_PARENT;
+		return EXIT_OK;
+	case OPT_FROM:
+		o->from = optarg;
+		p->given |= TAKES_FROM;
 		return EXIT_OK;
 	case OPT_MAX_RESTART:
 		if (take_number("--max-restart", optarg, 0, 100, &n))

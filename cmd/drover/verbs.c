@@ -35,6 +35,8 @@ static const struct verb verbs[] = {
 	{ "witness init", "PATH", 1, 1, 0, verb_witness_init,
 	  "make a storage witness, a vote for clusters that can be halved" },
 	{ "disk create", "IMAGE [SIZE]", 1, 2, TAKES_FORMAT | TAKES_PARENT, verb_disk_create, "make a disk image" },
+	{ "disk convert", "IMAGE NEW", 2, 2, TAKES_FORMAT | TAKES_FROM | TAKES_PARENT, verb_disk_convert,
+	  "copy an image into a new one of another format" },
 	{ "disk info", "IMAGE", 1, 1, 0, verb_disk_info, "check an image, and say what it is" },
 	{ "fence", "NODE", 1, 1, TAKES_YES, verb_fence, "cut a host's power" },
 	{ "confirm", "NODE", 1, 1, TAKES_YES, verb_confirm,
@@ -57,7 +59,9 @@ static const struct {
 	{ TAKES_GROUP, "      --group NAME      hosts it may run on\n" },
 	{ TAKES_NODE, "      --node NODE       start it there\n" },
 	{ TAKES_FORMAT, "      --format FORMAT   raw, vhd (default), vhd-fixed\n" },
-	{ TAKES_PARENT, "      --parent IMAGE    a vhd of what differs from this one, which must not change any more\n" },
+	{ TAKES_FROM, "      --from FORMAT     what is copied: raw (default, refused where it looks like another), vhd\n" },
+	{ TAKES_PARENT, "      --parent IMAGE    what it differs from, and must not change any more; of one that is copied,\n"
+			"                        as often as there are some, the nearest first\n" },
 	{ TAKES_MAX_RESTART, "      --max-restart N   failures in a row before it rests (0..100)\n" },
 };
 

@@ -347,6 +347,39 @@ class Drover(unittest.TestCase):
                 self.fails(drover("disk", "create", os.path.join(where, args[0]), *args[1:]), code, text)
                 self.assertFalse(os.path.exists(os.path.join(where, "x")), args)
 
+    def test_images_are_converted_with_what_they_lie_on(self):
+        def drover(*args):
+            return subprocess.run([DROVER, "disk", *args], capture_output=True, text=True, timeout=60, check=False)
+
+        def contents(path, size):
+            with open(path, "rb") as f:
+                return f.read(size)
+
+        with tempfile.TemporaryDirectory() as where:
+            raw, base, child, flat, back = (os.path.join(where, n) for n in ("raw", "base.vhd", "child.vhd", "flat.vhd", "back"))
+            wanted = bytearray(9 << 20)
+            for at in (0, 512, 2 << 20, (5 << 20) + 1024, len(wanted) - 512):
+                wanted[at:at + 512] = os.urandom(512)
+            with open(raw, "wb") as f:
+                f.write(wanted)
+            self.assertEqual(drover("convert", raw, base).returncode, 0)
+            self.assertLess(os.stat(base).st_size, len(wanted))      # blocks that have nothing take nothing
+            self.assertEqual(drover("create", child, "--parent", base).returncode, 0)
+            self.fails(drover("convert", child, flat), 2, "looks like VHD")
+            self.fails(drover("convert", child, flat, "--from", "vhd"), 3, "differs from a parent")
+            self.assertFalse(os.path.exists(flat))
+            made = drover("convert", child, flat, "--from", "vhd", "--parent", base, "--format", "vhd-fixed", "-o", "json")
+            self.assertEqual(made.returncode, 0, made.stderr)
+            self.assertEqual(json.loads(made.stdout)["format"], "vhd-fixed")
+            self.assertEqual(drover("convert", flat, back, "--from", "vhd", "--format", "raw").returncode, 0)
+            self.assertEqual(contents(back, len(wanted)), wanted)
+            self.fails(drover("convert", raw, back), 5, "it is there already")
+            self.assertEqual(contents(back, len(wanted)), wanted)
+            self.fails(drover("convert", raw + "x", flat + "x"), 3, "No such file")
+            if shutil.which("qemu-img"):
+                subprocess.run(["qemu-img", "convert", "-f", "vpc", "-O", "raw", base, back + "2"], check=True)
+                self.assertEqual(contents(back + "2", len(wanted)), wanted)
+
     def test_half_a_verb_says_where_the_rest_is(self):
         with Api({}) as api:
             for words, said in ((["ha"], "no verb 'ha'; 'drover help ha'"), (["ha", "clear", "web"], "no verb 'ha clear'; 'drover help ha'"),

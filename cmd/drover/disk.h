@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* disk - new images, for the verbs that make them (disk.c, disk_convert.c). */
+#ifndef DROVER_CMD_DISK_H
+#define DROVER_CMD_DISK_H
+
+#include "cmd/drover/drover.h"
+
+#include <limits.h>
+
+enum disk_format {
+	DISK_RAW,
+	DISK_VHD, /* dynamic, or differencing where it has a parent */
+	DISK_VHD_FIXED
+};
+
+/* An image that is being made. */
+struct disk_made {
+	const char *path, *parent; /* parent: as it is said on the line, NULL: none */
+	char parent_name[PATH_MAX];
+	enum disk_format format;
+	uint64_t size; /* bytes; without a parent */
+	int fd, parent_fd;
+};
+
+/** disk_format_word() - "raw", "vhd", "vhd-fixed"; NULL is vhd; an exit code, error said */
+int disk_format_word(const char *word, enum disk_format *out);
+/**
+ * disk_make() - make @m's file, which must not be there; @m->size is then what a guest will see
+ * @m: its descriptors are -1 before; disk_made_end() it after success
+ * Return: an exit code, error said; nothing is left behind but after EXIT_OK.
+ */
+int disk_make(struct disk_made *m);
+/** disk_made_end() - close it; say what was made, or, when @code is not EXIT_OK, remove it */
+void disk_made_end(const struct drover *d, struct disk_made *m, int code);
+
+#endif

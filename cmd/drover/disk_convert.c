@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* disk_convert - an image, or a raw disk, copied into a new image of another format; its parents' contents too. */
+#include "cmd/drover/disk.h"
+
+#include "base/clock.h"
+#include "conf/units.h"
+#include "hv/disk/block_copy.h"
+#include "hv/disk/disk_format.h"
+#include "hv/disk/disk_lock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The source: locked against writers, as all that it lies on. */
+struct source {
+	const char *format;
+	struct disk_lock *lock, *parents[DISK_PARENTS_MAX];
+	struct block *block;
+};
+
+static void source_end(struct source *s)
+{
+	block_close(s->block);
+	for (size_t i = 0; i < DISK_PARENTS_MAX; i++)
+		disk_lock_release(s->parents[i]);
+	disk_lock_release(s->lock);
+}
+
+/* Raw, unless it looks like something else: then it must be said. */
+static int source_format(struct source *s, const char *path, const char *said, struct err *e)
+{
+	struct stat st;
+	int fd = disk_lock_fd(s->lock), ret;
+
+	s->format = said ? said : "raw";
+	if (said || fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	ret = disk_format_check(fd, path, (uint64_t)st.st_size, e);
+	return ret == -EINVAL ? err_set(e, ret, "%s; here: --from raw, --from vhd", e->text) : ret;
+}
+
+static int source_open(const struct drover *d, struct source *s, struct err *e)
+{
+	struct block_parent up[DISK_PARENTS_MAX];
+	struct block_open_args a = { .path = d->argv[0], .readonly = true, .depth = BLOCK_COPY_DEPTH, .parents = up };
+	int ret = disk_lock_prepare(a.path, true, NULL, &s->lock, e);
+
+	if (!ret)
+		ret = source_format(s, a.path, d->opt.from, e);
+	for (size_t i = 0; !ret && i < d->opt.n_parents; i++) {
+		ret = disk_lock_prepare(d->opt.parents[i], true, NULL, &s->parents[i], e);
+		if (!ret)
+			up[a.n_parents++] = (struct block_parent){ disk_lock_fd(s->parents[i]), d->opt.parents[i] };
+	}
+	if (ret)
+		return ret;
+	a.fd = disk_lock_fd(s->lock);
+	return block_open_on(s->format, &a, &s->block, e);
+}
+
+/* --- the copy --- */
+
+struct showing {
+	const char *path;
+	uint64_t size, began_ms, told_ms;
+};
+
+/* Ten times a second, on a terminal. */
+static void show(void *arg, uint64_t done)
+{
+	struct showing *s = arg;
+	uint64_t now = clock_ms(), took = now - s->began_ms;
+	char rate[32];
+
+	if (now - s->told_ms < 100 || !took || !done)
+		return;
+	s->told_ms = now;
+	fprintf(stderr, "\r\033[K%s: %.0f %%, %s/s, %.0f s left", s->path, 100.0 * (double)done / (double)s->size,
+		format_size((double)done * 1000 / (double)took, rate), (double)(s->size - done) * (double)took / (double)done / 1000);
+	fflush(stderr);
+}
+
+static int copy(const struct drover *d, struct source *from, struct disk_made *to)
+{
+	struct showing s = { .path = to->path, .size = block_size(from->block), .began_ms = clock_ms() };
+	bool tty = isatty(STDERR_FILENO) && !d->opt.json;
+	struct block *out;
+	struct err e = { 0 };
+	int ret = block_open(to->format == DISK_RAW ? "raw" : "vhd", to->fd, to->path, false, false, BLOCK_COPY_DEPTH, &out, &e);
+
+	if (ret)
+		return say_error(err_exit_code(ret), "%s", e.text);
+	ret = block_copy(from->block, out, tty ? show : NULL, &s, &e);
+	if (s.told_ms)
+		fputs("\r\033[K", stderr);
+	block_close(out);
+	return ret ? say_error(err_exit_code(ret), "disk %s to %s: %s", d->argv[0], to->path, e.text) : EXIT_OK;
+}
+
+int verb_disk_convert(struct drover *d)
+{
+	struct disk_made made = { .path = d->argv[1], .fd = -1, .parent_fd = -1 };
+	struct source from = { 0 };
+	struct err e = { 0 };
+	int code = disk_format_word(d->opt.format, &made.format), ret;
+
+	if (code)
+		return code;
+	if (d->opt.from && strcmp(d->opt.from, "raw") != 0 && strcmp(d->opt.from, "vhd") != 0)
+		return say_error(EXIT_USAGE, "--from %s: expected raw or vhd", d->opt.from);
+	ret = source_open(d, &from, &e);
+	if (ret) {
+		source_end(&from);
+		return say_error(err_exit_code(ret), "%s", e.text);
+	}
+	made.size = block_size(from.block);
+	code = disk_make(&made);
+	if (!code) {
+		code = copy(d, &from, &made);
+		disk_made_end(d, &made, code);
+	}
+	source_end(&from);
+	return code;
+}
