@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,8 +85,29 @@ static void tell_made(const struct drover *d, const struct disk_made *m)
 	}
 }
 
+/* Ctrl-C leaves nothing half-done behind either. */
+static const char *volatile unfinished;
+
+static void on_signal(int sig)
+{
+	if (unfinished)
+		unlink(unfinished);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void watch_signals(const char *path)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+
+	unfinished = path;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		signal(ends[i], on_signal);
+}
+
 static void made_close(struct disk_made *m, bool keep)
 {
+	unfinished = NULL;
 	if (!keep)
 		unlink(m->path);
 	if (m->parent_fd >= 0)
@@ -101,6 +123,7 @@ int disk_make(struct disk_made *m)
 	if (m->fd < 0)
 		return say_error(errno == EEXIST ? EXIT_REFUSED : err_exit_code(-errno), "%s: %s", m->path,
 				 errno == EEXIST ? "it is there already" : strerror(errno));
+	watch_signals(m->path);
 	code = m->parent ? name_parent(m) : EXIT_OK;
 	if (!code)
 		code = m->format == DISK_RAW ? make_raw(m) : make_vhd(m);

@@ -13,6 +13,7 @@ void block_close(struct block *b)
 
 int block_queue(struct block *b, struct block_req *r)
 {
+	r->kept = false;
 	if (r->op == BLOCK_FLUSH)
 		return b->format->queue(b, r);
 	if (b->readonly && r->op != BLOCK_READ)
@@ -43,10 +44,11 @@ int block_flush_result(struct block *b, int res)
 int block_flush(struct block *b, struct err *e)
 {
 	int owed = atomic_load(&b->owed);
+	bool kept = false;
 
 	if (!owed && !b->readonly) {
-		owed = b->format->flush(b);
-		if (owed)
+		owed = b->format->flush(b, &kept);
+		if (owed && !kept)
 			atomic_store(&b->owed, owed);
 	}
 	return owed ? err_set(e, owed, "disk %s: flush: %s", b->path, strerror(-owed)) : 0;

@@ -42,6 +42,7 @@ struct block_req {
 	unsigned int n_iov;
 	bool durable;  /* WRITE, ZERO: on stable storage before done() */
 	bool unmap;    /* ZERO: may give the space back */
+	bool kept;     /* FLUSH that failed, set before done(): nothing is lost, and a later one may succeed */
 	bool past_end; /* READ of a file that grows: what lies behind its end reads as zeroes */
 	/* @ret: 0 or a negative errno */
 	void (*done)(struct block_req *r, int ret);
@@ -100,7 +101,8 @@ void block_close(struct block *b);
 /**
  * block_flush() - wait until all that completed is on stable storage; any thread
  * The kernel tells of lost writes once.  What is told here the guest has not heard: its next
- * BLOCK_FLUSH fails, and so does each block_flush() until then.
+ * BLOCK_FLUSH fails, and so does each block_flush() until then.  But for what an image could not write of its tables,
+ * for want of space: it has them still, and the next flush tries again.
  */
 int block_flush(struct block *b, struct err *e);
 /** block_owed() - the error that the guest has yet to hear of, 0 = none; for block_owe() of its next block */

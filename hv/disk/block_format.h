@@ -21,8 +21,8 @@ struct block_format {
 	 */
 	int (*open)(const struct block_open_args *a, struct block **out, struct err *e);
 	void (*close)(struct block *b);
-	/* All that completed is on stable storage, or a negative errno.  Any thread. */
-	int (*flush)(struct block *b);
+	/* All that completed is on stable storage, or a negative errno; *@kept, false before: as in struct block_req.  Any thread. */
+	int (*flush)(struct block *b, bool *kept);
 	/* The rest: the thread of the disk's device alone. */
 	int (*queue)(struct block *b, struct block_req *r);
 	void (*kick)(struct block *b);

@@ -148,7 +148,7 @@ static struct timespec in_ms(long ms)
  * Any thread, beside the device's, which turns the wheel as ever and tells when it is done.  Where that has ended, or is
  * slow, we turn it ourselves; what is found that others wait for is left to it, and it is woken for that.
  */
-int image_flush(struct block *b)
+int image_flush(struct block *b, bool *kept)
 {
 	struct image *im = image_of(b);
 	struct image_req r = { 0 };
@@ -167,5 +167,6 @@ int image_flush(struct block *b)
 			eventfd_write(b->event_fd, 1);
 	}
 	pthread_mutex_unlock(&im->lock);
+	*kept = r.kept;
 	return r.ret;
 }

@@ -90,6 +90,7 @@ struct image_req {
 	void *held;           /* the format's: what map() has taken for the piece in flight */
 	bool no_room;         /* map() found no room for a table, and waits until some were written */
 	bool finished;        /* without @guest */
+	bool kept;            /* ... */
 	int ret;
 	struct image_req *next;
 };
@@ -125,6 +126,7 @@ struct image_format {
 struct image_flush {
 	bool running, wrote; /* wrote: since the last fdatasync */
 	bool tables;         /* there were dirty ones */
+	bool kept;           /* it failed because one could not be written: data is durable, and tables are in memory */
 	unsigned int phase, in_flight;
 	int ret;
 	struct image_req *now, *next; /* who waits for this one, and for the one after it */
@@ -175,7 +177,7 @@ void image_exit(struct image *im);
 
 /* Hooks of struct block_format that are the same for all images. */
 void image_close(struct block *b);
-int image_flush(struct block *b);
+int image_flush(struct block *b, bool *kept);
 int image_queue(struct block *b, struct block_req *r);
 void image_kick(struct block *b);
 void image_reap(struct block *b);

@@ -14,16 +14,19 @@ static void phase_write(struct image *im);
 
 /* --- the end --- */
 
-/* The kernel tells of lost writes once.  Where no guest's flush has heard it now, the next one must. */
+/*
+ * The kernel tells of lost writes once.  Where no guest's flush has heard it now, the next one must.  Only a table that could
+ * not be written is no loss: it is dirty as before.
+ */
 static void tell(struct image *im, struct image_req *r, int ret)
 {
 	struct image_req *next;
-	bool heard = !ret;
+	bool kept = ret && im->flush.kept, heard = !ret || kept;
 
 	for (; r; r = next) {
 		next = r->next;
 		heard |= r->guest && r->guest->op == BLOCK_FLUSH;
-		image_req_finish(im, r, ret);
+		image_req_finish(im, r, ret, kept);
 	}
 	if (!heard)
 		block_owe(&im->block, ret);
@@ -78,6 +81,12 @@ static void sync_start(struct image *im)
 
 /* --- a phase --- */
 
+static void table_failed(struct image_flush *f, int ret)
+{
+	f->ret = ret;
+	f->kept = true;
+}
+
 static void meta_done(struct image_io *io, int ret)
 {
 	struct image *im = io->im;
@@ -86,7 +95,7 @@ static void meta_done(struct image_io *io, int ret)
 	f->busy[io - f->ios] = false;
 	f->in_flight--;
 	if (ret)
-		f->ret = ret;
+		table_failed(f, ret);
 	phase_write(im);
 }
 
@@ -112,13 +121,16 @@ static bool phase_fill(struct image *im)
 {
 	struct image_flush *f = &im->flush;
 	struct image_meta m;
+	int ret;
 
 	for (unsigned int i = 0; i < IMAGE_META_IOS; i++) {
 		if (f->busy[i])
 			continue;
 		if (f->ret || !im->ops->write(im, f->phase, &m))
 			return false;
-		f->ret = meta_start(im, i, &m);
+		ret = meta_start(im, i, &m);
+		if (ret)
+			table_failed(f, ret);
 	}
 	return true;
 }
@@ -154,6 +166,7 @@ void image_flush_start(struct image *im)
 	f->running = true;
 	f->phase = 0;
 	f->ret = 0;
+	f->kept = false;
 	f->now = f->next;
 	f->next = NULL;
 	f->tables = !im->block.readonly && im->ops->dirty(im);

@@ -8,8 +8,8 @@
 /* image_request.c */
 /** image_req_begin() - @r has guest, at, left and vectors: go */
 void image_req_begin(struct image *im, struct image_req *r);
-/** image_req_finish() - @r is done: block_reap() will tell its guest */
-void image_req_finish(struct image *im, struct image_req *r, int ret);
+/** image_req_finish() - @r is done: block_reap() will tell its guest; @kept, of a flush: as in struct block_req */
+void image_req_finish(struct image *im, struct image_req *r, int ret, bool kept);
 
 /* image_flush.c */
 /** image_flush_join() - @r is finished when all that completed before is on stable storage */

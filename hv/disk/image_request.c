@@ -18,20 +18,23 @@ static bool has_data(const struct image_req *r)
 
 /* --- the end --- */
 
-void image_req_finish(struct image *im, struct image_req *r, int ret)
+void image_req_finish(struct image *im, struct image_req *r, int ret, bool kept)
 {
 	struct block_req *g = r->guest;
 
 	assert(!r->held);
 	if (!g) {
 		r->ret = ret;
+		r->kept = kept;
 		r->finished = true;
 		pthread_cond_broadcast(&im->flushed);
 		return;
 	}
 	r->next = im->free;
 	im->free = r;
-	g->mode = g->op == BLOCK_FLUSH ? block_flush_result(&im->block, ret) : ret;
+	/* What was lost before is told by a flush that does not come back for another try. */
+	g->mode = g->op == BLOCK_FLUSH && !kept ? block_flush_result(&im->block, ret) : ret;
+	g->kept = kept;
 	g->next = NULL;
 	if (!im->finished)
 		im->finished_end = &im->finished;
@@ -51,7 +54,7 @@ static void req_end(struct image *im, struct image_req *r)
 	if (is_durable(r->guest) && (im->ops->dirty(im) || im->flush.running))
 		image_flush_join(im, r);
 	else
-		image_req_finish(im, r, 0);
+		image_req_finish(im, r, 0, false);
 }
 
 /* --- pieces --- */
@@ -100,7 +103,7 @@ static void piece_ended(struct image *im, struct image_req *r, int ret)
 		im->ops->mapped(im, r, ret);
 	piece_pass(r);
 	if (ret)
-		image_req_finish(im, r, ret);
+		image_req_finish(im, r, ret, false);
 	else
 		image_req_begin(im, r);
 	if (im->waiting)
@@ -179,7 +182,7 @@ void image_req_begin(struct image *im, struct image_req *r)
 		if (!ret)
 			ret = piece_start(im, r);
 		if (ret)
-			image_req_finish(im, r, ret);
+			image_req_finish(im, r, ret, false);
 		return;
 	}
 	req_end(im, r);

@@ -129,8 +129,9 @@ static int raw_open(const struct block_open_args *a, struct block **out, struct 
 	return ret;
 }
 
-static int raw_flush(struct block *b)
+static int raw_flush(struct block *b, bool *kept)
 {
+	(void)kept;
 	return fdatasync(raw_of(b)->fd) ? -errno : 0;
 }
 

@@ -94,12 +94,13 @@ static void blk_finish(struct virtio_blk *d, struct blk_request *r, uint8_t stat
  * disk and stop.  So the request is kept, nothing more is taken from the ring, and the machine is
  * told; with the next start of the device they are tried again (blk_restart()).  What the guest did
  * wrong (-EINVAL) or may not ask for is its own business, and so is a flush: what it should have
- * made durable is lost, and a second one would say that all is well.
+ * made durable is lost, and a second one would say that all is well.  But where an image only could not write
+ * its tables nothing is lost yet.
  */
 static bool blk_stalls(const struct virtio_blk *d, const struct blk_request *r, int ret)
 {
 	return ret && ret != -EINVAL && ret != -EOPNOTSUPP && !d->report_errors &&
-	       d->v.env->disk_held && (r->type == T_OUT || r->type == T_WRITE_ZEROES);
+	       d->v.env->disk_held && (r->type == T_OUT || r->type == T_WRITE_ZEROES || (r->type == T_FLUSH && r->io.kept));
 }
 
 static void blk_stall(struct virtio_blk *d, struct blk_request *r, int ret)

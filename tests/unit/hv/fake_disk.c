@@ -94,9 +94,10 @@ static void fake_close(struct block *b)
 		fake_free(f);
 }
 
-static int fake_flush(struct block *b)
+static int fake_flush(struct block *b, bool *kept)
 {
 	(void)b;
+	(void)kept;
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks of whole domains: who may have them, and what is said to whom may not.
 
-usage: test_disks.py DROVER_HV PAYLOAD        (exit 77 without /dev/kvm)
+usage: test_disks.py DROVER_HV PAYLOAD DROVER        (exit 77 without /dev/kvm)
 """
 import contextlib
 import fcntl
@@ -291,15 +291,14 @@ class Disks(unittest.TestCase):
     def test_a_differencing_vhd_has_what_its_parent_had(self):
         """Named parents are read, locked against writers, and recognised; without them nothing starts."""
         base, child = self.disk + ".base.vhd", self.disk + ".child.vhd"
-        drover = os.path.join(os.path.dirname(os.path.dirname(DROVER_HV)), "drover", "drover")
-        self.sh(drover, "disk", "create", base, "64M")
+        self.sh(DROVER, "disk", "create", base, "64M")
         self.rewrite(lambda text: text.replace("disk=1", "disk=1 disk_ms=1").replace(self.disk, base), "    format: vhd")
         p, where = self.start("first")
         control = Control(where + ".sock")
         self.wait_disk(control, "flushes", 20)
         p.kill()
         p.wait()
-        self.sh(drover, "disk", "create", child, "--parent", base)
+        self.sh(DROVER, "disk", "create", child, "--parent", base)
         with open(base, "rb") as f:
             before = f.read()
         self.rewrite(lambda text: text.replace(base, child))
@@ -323,14 +322,14 @@ class Disks(unittest.TestCase):
         target.wait()
         with open(base, "rb") as f:
             self.assertEqual(f.read(), before)
-        self.sh(drover, "disk", "info", child)
+        self.sh(DROVER, "disk", "info", child)
         os.utime(base)
         rc, said = self.refused()
         self.assertNotEqual(rc, 0)
         self.assertIn("was changed", said)
 
-    def small_store(self, *options, name="store"):
-        """A domain on a file system of its own with 64 KiB, which its guest fills."""
+    def small_store(self, *options, name="store", size="64k", make="truncate -s 8M"):
+        """A domain on a file system of its own with little room, which its guest fills."""
         store = os.path.join(self.dir.name, name)
         os.mkdir(store)
         self.rewrite(lambda text: text.replace(self.disk, os.path.join(store, "disk.img"))
@@ -338,7 +337,7 @@ class Disks(unittest.TestCase):
         base = os.path.join(self.dir.name, "small")
         with open(base + ".err", "w", encoding="ascii") as err:
             p = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c",
-                                  f"mount -t tmpfs -o size=64k none {store} && truncate -s 8M {store}/disk.img && "
+                                  f"mount -t tmpfs -o size={size} none {store} && {make} {store}/disk.img && "
                                   f"exec {DROVER_HV} run {self.yaml} --control {base}.sock --console {base}.console"],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
         self.running.append(p)
@@ -368,6 +367,33 @@ class Disks(unittest.TestCase):
         time.sleep(1)
         self.assertGreater(control.command("stats")["disks"][0]["writes"], disk["writes"])
         self.assertEqual(diskcheck.check_live(f"/proc/{p.pid}/root{store}/disk.img")["problems"], [])
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_full_store_holds_the_domain_on_an_image_too(self):
+        """Whatever finds no space, a guest's data or the image's tables, its guest hears of no error and loses nothing."""
+        image = os.path.join(self.dir.name, "image")
+        self.sh(DROVER, "disk", "create", image, "8M")
+        for kib in (64, 68, 72, 2136):      # each stops somewhere else
+            p, store, control = self.small_store("    format: vhd", name=f"s{kib}", size=f"{kib}k", make=f"cp {image}")
+            self.wait_state(control, "paused", 20)
+            self.assertIn("No space left on device", control.command("query")["why"])
+            time.sleep(2.5)
+            self.assertEqual(control.command("query")["state"], "paused")
+            subprocess.run(["nsenter", "-t", str(p.pid), "-m", "mount", "-o", "remount,size=64m", f"{store}"], check=True)
+            self.wait_state(control, "running", 10)
+            self.wait_disk(control, "flushes", control.command("stats")["disks"][0]["flushes"] + 20)
+            self.assertEqual(control.command("stats")["disks"][0]["errors"], 0, "the guest heard of an error")
+            copy = os.path.join(self.dir.name, f"copy{kib}")
+            p.send_signal(signal.SIGSTOP)
+            shutil.copy(f"/proc/{p.pid}/root{store}/disk.img", copy)
+            p.kill()
+            p.wait()
+            self.sh(DROVER, "disk", "convert", copy, copy + ".raw", "--from", "vhd", "--format", "raw")
+            self.assertEqual(diskcheck.check(copy + ".raw")["problems"], [])
+            with open(self.yaml, encoding="utf-8") as f:
+                text = f.read().replace(f"{store}/disk.img", self.disk).replace("    format: vhd\n", "").replace(" disk_ms=1", "")
+            with open(self.yaml, "w", encoding="utf-8") as f:
+                f.write(text)
 
     @unittest.skipIf(os.geteuid(), "mounts a file system")
     def test_a_reason_that_is_cut_inside_a_character_is_still_told(self):
@@ -551,5 +577,5 @@ if __name__ == "__main__":
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         print("skipped: no /dev/kvm")
         sys.exit(77)
-    DROVER_HV, PAYLOAD = (os.path.abspath(p) for p in sys.argv[1:3])
+    DROVER_HV, PAYLOAD, DROVER = (os.path.abspath(p) for p in sys.argv[1:4])
     unittest.main(argv=sys.argv[:1], verbosity=2, warnings="ignore")
