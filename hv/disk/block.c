@@ -43,20 +43,29 @@ int block_flush_result(struct block *b, int res)
 
 int block_flush(struct block *b, struct err *e)
 {
-	int owed = atomic_load(&b->owed);
 	bool kept = false;
+	int ret = 0, owed;
 
-	if (!owed && !b->readonly) {
-		owed = b->format->flush(b, &kept);
-		if (owed && !kept)
-			atomic_store(&b->owed, owed);
-	}
-	return owed ? err_set(e, owed, "disk %s: flush: %s", b->path, strerror(-owed)) : 0;
+	/* Also where something was lost before: what can be saved is, and nothing is under way afterwards. */
+	if (!b->readonly)
+		ret = b->format->flush(b, &kept);
+	if (ret && !kept)
+		atomic_store(&b->owed, ret);
+	owed = atomic_load(&b->owed);
+	ret = owed ? owed : ret;
+	return ret ? err_set(e, ret, "disk %s: flush: %s", b->path, strerror(-ret)) : 0;
 }
 
 int block_owed(const struct block *b)
 {
 	return atomic_load(&b->owed);
+}
+
+int block_leaves(struct block *b)
+{
+	int owed = block_owed(b);
+
+	return owed || !b->format->unsaved || !b->format->unsaved(b) ? owed : -EIO;
 }
 
 void block_owe(struct block *b, int error)

@@ -101,12 +101,17 @@ void block_close(struct block *b);
 /**
  * block_flush() - wait until all that completed is on stable storage; any thread
  * The kernel tells of lost writes once.  What is told here the guest has not heard: its next
- * BLOCK_FLUSH fails, and so does each block_flush() until then.  But for what an image could not write of its tables,
- * for want of space: it has them still, and the next flush tries again.
+ * BLOCK_FLUSH fails, and so does each block_flush() until then, though it does what it can.  But for what an image could
+ * not write of its tables, for want of space: it has them still, and the next flush tries again.
  */
 int block_flush(struct block *b, struct err *e);
-/** block_owed() - the error that the guest has yet to hear of, 0 = none; for block_owe() of its next block */
+/** block_owed() - the error that the guest has yet to hear of, 0 = none */
 int block_owed(const struct block *b);
+/**
+ * block_leaves() - the same if the block is closed now; for block_owe() of its guest's next block
+ * What an image has not written of its tables goes with it, and the data that they speak of, though nobody has failed.
+ */
+int block_leaves(struct block *b);
 /** block_owe() - the guest's next BLOCK_FLUSH, and each block_flush() until then, fails with @error; 0: none does */
 void block_owe(struct block *b, int error);
 

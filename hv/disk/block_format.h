@@ -23,6 +23,8 @@ struct block_format {
 	void (*close)(struct block *b);
 	/* All that completed is on stable storage, or a negative errno; *@kept, false before: as in struct block_req.  Any thread. */
 	int (*flush)(struct block *b, bool *kept);
+	/* Would closing it now lose what completed, since only this block's memory has where that lies?  Any thread; NULL: it never would. */
+	bool (*unsaved)(struct block *b);
 	/* The rest: the thread of the disk's device alone. */
 	int (*queue)(struct block *b, struct block_req *r);
 	void (*kick)(struct block *b);

@@ -170,3 +170,14 @@ int image_flush(struct block *b, bool *kept)
 	*kept = r.kept;
 	return r.ret;
 }
+
+bool image_unsaved(struct block *b)
+{
+	struct image *im = image_of(b);
+	bool is;
+
+	pthread_mutex_lock(&im->lock);
+	is = im->ops->unsaved(im);
+	pthread_mutex_unlock(&im->lock);
+	return is;
+}

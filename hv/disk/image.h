@@ -114,6 +114,8 @@ struct image_format {
 	void (*mapped)(struct image *im, struct image_req *r, int ret);
 	/* Is there anything that end() has not seen written? */
 	bool (*dirty)(const struct image *im);
+	/* ... without which a guest's data is lost? */
+	bool (*unsaved)(const struct image *im);
 	void (*begin)(struct image *im);
 	/* The next write of phase 0 to IMAGE_PHASES_MAX - 1; false: no more in this one. */
 	bool (*write)(struct image *im, unsigned int phase, struct image_meta *out);
@@ -178,6 +180,7 @@ void image_exit(struct image *im);
 /* Hooks of struct block_format that are the same for all images. */
 void image_close(struct block *b);
 int image_flush(struct block *b, bool *kept);
+bool image_unsaved(struct block *b);
 int image_queue(struct block *b, struct block_req *r);
 void image_kick(struct block *b);
 void image_reap(struct block *b);

@@ -48,6 +48,7 @@ static const struct image_format fixed_ops = {
 	.map = fixed_map,
 	.mapped = fixed_mapped,
 	.dirty = fixed_dirty,
+	.unsaved = fixed_dirty,
 	.begin = fixed_begin,
 	.write = fixed_write,
 	.end = fixed_end,

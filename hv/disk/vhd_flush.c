@@ -26,6 +26,14 @@ bool vhd_dirty(const struct image *im)
 	return v->n_dirty || v->going || v->footer_end != v->l.end || v->l.head_lost;
 }
 
+/* A footer that is missing or out of place is nobody's data: its copy at the start is good. */
+bool vhd_unsaved(const struct image *im)
+{
+	const struct vhd_image *v = (const struct vhd_image *)im;
+
+	return v->n_dirty || v->going;
+}
+
 /* --- what is written --- */
 
 static void bitmap_goes(struct vhd_bitmap *m)

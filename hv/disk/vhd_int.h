@@ -191,6 +191,7 @@ void vhd_bitmap_fill(struct vhd_bitmap *m, uint64_t first, uint64_t n);
 int vhd_map(struct image *im, struct image_req *r, struct image_extent *x);
 void vhd_mapped(struct image *im, struct image_req *r, int ret);
 bool vhd_dirty(const struct image *im);
+bool vhd_unsaved(const struct image *im);
 void vhd_flush_begin(struct image *im);
 bool vhd_flush_write(struct image *im, unsigned int phase, struct image_meta *out);
 void vhd_flush_end(struct image *im, int ret);

@@ -326,20 +326,21 @@ int machine_disks_retry(struct machine *m, struct err *e)
 int machine_disks_flush(struct machine *m, struct err *e)
 {
 	struct machine_device *d = NULL;
-	int ret = 0;
+	int ret = 0, one;
 
-	while (!ret && (d = next_disk(m, d)))
-		ret = virtio_blk_flush(d->dev, e);
+	while ((d = next_disk(m, d))) {
+		one = virtio_blk_flush(d->dev, ret ? NULL : e);
+		ret = ret ? ret : one;
+	}
 	return ret;
 }
 
 int machine_disks_close(struct machine *m, struct err *e)
 {
-	int ret = 0;
+	int ret;
 
 	disks_lock(m);
-	if (m->disks_owned)
-		ret = machine_disks_flush(m, e);
+	ret = machine_disks_flush(m, e);
 	if (!ret)
 		machine_disks_release(m);
 	pthread_mutex_unlock(&m->lock);

@@ -109,7 +109,7 @@ bool machine_migrating(struct machine *m);
 int machine_disks_lock_all(struct machine *m, struct err *e);
 /** machine_disks_own() - machine_disks_commit() */
 int machine_disks_own(struct machine *m, uint64_t after, uint64_t incarnation, struct err *e);
-/** machine_disks_flush() - all of them, until one fails with the -errno that is returned */
+/** machine_disks_flush() - all of them; -errno of the first that fails, which keeps none of the others from theirs */
 int machine_disks_flush(struct machine *m, struct err *e);
 /** machine_disks_release() - machine_disks_abandon() */
 void machine_disks_release(struct machine *m);

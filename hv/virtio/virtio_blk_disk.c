@@ -327,7 +327,11 @@ int virtio_blk_flush(struct virtio_dev *v, struct err *e)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
 
-	return d->block ? block_flush(d->block, e) : 0;
+	if (d->block)
+		return block_flush(d->block, e);
+	return d->owed ? err_set(e, d->owed, "disk %s: what was not written when it was let go of is lost, and the guest has not heard of it",
+				 d->path)
+		       : 0;
 }
 
 static struct disk_parts disk_leave(struct virtio_blk *d)
@@ -335,7 +339,7 @@ static struct disk_parts disk_leave(struct virtio_blk *d)
 	struct disk_parts p = { d->lock, d->block, d->lower };
 
 	if (d->block)
-		d->owed = block_owed(d->block);
+		d->owed = block_leaves(d->block);
 	d->block = NULL;
 	d->lock = NULL;
 	d->lower.n = 0;

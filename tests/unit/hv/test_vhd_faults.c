@@ -166,6 +166,39 @@ static void test_a_flush_that_failed_is_done_by_the_next(void **state)
 	assert_true(failed >= 8);           /* fdatasync, a footer and three bitmaps, fdatasync, a sector of the table, fdatasync */
 }
 
+/*
+ * What completed and only memory knows the place of goes with the block: whoever closes it then must tell the guest, also
+ * where no flush has lost anything yet.
+ */
+static void test_what_is_not_saved_when_it_is_closed_is_owed(void **state)
+{
+	uint8_t data[512] = { 1 };
+	int fd = bed_file();
+	struct block *b;
+
+	(void)state;
+	bed_create(fd, VHD_DYNAMIC, MIB, 4096);
+	b = open_fake(fd, 512, 1);
+	assert_int_equal(block_leaves(b), 0);
+	assert_int_equal(bed_do(b, BLOCK_WRITE, 0, 512, data), 0);
+	assert_int_equal(block_leaves(b), -EIO);
+	fake_disk->failing = true;
+	fake_disk->fail_after = 1; /* data is durable, and then there is no space */
+	assert_int_equal(block_flush(b, NULL), -EIO);
+	assert_int_equal(block_owed(b), 0);
+	assert_int_equal(block_leaves(b), -EIO);
+	fake_disk->failing = false;
+	assert_int_equal(block_flush(b, NULL), 0);
+	assert_int_equal(block_leaves(b), 0);
+	/* What was lost before is no reason to lose more. */
+	assert_int_equal(bed_do(b, BLOCK_WRITE, 65536, 512, data), 0);
+	block_owe(b, -ENOSPC);
+	assert_int_equal(block_flush(b, NULL), -ENOSPC);
+	assert_false(b->format->unsaved(b));
+	assert_int_equal(block_leaves(b), -ENOSPC);
+	close_fake(b, fd);
+}
+
 /* A write that waits for room in the tables, which cannot be written: it fails, and does not wait for ever. */
 static void test_who_waits_for_room_is_told_when_there_will_be_none(void **state)
 {
@@ -250,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_a_sector_and_the_page_around_it),
 		cmocka_unit_test(test_neighbours_in_a_page),
 		cmocka_unit_test(test_a_flush_that_failed_is_done_by_the_next),
+		cmocka_unit_test(test_what_is_not_saved_when_it_is_closed_is_owed),
 		cmocka_unit_test(test_who_waits_for_room_is_told_when_there_will_be_none),
 		cmocka_unit_test(test_a_write_that_fails_hides_nothing),
 		cmocka_unit_test(test_a_damaged_copy_is_mended_before_it_is_needed),

@@ -328,7 +328,7 @@ class Disks(unittest.TestCase):
         self.assertNotEqual(rc, 0)
         self.assertIn("was changed", said)
 
-    def small_store(self, *options, name="store", size="64k", make="truncate -s 8M"):
+    def small_store(self, *options, name="store", size="64k", make="truncate -s 8M", vmm=""):
         """A domain on a file system of its own with little room, which its guest fills."""
         store = os.path.join(self.dir.name, name)
         os.mkdir(store)
@@ -338,7 +338,7 @@ class Disks(unittest.TestCase):
         with open(base + ".err", "w", encoding="ascii") as err:
             p = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c",
                                   f"mount -t tmpfs -o size={size} none {store} && {make} {store}/disk.img && "
-                                  f"exec {DROVER_HV} run {self.yaml} --control {base}.sock --console {base}.console"],
+                                  f"exec {DROVER_HV} run {self.yaml} --control {base}.sock --console {base}.console {vmm}"],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err)
         self.running.append(p)
         return p, store, Control(base + ".sock")
@@ -529,10 +529,7 @@ class Disks(unittest.TestCase):
             control = Control(base + ".sock")
             self.wait_disk(control, "writes", 20)
             until(0)
-            end = time.monotonic() + 10
-            while control.command("stats")["disks"][0]["open"]:
-                self.assertLess(time.monotonic(), end, "the disk never was let go")
-                time.sleep(0.05)
+            self.wait_let_go(control)
             self.sh("fsfreeze", "-f", store)
             until(600)
             for _ in range(5):
@@ -541,6 +538,34 @@ class Disks(unittest.TestCase):
             self.sh("fsfreeze", "-u", store)
             self.wait_state(control, "running", 10)
             self.wait_disk(control, "writes", control.command("stats")["disks"][0]["writes"] + 20)
+
+    def wait_let_go(self, control):
+        end = time.monotonic() + 10
+        while control.command("stats")["disks"][0]["open"]:
+            self.assertLess(time.monotonic(), end, "the disk never was let go")
+            time.sleep(0.05)
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_what_an_image_could_not_save_before_its_disk_was_let_go_is_told(self):
+        """A full store keeps its tables in memory, and the lease ends: the flush that waited must not succeed on the disk opened anew."""
+        image = os.path.join(self.dir.name, "image")
+        self.sh(DROVER, "disk", "create", image, "8M")
+        with self.lease_page() as (lease, until):
+            # Room for its head, and for the two pages that the guest writes to first; none for a footer behind its first block.
+            p, store, control = self.small_store("    format: vhd", size="12k", make=f"cp {image}", vmm=f"--lease {lease}")
+            self.wait_state(control, "paused", 20)
+            self.assertIn("No space left on device", control.command("query")["why"])
+            until(0)
+            self.wait_let_go(control)
+            subprocess.run(["nsenter", "-t", str(p.pid), "-m", "mount", "-o", "remount,size=64m", f"{store}"], check=True)
+            before = control.command("stats")["disks"][0]
+            until(600)
+            self.wait_state(control, "running", 10)
+            end = time.monotonic() + 10
+            while (disk := control.command("stats")["disks"][0])["flushes"] + disk["errors"] == before["flushes"]:
+                self.assertLess(time.monotonic(), end, "the guest never flushed again")
+                time.sleep(0.02)
+            self.assertGreater(disk["errors"], 0, "the guest heard that what it wrote is durable")
 
     def test_a_missing_disk(self):
         os.unlink(self.disk)
