@@ -23,6 +23,7 @@
 #include "hv/device/state.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -44,6 +45,11 @@ struct device_env {
 	/* Rule G: may the domain submit writes to its disks now?  Any thread, must not
 	 * block.  Required: a machine without a gate gives one that says true. */
 	bool (*may_submit)(void *arg);
+	/*
+	 * A gated domain lets go of its disks, and no device works: what is theirs and not on them yet is written, though
+	 * the lease has ended, where a lock keeps the other hosts away until they are closed.
+	 */
+	atomic_bool disks_leaving;
 	/* A write to a disk failed and waits (@held), as do all requests behind it; or it has succeeded
 	 * now.  Device's thread, with its lock: must not block.  NULL: errors reach the guest. */
 	void (*disk_held)(void *arg, bool held, const char *why);

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -21,6 +22,7 @@
 #define BLOCK_PIECE_MAX (256u << 10) /* bytes copied at once for one request */
 #define BLOCK_ROOM_MAX (4u << 20)    /* ... for all of a disk */
 #define BLOCK_TRIES_MAX 100          /* of a transfer that gets nowhere (EAGAIN, EINTR) */
+#define BLOCK_NOT_NOW (-ECANCELED)   /* of a request that may be tried again, all of it, when writing is allowed */
 #define BLOCK_PARENTS_MAX 32         /* an image and what it was made from, and what that was made from ... */
 
 enum block_op {
@@ -73,6 +75,12 @@ struct block_open_args {
 	/* What an image lies on that has only what differs: its parent, the parent's parent, and so on. Read during the call only. */
 	const struct block_parent *parents;
 	unsigned int n_parents;
+	/*
+	 * Rule G: asked before each transfer that changes the file; false ends its request with BLOCK_NOT_NOW, done in part or not at all.
+	 * One request may be many transfers, each begun when the one before has come back.  Any thread; NULL: always.
+	 */
+	bool (*may_write)(void *arg);
+	void *may_arg;
 	/* Between formats (block_format.h). */
 	const int *event_fd;              /* tell this one; NULL: one of its own */
 	bool inner;                       /* raw: the file of an image, whose size is nobody's disk */
@@ -122,7 +130,7 @@ int block_event_fd(const struct block *b);         /* readable when block_reap()
 /**
  * block_queue() - take @r over; it starts at block_kick()
  * Return: 0: done() will be called; else @r is still the caller's: -EINVAL when it is empty, misaligned or
- * outside; -EROFS; -EAGAIN when no more fits the ring; -ENOMEM.
+ * outside; -EROFS; -EAGAIN when no more fits the ring; -ENOMEM; BLOCK_NOT_NOW.
  */
 int block_queue(struct block *b, struct block_req *r);
 /** block_kick() - start what was queued */

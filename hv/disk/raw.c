@@ -115,6 +115,8 @@ static int raw_open(const struct block_open_args *a, struct block **out, struct 
 	b->fd = a->fd;
 	b->direct = a->direct;
 	b->inner = a->inner;
+	b->may_write = a->may_write;
+	b->may_arg = a->may_arg;
 	b->block.format = &block_raw;
 	b->block.event_fd = -1;
 	ret = raw_flags(b, a->path, e);

@@ -15,6 +15,8 @@ struct disk_raw {
 	int fd;
 	struct io_uring ring;
 	bool direct, has_ring, inner;
+	bool (*may_write)(void *arg);
+	void *may_arg;
 	bool own_event; /* event_fd is not somebody else's */
 	unsigned int queued;
 	size_t room;                              /* bytes of aligned copies in use */

@@ -144,14 +144,23 @@ static void prepare_data(struct disk_raw *b, struct block_req *r, struct io_urin
 		io_uring_prep_writev2(s, b->fd, iov, n, at, r->durable ? RWF_DSYNC : 0);
 }
 
+/* Rule G.  An fdatasync changes nothing: it waits for what has been given to the storage. */
+static bool may_go(const struct disk_raw *b, const struct block_req *r)
+{
+	return r->op == BLOCK_READ || r->op == BLOCK_FLUSH || r->syncing || !b->may_write || b->may_write(b->may_arg);
+}
+
 /* The request's next transfer. */
 static int req_prepare(struct disk_raw *b, struct block_req *r)
 {
-	struct io_uring_sqe *s = sqe_get(b);
 	uint64_t at = r->offset + r->len - r->left;
+	struct io_uring_sqe *s;
 
 	assert(r->done && r->left <= r->len);
 	assert(r->op == BLOCK_READ || r->op == BLOCK_FLUSH || !b->block.readonly);
+	if (!may_go(b, r))
+		return BLOCK_NOT_NOW;
+	s = sqe_get(b);
 	if (!s)
 		return -EAGAIN;
 	if (is_data(r))

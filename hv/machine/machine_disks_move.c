@@ -45,8 +45,10 @@ int machine_disks_let_go(struct machine *m, unsigned int wait_ms, struct err *e)
 
 	if (ret)
 		return ret;
+	atomic_store(&m->env.disks_leaving, true);
 	if (m->disks_owned && machine_disks_flush(m, e))
 		log_error("%s", e->text);
+	atomic_store(&m->env.disks_leaving, false);
 	machine_disks_release(m);
 	move_end(m);
 	return 0;

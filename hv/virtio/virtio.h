@@ -26,7 +26,8 @@
  * Rule D: guest memory is marked dirty after data arrived in it, rings included.
  * Rule S: a ring that makes no sense stops the device (DEVICE_NEEDS_RESET), nothing else.
  * Rule G: env->may_submit() is asked before each request that writes to a disk is
- * taken from its ring.  After it said no, the request waits there until it says yes.
+ * taken from its ring, and before each further transfer of it.  After it said no, the request waits
+ * there, or with the device, until it says yes.
  */
 #ifndef DROVER_HV_VIRTIO_VIRTIO_H
 #define DROVER_HV_VIRTIO_VIRTIO_H

@@ -53,6 +53,22 @@ static int cache_refused(const struct virtio_blk *d, const struct disk_store *s,
 		       d->path, s->type);
 }
 
+/* Rule G, asked by whoever writes. */
+static bool may_write(void *arg)
+{
+	const struct virtio_blk *d = arg;
+
+	return d->v.env->may_submit(d->v.env->arg);
+}
+
+/* ... where nobody has the disk while we have its lock. */
+static bool may_write_locked(void *arg)
+{
+	const struct virtio_blk *d = arg;
+
+	return may_write(arg) || atomic_load(&d->v.env->disks_leaving);
+}
+
 /* O_DIRECT wherever it may matter; where it is not said and not possible, only without a lease. */
 static int open_block(struct virtio_blk *d, int fd, const struct blk_lower *lower, const struct disk_store *store,
 		      struct block **out, struct err *e)
@@ -66,6 +82,8 @@ static int open_block(struct virtio_blk *d, int fd, const struct blk_lower *lowe
 		.depth = BLK_QUEUE_SIZE,
 		.parents = lower->at,
 		.n_parents = lower->n,
+		.may_write = store->locks ? may_write_locked : may_write,
+		.may_arg = d,
 	};
 	struct err why = { 0 };
 	int ret;

@@ -12,7 +12,8 @@
  *
  * Rule G: a request that writes is taken from the ring only while
  * env->may_submit() says so; else it waits there, and behind it all others,
- * until the gate opens again or the machine stops the device.
+ * until the gate opens again or the machine stops the device.  One that has been
+ * taken and needs more than one transfer asks again before each (hv/disk/block.h).
  */
 #include "hv/virtio/virtio_blk_int.h"
 
@@ -103,16 +104,28 @@ static bool blk_stalls(const struct virtio_blk *d, const struct blk_request *r, 
 	       d->v.env->disk_held && (r->type == T_OUT || r->type == T_WRITE_ZEROES || (r->type == T_FLUSH && r->io.kept));
 }
 
-static void blk_stall(struct virtio_blk *d, struct blk_request *r, int ret)
+static void blk_keep(struct virtio_blk *d, struct blk_request *r)
 {
-	char why[200];
-
 	assert(!d->stalled || !*d->stalled_end);
 	r->next = NULL;
 	if (!d->stalled)
 		d->stalled_end = &d->stalled;
 	*d->stalled_end = r;
 	d->stalled_end = &r->next;
+}
+
+/* The gate has closed while it was under way: nobody's fault, and tried again when it opens, all of it. */
+static void blk_gated(struct virtio_blk *d, struct blk_request *r)
+{
+	blk_keep(d, r);
+	virtio_dev_retry(&d->v, 0);
+}
+
+static void blk_stall(struct virtio_blk *d, struct blk_request *r, int ret)
+{
+	char why[200];
+
+	blk_keep(d, r);
 	if (d->stopped)
 		return;
 	d->stopped = d->held = true;
@@ -152,6 +165,10 @@ static void blk_done(struct block_req *io, int ret)
 	d->in_flight--;
 	d->n_again -= r->again;
 	r->again = false;
+	if (ret == BLOCK_NOT_NOW) {
+		blk_gated(d, r);
+		return;
+	}
 	if (blk_stalls(d, r, ret)) {
 		blk_stall(d, r, ret);
 		return;
@@ -261,7 +278,8 @@ static bool type_writes(uint32_t type)
 	return type == T_OUT || type == T_DISCARD || type == T_WRITE_ZEROES || type == T_FLUSH;
 }
 
-static void blk_start(struct virtio_blk *d, struct blk_request *r)
+/* False: not now, the gate has closed. */
+static bool blk_start(struct virtio_blk *d, struct blk_request *r)
 {
 	int ret = -EOPNOTSUPP;
 
@@ -272,7 +290,7 @@ static void blk_start(struct virtio_blk *d, struct blk_request *r)
 	r->data_len = r->type == T_IN ? r->el.in_len - 1 : r->el.out_len - BLK_HEADER;
 	if (r->type == T_GET_ID) {
 		blk_get_id(d, r);
-		return;
+		return true;
 	}
 	if (!d->owned) {
 		ret = -EIO;
@@ -296,15 +314,21 @@ static void blk_start(struct virtio_blk *d, struct blk_request *r)
 	}
 	if (!ret)
 		ret = block_queue(d->block, &r->io);
+	if (ret == BLOCK_NOT_NOW) {
+		r->again = false;
+		blk_gated(d, r);
+		return false;
+	}
 	if (ret) {
 		if (r->type == T_IN)
 			r->data_len = 0; /* nothing was read into it */
 		blk_finish(d, r, ret == -EOPNOTSUPP ? S_UNSUPP : S_IOERR);
-		return;
+		return true;
 	}
 	d->in_flight++;
 	assert(d->in_flight <= BLK_QUEUE_SIZE);
 	d->n_again += r->again;
+	return true;
 }
 
 /* What failed before the device was stopped; rule G as for any other write.  False: not all of it yet. */
@@ -321,7 +345,8 @@ static bool blk_restart(struct virtio_blk *d)
 		}
 		d->stalled = r->next;
 		r->again = true;
-		blk_start(d, r);
+		if (!blk_start(d, r))
+			return false;
 	}
 	blk_unheld(d);
 	return !d->stopped;
@@ -352,8 +377,7 @@ static bool blk_take(struct virtio_blk *d)
 	d->free = r->next;
 	r->sector = le64toh(header.sector);
 	r->again = false;
-	blk_start(d, r);
-	return true;
+	return blk_start(d, r);
 }
 
 void virtio_blk_kick(struct virtio_dev *v, unsigned int q)

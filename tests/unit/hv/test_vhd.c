@@ -95,6 +95,42 @@ static void test_a_durable_write_takes_its_tables_with_it(void **state)
 	close(fd);
 }
 
+static bool may(void *arg)
+{
+	return *(const bool *)arg;
+}
+
+/* The lease ends while a flush is on its way: no table is written any more, and none is lost. */
+static void test_tables_are_written_when_they_may_be(void **state)
+{
+	bool allowed = true, kept = false;
+	int fd = bed_file();
+	struct block_open_args a = { .fd = fd, .path = "test.vhd", .depth = BED_DEPTH, .may_write = may, .may_arg = &allowed };
+	struct bed_request r;
+	struct block *b;
+
+	(void)state;
+	bed_create(fd, VHD_DYNAMIC, 40 * MIB, 0);
+	b = bed_open_on(&a);
+	bed_put(b, 0, 4096, 1);
+	bed_make(&r, BLOCK_FLUSH, 0, 0, NULL);
+	assert_int_equal(block_queue(b, &r.io), 0);
+	allowed = false; /* the fdatasync of the data is under way */
+	block_kick(b);
+	bed_wait(b, &r);
+	assert_int_equal(r.ret, BLOCK_NOT_NOW);
+	assert_true(r.io.kept);
+	assert_int_equal(bed_info(fd).allocated, 0);
+	assert_int_equal(b->format->flush(b, &kept), BLOCK_NOT_NOW);
+	assert_true(kept);
+	assert_int_equal(bed_info(fd).allocated, 0);
+	allowed = true;
+	assert_int_equal(block_flush(b, NULL), 0);
+	assert_int_equal(bed_info(fd).allocated, 1);
+	block_close(b);
+	close(fd);
+}
+
 static void test_zeroes_and_discards(void **state)
 {
 	int fd = bed_file();
@@ -353,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_written_is_read_also_later),
 		cmocka_unit_test(test_what_was_not_flushed_is_not_in_the_tables),
 		cmocka_unit_test(test_a_durable_write_takes_its_tables_with_it),
+		cmocka_unit_test(test_tables_are_written_when_they_may_be),
 		cmocka_unit_test(test_zeroes_and_discards),
 		cmocka_unit_test(test_two_first_writes_to_a_block),
 		cmocka_unit_test(test_vectors_are_cut_where_blocks_end),

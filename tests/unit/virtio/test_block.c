@@ -185,6 +185,42 @@ static void test_zeroes_that_were_written_are_durable_too(void **state)
 	free(r);
 }
 
+static bool may(void *arg)
+{
+	return *(const bool *)arg;
+}
+
+/* One request may be very many transfers, and the lease ends between two of them. */
+static void test_each_transfer_asks_whether_it_may_write(void **state)
+{
+	struct request *r = make(BLOCK_ZERO, 0, 70000 / 512 * 512), *read = make(BLOCK_READ, 0, 512);
+	static uint8_t data[512];
+	bool allowed = true;
+	struct block_open_args a = { .path = path, .depth = DEPTH, .may_write = may, .may_arg = &allowed };
+
+	assert_int_equal(open_disk(false), 0);
+	block_close(b);
+	a.fd = fd;
+	assert_int_equal(block_open_on("raw", &a, &b, NULL), 0);
+	assert_int_equal(block_queue(b, &r->io), 0);
+	raw_request_step(raw_of(b), &r->io, -EOPNOTSUPP); /* ZERO_RANGE */
+	raw_request_step(raw_of(b), &r->io, -EOPNOTSUPP); /* PUNCH_HOLE */
+	allowed = false;
+	raw_request_step(raw_of(b), &r->io, 65536);
+	assert_true(r->done);
+	assert_int_equal(r->ret, BLOCK_NOT_NOW);
+	assert_int_equal(block_queue(b, &r->io), BLOCK_NOT_NOW);
+	overlap(read, data, sizeof(data), 1);
+	assert_int_equal(block_queue(b, &read->io), 0);
+	block_kick(b);
+	reap_until(read);
+	assert_int_equal(read->ret, 0);
+	free(read);
+	block_close(b);
+	b = NULL;
+	free(r);
+}
+
 static void test_a_flush_says_what_was_lost_before(void **state)
 {
 	struct request *r = make(BLOCK_FLUSH, 0, 0);
@@ -347,6 +383,7 @@ int main(void)
 		T(test_zeroes_are_durable_where_nobody_flushes),
 		T(test_zeroes_that_were_written_are_durable_too),
 		T(test_a_flush_says_what_was_lost_before),
+		T(test_each_transfer_asks_whether_it_may_write),
 		T(test_an_overlapping_request_costs_a_piece),
 		T(test_many_odd_requests_share_the_room),
 		T(test_odd_reads_get_what_is_there),

@@ -255,6 +255,44 @@ static void test_a_gate_that_opens_by_itself_lets_writes_go(void **state)
 	rig_free(r);
 }
 
+static atomic_uint looks;
+
+/* Open to the first who looks. */
+static bool closes_behind(void *arg)
+{
+	struct bed *b = arg;
+
+	return atomic_fetch_add(&looks, 1) == 0 || atomic_load(&b->gate_open);
+}
+
+/* It closes when the device has looked, and the disk asks again: the guest waits, and the machine is told of no failure. */
+static void test_a_gate_that_closes_behind_a_write_keeps_it(void **state)
+{
+	struct rig *r = rig_make(false, false, F_FLUSH);
+	uint64_t gpa = bed_alloc(&r->bed, 512);
+	struct drv_buf b[3] = { { r->header, 16, false }, { gpa, 512, false }, { r->status, 1, true } };
+	struct err e = { 0 };
+	uint16_t head;
+	uint32_t len;
+
+	atomic_store(&r->bed.gate_open, false);
+	atomic_store(&looks, 0);
+	r->bed.env.may_submit = closes_behind;
+	put_header(r, 1, 0);
+	drv_add(&r->drv, 0, b, 3);
+	drv_kick(&r->drv, 0);
+	usleep(50000);
+	assert_false(drv_poll(&r->drv, 0, &head, &len));
+	assert_int_equal(virtio_dev_quiesce(r->blk, 1000, &e), 0); /* nothing is in flight */
+	virtio_dev_start(r->blk, &e);
+	usleep(50000);
+	assert_false(drv_poll(&r->drv, 0, &head, &len));
+	atomic_store(&r->bed.gate_open, true); /* nobody starts, nobody kicks */
+	assert_true(drv_wait(&r->drv, 0, &head, &len));
+	assert_int_equal(get_status(r), 0);
+	rig_free(r);
+}
+
 static void test_quiet_means_quiet(void **state)
 {
 	struct rig *r = rig_make(false, false, F_FLUSH);
@@ -529,6 +567,7 @@ int main(void)
 		cmocka_unit_test(test_rule_d_marks_data_status_and_ring),
 		cmocka_unit_test(test_a_write_waits_for_the_gate),
 		cmocka_unit_test(test_a_gate_that_opens_by_itself_lets_writes_go),
+		cmocka_unit_test(test_a_gate_that_closes_behind_a_write_keeps_it),
 		cmocka_unit_test(test_quiet_means_quiet),
 		cmocka_unit_test(test_bad_requests_get_errors),
 		cmocka_unit_test(test_discard_and_zeroes),
