@@ -186,7 +186,11 @@ static void put_zeroes(int fd, uint64_t at, uint64_t len)
 
 static int fails(struct fake_disk *f, const struct block_req *r)
 {
-	if (r->op == BLOCK_READ || !f->failing)
+	if (r->op == BLOCK_READ)
+		return 0;
+	if (f->fail_one_in && fake_random(&f->seed) % f->fail_one_in == 0)
+		return -EIO;
+	if (!f->failing)
 		return 0;
 	if (f->fail_after) {
 		f->fail_after--;
@@ -203,8 +207,13 @@ static int carry_out(struct fake_disk *f, struct block_req *r, size_t event)
 		do_read(f, r);
 		return 0;
 	}
-	if (ret)
+	if (ret) {
+		if (r->op != BLOCK_FLUSH) {
+			f->log[event].failed = true;
+			f->log[event].done = fake_moment(f);
+		}
 		return ret;
+	}
 	if (r->op == BLOCK_WRITE)
 		need(pwrite(f->fd, f->log[event].data, r->len, (off_t)r->offset) == (ssize_t)r->len, "write");
 	else if (r->op != BLOCK_FLUSH)
@@ -249,17 +258,20 @@ const struct block_format block_fake = {
 
 /* --- the power --- */
 
-static bool is_durable(const struct fake_disk *f, const struct fake_event *w, uint64_t moment)
+/* When the last fdatasync was asked for that has been carried out by @moment; 0: none. */
+static uint64_t last_sync(const struct fake_disk *f, uint64_t moment)
 {
-	if (w->durable && w->done < moment)
-		return true;
-	for (size_t i = 0; i < f->n_log; i++) {
-		const struct fake_event *s = &f->log[i];
+	uint64_t last = 0;
 
-		if (s->kind == FAKE_SYNC && s->done < moment && w->done < s->issued)
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < f->n_log; i++)
+		if (f->log[i].kind == FAKE_SYNC && f->log[i].done < moment && f->log[i].issued > last)
+			last = f->log[i].issued;
+	return last;
+}
+
+static bool is_durable(const struct fake_event *w, uint64_t sync, uint64_t moment)
+{
+	return !w->failed && w->done < moment && (w->durable || w->done < sync);
 }
 
 static void copy_all(int to, int from)
@@ -307,6 +319,7 @@ int fake_cut(const struct fake_disk *f, int base, uint64_t moment, uint64_t seed
 	static const unsigned int lucks[] = { 0, 4, 8, 12, 16, 16 };
 	const struct fake_event **w = malloc((f->n_log + 1) * sizeof(*w));
 	int fd = memfd_create("cut", MFD_CLOEXEC);
+	uint64_t sync = last_sync(f, moment);
 	size_t n = 0;
 	unsigned int luck, whole;
 
@@ -322,7 +335,7 @@ int fake_cut(const struct fake_disk *f, int base, uint64_t moment, uint64_t seed
 			w[n++] = &f->log[i];
 	qsort(w, n, sizeof(*w), in_order);
 	for (size_t i = 0; i < n; i++) {
-		if (w[i]->done < moment && is_durable(f, w[i], moment))
+		if (is_durable(w[i], sync, moment))
 			apply(fd, w[i], 0, w[i]->len);
 		else if (!whole)
 			apply_some(f, fd, w[i], luck, &seed);

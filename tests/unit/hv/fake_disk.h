@@ -31,6 +31,7 @@ struct fake_event {
 	uint8_t *data;         /* WRITE */
 	uint64_t issued, done; /* moments; done UINT64_MAX: not yet */
 	bool durable;          /* it was asked to be, by itself */
+	bool failed;           /* some of it may have arrived all the same */
 };
 
 struct fake_disk {
@@ -44,6 +45,7 @@ struct fake_disk {
 	size_t pending_event[FAKE_PENDING_MAX], n_pending;
 	unsigned int fail_after; /* this many more writes and syncs, then -EIO; 0: never */
 	bool failing;
+	unsigned int fail_one_in; /* one in so many writes and syncs: -EIO; 0: none */
 	bool open, shared_event;
 	bool own; /* own: of a parent, which is opened behind its image; goes with it */
 };

@@ -56,6 +56,24 @@ struct world {
 	uint32_t who;
 };
 
+/* More of them: VHD_CRASH_SEEDS=100 in the environment; longer ones: VHD_CRASH_OPS=2000. */
+static unsigned int setting(const char *name, unsigned int otherwise)
+{
+	const char *s = getenv(name);
+
+	return s ? (unsigned int)atoi(s) : otherwise;
+}
+
+/* So few bitmaps fit into memory that writes wait for room. */
+static void few_maps(struct world *w)
+{
+	unsigned int n = setting("VHD_CRASH_MAPS", 0);
+	struct vhd_image *v = (struct vhd_image *)w->b;
+
+	if (n && n < v->n_maps)
+		v->n_maps = n;
+}
+
 static struct block *open_image(const struct world *w, int fd, const struct block_format *below)
 {
 	struct block_parent up = { w->parent, "parent.vhd" };
@@ -151,6 +169,8 @@ static void world_make(struct world *w, bool child, enum shape shape, uint32_t s
 	w->base = copy_of(w->image);
 	w->fake = fake_new(sector, seed);
 	w->b = open_image(w, w->image, &block_fake);
+	w->fake->fail_one_in = setting("VHD_CRASH_FAILS", 0);
+	few_maps(w);
 	assert_true(block_size(w->b) >= SECTORS * 512);
 }
 
@@ -295,8 +315,22 @@ static void op_begin(struct world *w, struct op *o)
 	assert_int_equal(block_queue(w->b, &o->r.io), 0);
 }
 
+/* What has failed may be there all the same, and no later answer is about it. */
+static void op_failed(struct world *w, struct op *o)
+{
+	if (o->r.io.op == BLOCK_WRITE || o->r.io.op == BLOCK_ZERO)
+		for (uint32_t i = o->sector; i < o->sector + o->n; i++)
+			w->busy[i] = false;
+}
+
 static void op_end(struct world *w, struct op *o)
 {
+	if (o->r.ret && w->fake->fail_one_in) {
+		op_failed(w, o);
+		free(o->data);
+		o->used = false;
+		return;
+	}
 	assert_int_equal(o->r.ret, 0);
 	switch (o->r.io.op) {
 	case BLOCK_WRITE:
@@ -306,14 +340,6 @@ static void op_end(struct world *w, struct op *o)
 	}
 	free(o->data);
 	o->used = false;
-}
-
-/* More of them: VHD_CRASH_SEEDS=100 in the environment; longer ones: VHD_CRASH_OPS=2000. */
-static unsigned int setting(const char *name, unsigned int otherwise)
-{
-	const char *s = getenv(name);
-
-	return s ? (unsigned int)atoi(s) : otherwise;
 }
 
 static void guest_runs(struct world *w)
