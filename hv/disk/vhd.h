@@ -9,12 +9,13 @@
  *     dynamic        blocks of 2 MiB, in the order in which the guest first wrote to them
  *     differencing   the same, with what differs from another image, its parent, sector by sector
  *
- * How large is it?  A footer has two answers, and programs differ on which of them counts: the current size, or
- * the product of cylinders, heads and sectors, which is what an ATA guest of Virtual PC saw, and less.  Here, as
- * in QEMU (block/vpc.c), who made the image decides: the geometry counts where it was made by "vpc ", "vs  ",
- * "qemu", or somebody unknown, and is below its maximum (65535 * 16 * 255 sectors); else the current size, which
- * is what "win ", "d2v", "tap", "CTXS", "qem2", "wa" and we ("drov") mean.  What vhd_create() makes has a size of
- * which both say the same, as far as geometries go.
+ * How large is it?  A footer has two answers: the current size, or the product of cylinders, heads and sectors,
+ * which is what an ATA guest of Virtual PC saw, and less.  The geometry counts where one of the programs made the
+ * image whose guests saw no more than that ("vpc ", "vs  ", "qemu"), and where it is below its maximum (65535 * 16 *
+ * 255 sectors); else the current size.  QEMU (block/vpc.c) has it the other way around, a list of those who mean
+ * the current size, and cuts off the ends of what all others have made: VirtualBox ("vbox"), XCP-ng's exports
+ * ("caml").  A disk that is too large by less than a cylinder is one; one that is too small has lost what its guest
+ * wrote there.  What vhd_create() makes has a size of which both say the same, as far as geometries go.
  *
  * Threads: any; a descriptor is one caller's at a time.
  */

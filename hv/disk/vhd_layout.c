@@ -2,8 +2,7 @@
 /*
  * vhd_layout - footer and header as bytes; the names of fields are those of [VHD] (vhd.h).
  *
- * What decides how large a disk is: vhd.h.  QEMU's table of creators is in its block/vpc.c; we have the same
- * rule, so that an image has one size in both.
+ * What decides how large a disk is: vhd.h.
  */
 #include "hv/disk/vhd_int.h"
 
@@ -124,12 +123,13 @@ void vhd_geometry(uint64_t sectors, struct vhd_footer *f)
 	f->cylinders = (uint16_t)(tracks / f->heads);
 }
 
-static bool means_current_size(const char creator[4])
+/* Those whose guests never saw more than the geometry. */
+static bool means_geometry(const char creator[4])
 {
-	static const char *const who[] = { "drov", "win ", "qem2", "d2v", "tap", "CTXS", "wa" };
+	static const char who[][5] = { "vpc ", "vs  ", "qemu" };
 
 	for (size_t i = 0; i < sizeof(who) / sizeof(who[0]); i++)
-		if (!strncmp(creator, who[i], 4) || (!strcmp(who[i], "d2v") && !memcmp(creator, "d2v ", 4)))
+		if (!memcmp(creator, who[i], 4))
 			return true;
 	return false;
 }
@@ -139,7 +139,7 @@ static uint64_t visible_size(const struct vhd_footer *f)
 	uint64_t sectors = (uint64_t)f->cylinders * f->heads * f->sectors;
 
 	/* A geometry of nothing says nothing, and one that is more than the disk is no one's. */
-	if (means_current_size(f->creator) || sectors == CHS_MAX || !sectors || sectors > f->current_size / VHD_SECTOR)
+	if (!means_geometry(f->creator) || sectors == CHS_MAX || !sectors || sectors > f->current_size / VHD_SECTOR)
 		return f->current_size;
 	return sectors * VHD_SECTOR;
 }

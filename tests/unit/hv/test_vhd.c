@@ -331,7 +331,10 @@ static void test_who_made_it_says_which_size_counts(void **state)
 	} rows[] = {
 		{ "vpc ", false },
 		{ "qemu", false },
-		{ "vbox", false },
+		{ "vs  ", false },
+		{ "vbox", true },
+		{ "caml", true },
+		{ "\1\2\3\4", true },
 		{ "win ", true },
 		{ "d2v ", true },
 		{ "tap", true },
