@@ -11,6 +11,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *const format_words[] = { "raw", "vhd", "vhd-fixed" };
@@ -28,15 +30,34 @@ int disk_format_word(const char *word, enum disk_format *out)
 	return word ? say_error(EXIT_USAGE, "--format %s: expected raw, vhd or vhd-fixed", word) : EXIT_OK;
 }
 
+/*
+ * Nobody writes to it while we look, nor in the second in which it was written last: a time of whole seconds is all that an image
+ * knows it by.  Storage whose clock is ahead is waited for no longer than that.
+ */
+static int lock_parent(struct disk_made *m)
+{
+	struct err e = { 0 };
+	struct stat st;
+	int rc = disk_lock_prepare(m->parent, true, NULL, &m->parent_lock, &e);
+
+	if (rc)
+		return say_error(err_exit_code(rc), "%s", e.text);
+	for (int i = 0; i < 110 && !fstat(disk_lock_fd(m->parent_lock), &st) && time(NULL) <= st.st_mtime; i++)
+		usleep(10000);
+	return EXIT_OK;
+}
+
 /* In the same directory its name will do, and the two can be moved together; else where it is now. */
 static int name_parent(struct disk_made *m)
 {
 	char image[PATH_MAX];
 	const char *name;
+	int code = lock_parent(m);
 	size_t dir;
 
-	m->parent_fd = open(m->parent, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (m->parent_fd < 0 || !realpath(m->parent, m->parent_name) || !realpath(m->path, image))
+	if (code)
+		return code;
+	if (!realpath(m->parent, m->parent_name) || !realpath(m->path, image))
 		return say_error(errno == ENOENT ? EXIT_NOTFOUND : EXIT_ERROR, "%s: %s", m->parent, strerror(errno));
 	dir = (size_t)(strrchr(image, '/') + 1 - image);
 	name = m->parent_name + dir;
@@ -51,7 +72,7 @@ static int make_vhd(struct disk_made *m)
 		.kind = m->parent ? VHD_DIFFERENCING : m->format == DISK_VHD ? VHD_DYNAMIC :
 									       VHD_FIXED,
 		.size = m->size,
-		.parent_fd = m->parent_fd,
+		.parent_fd = m->parent_lock ? disk_lock_fd(m->parent_lock) : -1,
 		.parent = m->parent_name,
 	};
 	struct err e = { 0 };
@@ -110,21 +131,23 @@ static void made_close(struct disk_made *m, bool keep)
 	unfinished = NULL;
 	if (!keep)
 		unlink(m->path);
-	if (m->parent_fd >= 0)
-		close(m->parent_fd);
+	disk_lock_release(m->parent_lock);
 	close(m->fd);
 }
 
 int disk_make(struct disk_made *m)
 {
-	int code;
+	struct err e = { 0 };
+	int code, rc;
 
 	m->fd = open(m->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (m->fd < 0)
 		return say_error(errno == EEXIST ? EXIT_REFUSED : err_exit_code(-errno), "%s: %s", m->path,
 				 errno == EEXIST ? "it is there already" : strerror(errno));
 	watch_signals(m->path);
-	code = m->parent ? name_parent(m) : EXIT_OK;
+	rc = disk_lock_new_file(m->fd, m->path, &e);
+	code = rc ? say_error(err_exit_code(rc), "%s", e.text) : m->parent ? name_parent(m) :
+									     EXIT_OK;
 	if (!code)
 		code = m->format == DISK_RAW ? make_raw(m) : make_vhd(m);
 	if (code)
@@ -165,7 +188,7 @@ static int understand(const struct drover *d, struct disk_made *m)
 
 int verb_disk_create(struct drover *d)
 {
-	struct disk_made m = { .fd = -1, .parent_fd = -1 };
+	struct disk_made m = { .fd = -1 };
 	int code = understand(d, &m);
 
 	if (!code)

@@ -4,6 +4,7 @@
 #define DROVER_CMD_DISK_H
 
 #include "cmd/drover/drover.h"
+#include "hv/disk/disk_lock.h"
 
 #include <limits.h>
 
@@ -19,14 +20,15 @@ struct disk_made {
 	char parent_name[PATH_MAX];
 	enum disk_format format;
 	uint64_t size; /* bytes; without a parent */
-	int fd, parent_fd;
+	int fd;       /* with a writer's lock: no domain starts on what is half there */
+	struct disk_lock *parent_lock;
 };
 
 /** disk_format_word() - "raw", "vhd", "vhd-fixed"; NULL is vhd; an exit code, error said */
 int disk_format_word(const char *word, enum disk_format *out);
 /**
  * disk_make() - make @m's file, which must not be there; @m->size is then what a guest will see
- * @m: its descriptors are -1 before; disk_made_end() it after success
+ * @m: @m->fd is -1 before; disk_made_end() it after success
  * Return: an exit code, error said; nothing is left behind but after EXIT_OK.
  */
 int disk_make(struct disk_made *m);

@@ -6,7 +6,6 @@
 #include "conf/units.h"
 #include "hv/disk/block_copy.h"
 #include "hv/disk/disk_format.h"
-#include "hv/disk/disk_lock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -102,7 +101,7 @@ static int copy(const struct drover *d, struct source *from, struct disk_made *t
 
 int verb_disk_convert(struct drover *d)
 {
-	struct disk_made made = { .path = d->argv[1], .fd = -1, .parent_fd = -1 };
+	struct disk_made made = { .path = d->argv[1], .fd = -1 };
 	struct source from = { 0 };
 	struct err e = { 0 };
 	int code = disk_format_word(d->opt.format, &made.format), ret;

@@ -97,6 +97,15 @@ static int learn_last(struct disk_lock *l, struct err *e)
 	return ret;
 }
 
+int disk_lock_new_file(int fd, const char *path, struct err *e)
+{
+	int ret = lock_fd(fd, false);
+
+	if (ret == -EAGAIN || ret == -EACCES)
+		return err_set(e, -EBUSY, "disk %s is open by another program", path);
+	return 0;
+}
+
 struct disk_lock *disk_lock_new(const char *path, bool readonly, struct err *e)
 {
 	struct disk_lock *l = calloc(1, sizeof(*l));

@@ -64,6 +64,12 @@ struct disk_lock;
 int disk_lock_prepare(const char *path, bool readonly, const char *run_dir, struct disk_lock **out,
 		      struct err *e);
 
+/**
+ * disk_lock_new_file() - a writer's lock on an image that is being made, and which is nobody's yet; held while @fd is open
+ * Return: 0, also where files cannot be locked: nobody else's lock would say more; -EBUSY.
+ */
+int disk_lock_new_file(int fd, const char *path, struct err *e);
+
 /** disk_lock_last() - whom the record named at disk_lock_prepare(); NULL: nobody, or a reader's lock */
 const struct disk_holder *disk_lock_last(const struct disk_lock *l);
 
