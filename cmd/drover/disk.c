@@ -66,6 +66,14 @@ static int name_parent(struct disk_made *m)
 	return EXIT_OK;
 }
 
+/* A fixed image has all of its space from the start, where storage can set some aside; nobody is to find out later that there was none. */
+static int take_space(const struct disk_made *m)
+{
+	if (m->format != DISK_VHD_FIXED || !fallocate(m->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)m->size) || errno == EOPNOTSUPP || errno == ENOSYS)
+		return EXIT_OK;
+	return say_error(EXIT_ERROR, "%s: %s", m->path, strerror(errno));
+}
+
 static int make_vhd(struct disk_made *m)
 {
 	struct vhd_new n = {
@@ -78,7 +86,7 @@ static int make_vhd(struct disk_made *m)
 	struct err e = { 0 };
 	int rc = vhd_create(m->fd, m->path, &n, &m->size, &e);
 
-	return rc ? say_error(err_exit_code(rc), "%s", e.text) : EXIT_OK;
+	return rc ? say_error(err_exit_code(rc), "%s", e.text) : take_space(m);
 }
 
 static int make_raw(struct disk_made *m)
@@ -89,20 +97,23 @@ static int make_raw(struct disk_made *m)
 	return EXIT_OK;
 }
 
+/* Names of files are anybody's text: a terminal obeys some of it, and JSON does not take all of it. */
 static void tell_made(const struct drover *d, const struct disk_made *m)
 {
-	char size[UNITS_TEXT_MAX];
+	char size[UNITS_TEXT_MAX], path[PATH_MAX], parent[PATH_MAX];
 	json_t *o;
 
 	units_print_size(m->size, size);
+	text_copy(path, sizeof(path), m->path);
+	text_copy(parent, sizeof(parent), m->parent_name);
 	if (d->opt.json) {
-		o = json_pack("{s:s, s:s, s:I, s:s?}", "path", m->path, "format", format_words[m->format], "size",
-			      (json_int_t)m->size, "parent", m->parent ? m->parent_name : NULL);
+		o = json_pack("{s:s, s:s, s:I, s:s?}", "path", path, "format", format_words[m->format], "size",
+			      (json_int_t)m->size, "parent", m->parent ? parent : NULL);
 		print_json(o);
 		json_decref(o);
 	} else {
-		printf("%s: %s, %s%s%s\n", m->path, size, format_words[m->format], m->parent ? ", what differs from " : "",
-		       m->parent ? m->parent_name : "");
+		printf("%s: %s, %s%s%s\n", path, size, format_words[m->format], m->parent ? ", what differs from " : "",
+		       m->parent ? parent : "");
 	}
 }
 
@@ -206,21 +217,13 @@ static const char *kind_word(enum vhd_kind k)
 							     "differencing";
 }
 
-/* What an image says of its parent, the first that it says anything of. */
-static const char *parent_text(const struct vhd_parent *p)
-{
-	return p->relative[0] ? p->relative : p->absolute[0] ? p->absolute :
-				      p->name[0]             ? p->name :
-							       p->url;
-}
-
 static json_t *as_json(const char *path, const struct vhd_info *i, const struct vhd_parent *p)
 {
 	return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s?}", "path", path, "format", "vhd", "kind",
 			 kind_word(i->kind), "size", (json_int_t)i->size, "file_size", (json_int_t)i->file_size, "block_size",
 			 (json_int_t)i->block_size, "allocated", (json_int_t)i->allocated, "unused", (json_int_t)i->unused,
 			 "footer_lost", i->footer_lost, "creator", i->creator, "parent",
-			 i->kind == VHD_DIFFERENCING ? parent_text(p) : NULL);
+			 i->kind == VHD_DIFFERENCING ? vhd_parent_text(p) : NULL);
 }
 
 static void tell_info(const char *path, const struct vhd_info *i, const struct vhd_parent *p)
@@ -229,12 +232,14 @@ static void tell_info(const char *path, const struct vhd_info *i, const struct v
 
 	printf("%s: vhd, %s\n", path, kind_word(i->kind));
 	printf("  size       %s\n", units_print_size(i->size, size));
+	if (i->current_size != i->size)
+		printf("  footer     says %s; whose program made it sees as much as its geometry has\n", units_print_size(i->current_size, block));
 	if (i->kind != VHD_FIXED)
 		printf("  blocks     %u of %u, of %s\n", i->allocated, i->blocks, units_print_size(i->block_size, block));
 	if (i->unused)
 		printf("  unused     %s\n", units_print_size(i->unused, unused));
 	if (i->kind == VHD_DIFFERENCING)
-		printf("  parent     %s (as the image says)\n", parent_text(p));
+		printf("  parent     %s (as the image says)\n", vhd_parent_text(p));
 	if (i->footer_lost)
 		puts("  footer     lost at its end, as after a crash; its copy is used, and the next flush puts it back");
 	printf("  made by    %s\n", i->creator);
@@ -262,8 +267,8 @@ static int learn(const char *path, struct vhd_info *i, struct vhd_parent *p, str
 
 int verb_disk_info(struct drover *d)
 {
-	const char *path = d->argv[0];
 	struct vhd_parent *parent = calloc(1, sizeof(*parent));
+	char path[PATH_MAX];
 	struct vhd_info info;
 	struct err e = { 0 };
 	json_t *o;
@@ -271,7 +276,8 @@ int verb_disk_info(struct drover *d)
 
 	if (!parent)
 		return say_error(EXIT_ERROR, "out of memory");
-	rc = learn(path, &info, parent, &e);
+	text_copy(path, sizeof(path), d->argv[0]);
+	rc = learn(d->argv[0], &info, parent, &e);
 	if (rc) {
 		rc = say_error(rc == -EINVAL ? EXIT_ERROR : err_exit_code(rc), "%s", e.text);
 	} else if (d->opt.json) {

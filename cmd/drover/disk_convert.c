@@ -3,6 +3,7 @@
 #include "cmd/drover/disk.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "conf/units.h"
 #include "hv/disk/block_copy.h"
 #include "hv/disk/disk_format.h"
@@ -49,6 +50,8 @@ static int source_open(const struct drover *d, struct source *s, struct err *e)
 
 	if (!ret)
 		ret = source_format(s, a.path, d->opt.from, e);
+	if (!ret && d->opt.n_parents && strcmp(s->format, "vhd") != 0)
+		ret = err_set(e, -EINVAL, "--parent: a raw disk has none");
 	for (size_t i = 0; !ret && i < d->opt.n_parents; i++) {
 		ret = disk_lock_prepare(d->opt.parents[i], true, NULL, &s->parents[i], e);
 		if (!ret)
@@ -63,7 +66,7 @@ static int source_open(const struct drover *d, struct source *s, struct err *e)
 /* --- the copy --- */
 
 struct showing {
-	const char *path;
+	char path[PATH_MAX];
 	uint64_t size, began_ms, told_ms;
 };
 
@@ -84,7 +87,7 @@ static void show(void *arg, uint64_t done)
 
 static int copy(const struct drover *d, struct source *from, struct disk_made *to)
 {
-	struct showing s = { .path = to->path, .size = block_size(from->block), .began_ms = clock_ms() };
+	struct showing s = { .size = block_size(from->block), .began_ms = clock_ms() };
 	bool tty = isatty(STDERR_FILENO) && !d->opt.json;
 	struct block *out;
 	struct err e = { 0 };
@@ -92,6 +95,7 @@ static int copy(const struct drover *d, struct source *from, struct disk_made *t
 
 	if (ret)
 		return say_error(err_exit_code(ret), "%s", e.text);
+	text_copy(s.path, sizeof(s.path), to->path);
 	ret = block_copy(from->block, out, tty ? show : NULL, &s, &e);
 	if (s.told_ms)
 		fputs("\r\033[K", stderr);

@@ -97,4 +97,7 @@ int vhd_info(int fd, const char *path, struct vhd_info *out, struct err *e);
  */
 int vhd_parent_of(int fd, const char *path, struct vhd_parent *out, struct err *e);
 
+/** vhd_parent_text() - what an image says of its parent, for people: the first that it says anything of */
+const char *vhd_parent_text(const struct vhd_parent *p);
+
 #endif

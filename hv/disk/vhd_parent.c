@@ -136,6 +136,13 @@ int vhd_parent_of(int fd, const char *path, struct vhd_parent *out, struct err *
 	return ret;
 }
 
+const char *vhd_parent_text(const struct vhd_parent *p)
+{
+	return p->relative[0] ? p->relative : p->absolute[0] ? p->absolute :
+				      p->name[0]             ? p->name :
+							       p->url;
+}
+
 /* --- is this it? --- */
 
 static int check_loop(const struct block_open_args *a, struct err *e)
@@ -188,7 +195,7 @@ static int not_given(const struct block_open_args *a, const struct vhd_layout *l
 	if (ret)
 		return ret;
 	return err_set(e, -ENOENT, "disk %s: VHD: differs from a parent, '%.200s', which was not given", a->path,
-		       p.relative[0] ? p.relative : p.name);
+		       vhd_parent_text(&p));
 }
 
 int vhd_parent_open(struct vhd_image *v, const struct block_open_args *a, struct err *e)

@@ -5,20 +5,25 @@
 usage: test_drover.py PATH-OF-DROVER
 """
 
+import fcntl
 import http.server
 import json
 import os
 import pty
 import re
 import shutil
+import signal
 import socket
 import socketserver
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
+F_OFD_SETLK = 37
 DROVER = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "drover"
 
 WEB = {"name": "web", "state": "running", "phase": "running", "wanted": True, "ha": True, "group": "east", "node": "n1",
@@ -379,6 +384,55 @@ class Drover(unittest.TestCase):
             if shutil.which("qemu-img"):
                 subprocess.run(["qemu-img", "convert", "-f", "vpc", "-O", "raw", base, back + "2"], check=True)
                 self.assertEqual(contents(back + "2", len(wanted)), wanted)
+
+    def test_what_images_and_files_are_called_is_only_text(self):
+        """A path from anywhere: one line for people, a whole answer for programs."""
+        with tempfile.TemporaryDirectory() as where:
+            name = os.path.join(where.encode(), b"\xff\x1b[2J.vhd")
+            for args in (["create", name, "1M"], ["info", name]):
+                for more in ([], ["-o", "json"]):
+                    r = subprocess.run([DROVER, "disk", *args, *more], capture_output=True, timeout=20, check=False)
+                    self.assertEqual((r.returncode, r.stderr), (0, b""))
+                    self.assertNotIn(b"\x1b", r.stdout)
+                    if more:
+                        self.assertTrue(json.loads(r.stdout)["path"].endswith("/??[2J.vhd"))
+                    if args[0] == "create":
+                        os.unlink(name) if not more else None
+
+    def test_nobody_writes_to_an_image_that_is_made_nor_to_its_parent(self):
+        def drover(*args):
+            return subprocess.run([DROVER, "disk", *args], capture_output=True, text=True, timeout=60, check=False)
+
+        def lock(path):
+            fd = os.open(path, os.O_RDWR)
+            fcntl.fcntl(fd, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+            return fd
+
+        with tempfile.TemporaryDirectory() as where:
+            base, child, raw, new = (os.path.join(where, n) for n in ("base.vhd", "child.vhd", "raw", "new.vhd"))
+            self.assertEqual(drover("create", base, "8M").returncode, 0)
+            fd = lock(base)
+            self.fails(drover("create", child, "--parent", base), 5, "is open by another program")
+            self.assertFalse(os.path.exists(child))
+            os.close(fd)
+            # Images know their parents by whole seconds; a write behind a child's back is seen in the same one too.
+            for _ in range(3):
+                self.assertEqual(drover("create", child, "--parent", base).returncode, 0)
+                with open(base, "r+b") as f:
+                    f.write(b"c")     # as it was
+                self.fails(drover("convert", child, new, "--from", "vhd", "--parent", base), 1, "was changed")
+                os.unlink(child)
+            with open(raw, "wb") as f:
+                f.write(os.urandom(64 << 20))
+            p = subprocess.Popen([DROVER, "disk", "convert", raw, new], stdout=subprocess.DEVNULL)
+            while not os.path.exists(new) or os.stat(new).st_size < 4 << 20:
+                time.sleep(0.001)
+            p.send_signal(signal.SIGSTOP)
+            with self.assertRaises(OSError):
+                lock(new)
+            p.send_signal(signal.SIGCONT)
+            self.assertEqual(p.wait(60), 0)
+            os.close(lock(new))
 
     def test_half_a_verb_says_where_the_rest_is(self):
         with Api({}) as api:
