@@ -148,6 +148,22 @@ static void test_a_parent_that_is_not_the_one_is_refused_by_name(void **state)
 	chain_end(&c);
 }
 
+/* A file out of an archive that has no times. */
+static void test_a_parent_may_be_older_than_the_format(void **state)
+{
+	struct timespec when[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	struct chain c;
+
+	(void)state;
+	chain_make(&c, VHD_DYNAMIC);
+	assert_int_equal(futimens(c.fd[2], when), 0);
+	bed_create_on(c.fd[0], c.fd[2], 0);
+	c.up[0] = c.up[1];
+	block_close(bed_open_on(&(struct block_open_args){
+		.fd = c.fd[0], .path = "child.vhd", .depth = BED_DEPTH, .parents = c.up, .n_parents = 1 }));
+	chain_end(&c);
+}
+
 static void test_where_a_parent_is(void **state)
 {
 	struct chain c;
@@ -177,6 +193,7 @@ int main(void)
 		cmocka_unit_test(test_a_child_shows_its_parent_where_it_has_nothing),
 		cmocka_unit_test(test_a_chain_of_three),
 		cmocka_unit_test(test_a_parent_that_is_not_the_one_is_refused_by_name),
+		cmocka_unit_test(test_a_parent_may_be_older_than_the_format),
 		cmocka_unit_test(test_where_a_parent_is),
 	};
 
