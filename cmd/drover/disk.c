@@ -133,8 +133,10 @@ static void watch_signals(const char *path)
 	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 
 	unfinished = path;
+	/* What is ignored stays so: nohup(1). */
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-		signal(ends[i], on_signal);
+		if (signal(ends[i], on_signal) == SIG_IGN)
+			signal(ends[i], SIG_IGN);
 }
 
 static void made_close(struct disk_made *m, bool keep)

@@ -434,6 +434,23 @@ class Drover(unittest.TestCase):
             self.assertEqual(p.wait(60), 0)
             os.close(lock(new))
 
+    def test_a_conversion_under_nohup_outlives_its_terminal(self):
+        with tempfile.TemporaryDirectory() as where:
+            raw, new = os.path.join(where, "raw"), os.path.join(where, "new.vhd")
+            with open(raw, "wb") as f:
+                f.write(os.urandom(64 << 20))
+            for ignored in (True, False):
+                before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+                p = subprocess.Popen([DROVER, "disk", "convert", raw, new], stdout=subprocess.DEVNULL)
+                signal.signal(signal.SIGHUP, before)
+                while not os.path.exists(new) or os.stat(new).st_size < 4 << 20:
+                    time.sleep(0.001)
+                p.send_signal(signal.SIGHUP)
+                self.assertEqual(p.wait(60), 0 if ignored else -signal.SIGHUP)
+                self.assertEqual(os.path.exists(new), ignored)
+                if ignored:
+                    os.unlink(new)
+
     def test_half_a_verb_says_where_the_rest_is(self):
         with Api({}) as api:
             for words, said in ((["ha"], "no verb 'ha'; 'drover help ha'"), (["ha", "clear", "web"], "no verb 'ha clear'; 'drover help ha'"),
