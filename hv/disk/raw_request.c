@@ -21,6 +21,11 @@
 #include <sys/stat.h>
 
 #define ZEROES_LEN 65536u
+/*
+ * Bytes that one fallocate(2) is about: a device that cannot zero by itself is written to by the kernel for as long as that takes, and
+ * nobody can stop it when the lease ends.
+ */
+#define FALLOCATE_LEN (8u << 20)
 
 static const uint8_t zeroes[ZEROES_LEN] __attribute__((aligned(DIRECT_ALIGN)));
 
@@ -150,6 +155,11 @@ static bool may_go(const struct disk_raw *b, const struct block_req *r)
 	return r->op == BLOCK_READ || r->op == BLOCK_FLUSH || r->syncing || !b->may_write || b->may_write(b->may_arg);
 }
 
+static uint64_t fallocate_len(const struct block_req *r)
+{
+	return r->left < FALLOCATE_LEN ? r->left : FALLOCATE_LEN;
+}
+
 /* The request's next transfer. */
 static int req_prepare(struct disk_raw *b, struct block_req *r)
 {
@@ -168,7 +178,7 @@ static int req_prepare(struct disk_raw *b, struct block_req *r)
 	else if (r->op == BLOCK_FLUSH || r->syncing)
 		io_uring_prep_fsync(s, b->fd, IORING_FSYNC_DATASYNC);
 	else if (r->mode)
-		io_uring_prep_fallocate(s, b->fd, r->mode, (off_t)r->offset, (off_t)r->len);
+		io_uring_prep_fallocate(s, b->fd, r->mode, (off_t)at, (off_t)fallocate_len(r));
 	else
 		io_uring_prep_write(s, b->fd, zeroes,
 				    r->left < ZEROES_LEN ? (unsigned int)r->left : ZEROES_LEN, at);
@@ -320,7 +330,7 @@ static int req_result(struct disk_raw *b, struct block_req *r, int res)
 	if (res < 0 || r->syncing)
 		return res < 0 ? res : 0;
 	if (!is_data(r) && r->mode)
-		r->left = 0;
+		r->left -= fallocate_len(r);
 	/* Nothing at all: the file was cut short behind our back.  Too much: not ours to believe. */
 	else if ((!res && !ends) || (uint64_t)res > r->left)
 		return -EIO;

@@ -221,6 +221,38 @@ static void test_each_transfer_asks_whether_it_may_write(void **state)
 	free(r);
 }
 
+/* What the kernel does for one request it does to its end: zeroes of gigabytes, while the lease ends. */
+static void test_no_transfer_is_about_very_much(void **state)
+{
+	const uint64_t step = 8u << 20, len = 3 * step + 512;
+	struct request *r = make(BLOCK_ZERO, 0, len), *d = make(BLOCK_DISCARD, 0, len);
+	bool allowed = true;
+	struct block_open_args a = { .path = path, .depth = DEPTH, .may_write = may, .may_arg = &allowed };
+
+	assert_int_equal(open_disk(false), 0);
+	block_close(b);
+	a.fd = fd;
+	assert_int_equal(block_open_on("raw", &a, &b, NULL), 0);
+	assert_int_equal(block_queue(b, &r->io), 0);
+	for (uint64_t left = len - step; left; left -= left < step ? left : step) {
+		raw_request_step(raw_of(b), &r->io, 0);
+		assert_false(r->done);
+		assert_int_equal(r->io.left, left);
+	}
+	raw_request_step(raw_of(b), &r->io, 0);
+	assert_true(r->done);
+	assert_int_equal(r->ret, 0);
+	assert_int_equal(block_queue(b, &d->io), 0);
+	allowed = false;
+	raw_request_step(raw_of(b), &d->io, 0);
+	assert_true(d->done);
+	assert_int_equal(d->ret, BLOCK_NOT_NOW);
+	block_close(b);
+	b = NULL;
+	free(r);
+	free(d);
+}
+
 static void test_a_flush_says_what_was_lost_before(void **state)
 {
 	struct request *r = make(BLOCK_FLUSH, 0, 0);
@@ -384,6 +416,7 @@ int main(void)
 		T(test_zeroes_that_were_written_are_durable_too),
 		T(test_a_flush_says_what_was_lost_before),
 		T(test_each_transfer_asks_whether_it_may_write),
+		T(test_no_transfer_is_about_very_much),
 		T(test_an_overlapping_request_costs_a_piece),
 		T(test_many_odd_requests_share_the_room),
 		T(test_odd_reads_get_what_is_there),
