@@ -20,7 +20,7 @@ struct disk_made {
 	char parent_name[PATH_MAX];
 	enum disk_format format;
 	uint64_t size; /* bytes; without a parent */
-	int fd;       /* with a writer's lock: no domain starts on what is half there */
+	int fd;        /* with a writer's lock: no domain starts on what is half there */
 	struct disk_lock *parent_lock;
 };
 

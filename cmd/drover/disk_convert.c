@@ -15,13 +15,13 @@
 #include <unistd.h>
 
 /* The source: locked against writers, as all that it lies on. */
-struct source {
+struct convert_source {
 	const char *format;
 	struct disk_lock *lock, *parents[DISK_PARENTS_MAX];
 	struct block *block;
 };
 
-static void source_end(struct source *s)
+static void source_end(struct convert_source *s)
 {
 	block_close(s->block);
 	for (size_t i = 0; i < DISK_PARENTS_MAX; i++)
@@ -30,7 +30,7 @@ static void source_end(struct source *s)
 }
 
 /* Raw, unless it looks like something else: then it must be said. */
-static int source_format(struct source *s, const char *path, const char *said, struct err *e)
+static int source_format(struct convert_source *s, const char *path, const char *said, struct err *e)
 {
 	struct stat st;
 	int fd = disk_lock_fd(s->lock), ret;
@@ -42,7 +42,7 @@ static int source_format(struct source *s, const char *path, const char *said, s
 	return ret == -EINVAL ? err_set(e, ret, "%s; here: --from raw, --from vhd", e->text) : ret;
 }
 
-static int source_open(const struct drover *d, struct source *s, struct err *e)
+static int source_open(const struct drover *d, struct convert_source *s, struct err *e)
 {
 	struct block_parent up[DISK_PARENTS_MAX];
 	struct block_open_args a = { .path = d->argv[0], .readonly = true, .depth = BLOCK_COPY_DEPTH, .parents = up };
@@ -85,7 +85,7 @@ static void show(void *arg, uint64_t done)
 	fflush(stderr);
 }
 
-static int copy(const struct drover *d, struct source *from, struct disk_made *to)
+static int copy(const struct drover *d, struct convert_source *from, struct disk_made *to)
 {
 	struct showing s = { .size = block_size(from->block), .began_ms = clock_ms() };
 	bool tty = isatty(STDERR_FILENO) && !d->opt.json;
@@ -106,7 +106,7 @@ static int copy(const struct drover *d, struct source *from, struct disk_made *t
 int verb_disk_convert(struct drover *d)
 {
 	struct disk_made made = { .path = d->argv[1], .fd = -1 };
-	struct source from = { 0 };
+	struct convert_source from = { 0 };
 	struct err e = { 0 };
 	int code = disk_format_word(d->opt.format, &made.format), ret;
 

@@ -348,8 +348,8 @@ int virtio_blk_flush(struct virtio_dev *v, struct err *e)
 	if (d->block)
 		return block_flush(d->block, e);
 	return d->owed ? err_set(e, d->owed, "disk %s: what was not written when it was let go of is lost, and the guest has not heard of it",
-				 d->path)
-		       : 0;
+				 d->path) :
+			 0;
 }
 
 static struct disk_parts disk_leave(struct virtio_blk *d)
