@@ -47,6 +47,7 @@ static int source_open(const struct drover *d, struct convert_source *s, struct 
 	struct block_parent up[DISK_PARENTS_MAX];
 	struct block_open_args a = { .path = d->argv[0], .readonly = true, .depth = BLOCK_COPY_DEPTH, .parents = up };
 	int ret = disk_lock_prepare(a.path, true, NULL, &s->lock, e);
+	struct stat st;
 
 	if (!ret)
 		ret = source_format(s, a.path, d->opt.from, e);
@@ -60,6 +61,8 @@ static int source_open(const struct drover *d, struct convert_source *s, struct 
 	if (ret)
 		return ret;
 	a.fd = disk_lock_fd(s->lock);
+	/* This host's page cache of a block device may be older than what another host wrote. */
+	a.direct = !fstat(a.fd, &st) && S_ISBLK(st.st_mode);
 	return block_open_on(s->format, &a, &s->block, e);
 }
 

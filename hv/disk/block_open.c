@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 static const struct block_format *const formats[] = { &block_raw, &block_vhd };
@@ -16,6 +17,26 @@ static const struct block_format *find(const char *name)
 	return NULL;
 }
 
+/*
+ * Before anything of it is read: what this host's page cache knows of a block device, or of a file, may be older than
+ * what the host wrote that had it last.  O_NONBLOCK would make requests fail that have to wait (disk_lock.c).
+ */
+static int set_flags(const struct block_open_args *a, struct err *e)
+{
+	int flags = fcntl(a->fd, F_GETFL), want;
+
+	if (flags < 0)
+		return err_errno(e, "disk %s", a->path);
+	want = (flags & ~(O_DIRECT | O_NONBLOCK)) | (a->direct ? O_DIRECT : 0);
+	if (want == flags || !fcntl(a->fd, F_SETFL, want))
+		return 0;
+	if (errno == EINVAL && a->direct)
+		return err_set(e, -EOPNOTSUPP, "disk %s: its file system cannot do without the page cache "
+					       "(O_DIRECT)",
+			       a->path);
+	return err_errno(e, "disk %s: flags", a->path);
+}
+
 int block_open_on(const char *format, const struct block_open_args *a, struct block **out, struct err *e)
 {
 	const struct block_format *f = find(format);
@@ -24,7 +45,9 @@ int block_open_on(const char *format, const struct block_open_args *a, struct bl
 	if (!f)
 		return err_set(e, -EINVAL, "disk %s: format '%s', expected raw or vhd", a->path, format);
 	assert(a->fd >= 0 && a->depth && !(a->depth & (a->depth - 1)));
-	ret = f->open(a, out, e);
+	ret = set_flags(a, e);
+	if (!ret)
+		ret = f->open(a, out, e);
 	if (ret)
 		return ret;
 	if (!(*out)->format)

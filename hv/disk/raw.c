@@ -62,23 +62,6 @@ static int raw_learn(struct disk_raw *b, const char *path, struct err *e)
 	return 0;
 }
 
-/* O_NONBLOCK would make requests fail that have to wait (disk_lock.c). */
-static int raw_flags(struct disk_raw *b, const char *path, struct err *e)
-{
-	int flags = fcntl(b->fd, F_GETFL), want;
-
-	if (flags < 0)
-		return err_errno(e, "disk %s", path);
-	want = (flags & ~(O_DIRECT | O_NONBLOCK)) | (b->direct ? O_DIRECT : 0);
-	if (want == flags || !fcntl(b->fd, F_SETFL, want))
-		return 0;
-	if (errno == EINVAL && b->direct)
-		return err_set(e, -EOPNOTSUPP, "disk %s: its file system cannot do without the page cache "
-					       "(O_DIRECT)",
-			       path);
-	return err_errno(e, "disk %s: flags", path);
-}
-
 static int ring_open(struct disk_raw *b, const char *path, unsigned int depth, const int *event_fd, struct err *e)
 {
 	int ret;
@@ -119,9 +102,7 @@ static int raw_open(const struct block_open_args *a, struct block **out, struct 
 	b->may_arg = a->may_arg;
 	b->block.format = &block_raw;
 	b->block.event_fd = -1;
-	ret = raw_flags(b, a->path, e);
-	if (!ret)
-		ret = raw_learn(b, a->path, e);
+	ret = raw_learn(b, a->path, e);
 	if (!ret)
 		ret = ring_open(b, a->path, a->depth, a->event_fd, e);
 	if (ret)

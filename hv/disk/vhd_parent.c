@@ -215,10 +215,11 @@ int vhd_parent_open(struct vhd_image *v, const struct block_open_args *a, struct
 	up.event_fd = &v->image.block.event_fd;
 	ret = check_loop(a, e);
 	if (!ret)
+		ret = block_open_on("vhd", &up, &v->image.parent, e);
+	/* Opened, it is read past the page cache, if anything here is. */
+	if (!ret)
 		ret = vhd_read_footer(up.fd, up.path, &l, e);
 	if (!ret)
 		ret = check_id(v, up.path, l.footer.id, e);
-	if (!ret)
-		ret = check_time(v, &a->parents[0], e);
-	return ret ? ret : block_open_on("vhd", &up, &v->image.parent, e);
+	return ret ? ret : check_time(v, &a->parents[0], e);
 }
