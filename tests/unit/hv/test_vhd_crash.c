@@ -34,6 +34,7 @@ struct version {
 	uint32_t sector, who;           /* who 0: zeroes */
 	uint64_t issued, done, durable; /* moments */
 	struct version *before;
+	struct version *made; /* before this one, of any sector */
 };
 
 struct op {
@@ -51,6 +52,7 @@ struct world {
 	uint64_t seed, run;
 	enum shape shape;
 	struct version *last[SECTORS]; /* of each sector, newest first */
+	struct version *made;          /* all of them */
 	bool busy[SECTORS];            /* a write is in flight */
 	struct op ops[AT_ONCE];
 	uint32_t who;
@@ -178,11 +180,10 @@ static void world_end(struct world *w)
 {
 	block_close(w->b);
 	fake_free(w->fake);
-	for (uint32_t i = 0; i < SECTORS; i++)
-		for (struct version *v = w->last[i], *next; v; v = next) {
-			next = v->before;
-			free(v);
-		}
+	for (struct version *v = w->made, *next; v; v = next) {
+		next = v->made;
+		free(v);
+	}
 	close(w->image);
 	close(w->base);
 	if (w->parent >= 0)
@@ -245,8 +246,8 @@ static void write_begin(struct world *w, struct op *o)
 		struct version *v = malloc(sizeof(*v));
 
 		assert_non_null(v);
-		*v = (struct version){ i, o->who, o->issued, UINT64_MAX, UINT64_MAX, w->last[i] };
-		w->last[i] = v;
+		*v = (struct version){ i, o->who, o->issued, UINT64_MAX, UINT64_MAX, w->last[i], w->made };
+		w->last[i] = w->made = v;
 		w->busy[i] = true;
 	}
 }
