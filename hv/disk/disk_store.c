@@ -31,6 +31,11 @@ static const char *const one_host[] = {
 	NULL
 };
 
+/* Those whose locks are one host's or all hosts', and the kernel or the server sees to it; with FUSE, who is behind it matters. */
+static const char *const locks_held[] = {
+	"nfs4", "nfs", "cifs", "smb3", "gfs2", "ocfs2", "ceph", "lustre", "gpfs", "fuse.glusterfs", NULL
+};
+
 /* Is @word one of the comma-separated @options? */
 static bool option(const char *options, const char *word)
 {
@@ -60,6 +65,7 @@ static void judge(const char *type, const char *options, struct disk_store *out)
 	snprintf(out->type, sizeof(out->type), "%s", type);
 	out->shared = !listed(one_host, type);
 	out->locks = !locks_fail(type, options);
+	out->locks_known = out->locks && (!out->shared || listed(locks_held, type));
 }
 
 /* One line: "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue" */

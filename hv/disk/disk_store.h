@@ -9,7 +9,8 @@
  *   NFS 4, GFS2, OCFS2, CephFS, Lustre, GPFS  yes                   yes
  *   NFS 3, NFS with local_lock                yes                   no: a lost lock is told to nobody
  *   ext4, XFS, Btrfs, tmpfs, ...              no, one mount only    yes, within this host
- *   anything else (9p, FUSE, ...)             maybe                 maybe: a migration proves it
+ *   GlusterFS by FUSE                         yes                   yes
+ *   anything else (9p, other FUSE, ...)       maybe                 maybe: a migration proves it
  */
 #ifndef DROVER_HV_DISK_DISK_STORE_H
 #define DROVER_HV_DISK_DISK_STORE_H
@@ -20,9 +21,10 @@
 #include <stdint.h>
 
 struct disk_store {
-	char type[32]; /* "ext4", "nfs", "block device", for messages */
-	bool shared;   /* several hosts may have it: no cache may lie between it and a guest */
-	bool locks;    /* OFD locks may hold between the hosts that share it */
+	char type[32];    /* "ext4", "nfs", "block device", for messages */
+	bool shared;      /* several hosts may have it: no cache may lie between it and a guest */
+	bool locks;       /* OFD locks may hold between the hosts that share it */
+	bool locks_known; /* ... and do: while one is held nobody else has the disk */
 };
 
 /** disk_store_of() - @fd: the disk, O_PATH will do.  0, or why it cannot be said. */

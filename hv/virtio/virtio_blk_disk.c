@@ -82,7 +82,7 @@ static int open_block(struct virtio_blk *d, int fd, const struct blk_lower *lowe
 		.depth = BLK_QUEUE_SIZE,
 		.parents = lower->at,
 		.n_parents = lower->n,
-		.may_write = store->locks ? may_write_locked : may_write,
+		.may_write = store->locks_known ? may_write_locked : may_write,
 		.may_arg = d,
 	};
 	struct err why = { 0 };

@@ -272,22 +272,28 @@ static const char mounts[] =
 	"25 21 0:43 / /9 rw - 9p host rw,trans=virtio\n"
 	"26 21 253:1 / /gfs rw - gfs2 /dev/dm-1 rw\n"
 	"27 21 0:44 / /smb rw - cifs //srv/a rw,nobrl,vers=3.1\n"
-	"28 21 0:45 / /odd rw";
+	"28 21 0:45 / /odd rw\n"
+	"29 21 0:46 / /ssh rw - fuse.sshfs srv:/a rw,user_id=0\n"
+	"30 21 0:47 / /gl rw - fuse.glusterfs srv:/a rw,user_id=0\n"
+	"31 21 0:48 / /nfs rw - nfs srv:/a rw,vers=4.1,local_lock=none";
 
 static void test_what_a_mount_says_of_its_locks(void **state)
 {
 	static const struct {
 		uint64_t id;
 		const char *type;
-		bool shared, locks;
+		bool shared, locks, known;
 	} want[] = {
-		{ 21, "ext4", false, true },
-		{ 22, "nfs", true, false },
-		{ 23, "nfs4", true, true },
-		{ 24, "nfs4", true, false },
-		{ 25, "9p", true, true },
-		{ 26, "gfs2", true, true },
-		{ 27, "cifs", true, false },
+		{ 21, "ext4", false, true, true },
+		{ 22, "nfs", true, false, false },
+		{ 23, "nfs4", true, true, true },
+		{ 24, "nfs4", true, false, false },
+		{ 25, "9p", true, true, false },
+		{ 26, "gfs2", true, true, true },
+		{ 27, "cifs", true, false, false },
+		{ 29, "fuse.sshfs", true, true, false },
+		{ 30, "fuse.glusterfs", true, true, true },
+		{ 31, "nfs", true, true, true },
 	};
 	struct disk_store s;
 
@@ -296,6 +302,7 @@ static void test_what_a_mount_says_of_its_locks(void **state)
 		assert_string_equal(s.type, want[i].type);
 		assert_int_equal(s.shared, want[i].shared);
 		assert_int_equal(s.locks, want[i].locks);
+		assert_int_equal(s.locks_known, want[i].known);
 	}
 	assert_int_equal(disk_store_mount(mounts, 28, &s), -ENOENT);
 	assert_int_equal(disk_store_mount(mounts, 99, &s), -ENOENT);
