@@ -380,14 +380,14 @@ class Disks(unittest.TestCase):
             self.rewrite(lambda text, kib=kib: text.replace("name: web", f"name: s{kib}").replace("5e5f", f"{kib:04}"))
             domains[kib] = self.small_store("    format: vhd", name=f"s{kib}", size=f"{kib}k", make=f"cp {image}")
         for _, _, control in domains.values():
-            self.wait_state(control, "paused", 20)
+            self.wait_state(control, "paused", 60)
             self.assertIn("No space left on device", control.command("query")["why"])
         time.sleep(2.5)
         for p, store, control in domains.values():
             self.assertEqual(control.command("query")["state"], "paused")
             subprocess.run(["nsenter", "-t", str(p.pid), "-m", "mount", "-o", "remount,size=64m", f"{store}"], check=True)
         for kib, (p, store, control) in domains.items():
-            self.wait_state(control, "running", 10)
+            self.wait_state(control, "running", 30)
             self.wait_disk(control, "flushes", control.command("stats")["disks"][0]["flushes"] + 5)
             self.assertEqual(control.command("stats")["disks"][0]["errors"], 0, "the guest heard of an error")
             copy = os.path.join(self.dir.name, f"copy{kib}")
