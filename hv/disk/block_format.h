@@ -2,7 +2,7 @@
 /*
  * block_format - how the bytes that a guest sees lie in an open file: the table behind block.h.
  *
- * A format is a row of `formats` in block.c and files of its own.  It embeds struct block as its
+ * A format is a row of `formats` in block_open.c and files of its own.  It embeds struct block as its
  * first member.  block.c has done what is the same for all before a hook is called: a request
  * that comes to queue() is inside the disk, whole sectors, and no write to a read-only disk.
  */
@@ -16,7 +16,7 @@
 struct block_format {
 	const char *name; /* as after `format:` in a domain file */
 	/*
-	 * Fill size, sector and event_fd of *@out; the rest of struct block is block.c's.  The block may be
+	 * Fill size, sector and event_fd of *@out; the rest of struct block is block_open.c's.  The block may be
 	 * another format's, which is then in ->format: an image may turn out to be one that has no tables.
 	 */
 	int (*open)(const struct block_open_args *a, struct block **out, struct err *e);

@@ -13,8 +13,6 @@
 #define HEADER_AT VHD_FOOTER_SIZE
 #define TABLE_AT (HEADER_AT + VHD_HEADER_SIZE)
 #define LOCATOR_ROOM 2048u /* bytes in front of the first block */
-#define W2RU 0x57327275u
-#define W2KU 0x57326b75u
 
 struct making {
 	int fd;
@@ -167,7 +165,7 @@ static int name_parent(struct making *m)
 		return err_set(m->e, -EINVAL, "disk %s: VHD: its parent '%.200s', expected a path in UTF-8 of at most %u characters, its last part "
 					      "of at most 254",
 			       m->path, path, LOCATOR_ROOM / 2 - 4);
-	l->code = absolute ? W2KU : W2RU;
+	l->code = absolute ? VHD_W2KU : VHD_W2RU;
 	l->len = (uint32_t)(n + 2 * dot);
 	l->space = LOCATOR_ROOM / VHD_SECTOR;
 	l->at = m->end;

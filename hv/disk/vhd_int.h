@@ -22,6 +22,10 @@
 #define VHD_HEADER_SIZE 1024u /* [VHD], Dynamic Disk Header Format */
 #define VHD_NO_BLOCK 0xffffffffu
 #define VHD_LOCATORS 8u
+/* [VHD], Platform Code: of names in UTF-16, relative and absolute, and of a URL */
+#define VHD_W2RU 0x57327275u
+#define VHD_W2KU 0x57326b75u
+#define VHD_MACX 0x4d616358u
 #define VHD_EPOCH 946684800 /* 2000-01-01 00:00:00 UTC, in seconds of time(2) */
 /* Ours: room for the tables is taken when an image is opened, whatever it says. */
 #define VHD_BLOCK_MIN 4096u

@@ -16,10 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* [VHD], Platform Code */
-#define W2RU 0x57327275u
-#define W2KU 0x57326b75u
-#define MACX 0x4d616358u
 #define LOCATOR_MAX (VHD_PATH_MAX * 2u) /* bytes read of one */
 
 /* --- text --- */
@@ -91,7 +87,7 @@ static int read_locator(int fd, const struct vhd_layout *l, const struct vhd_loc
 	uint8_t text[LOCATOR_MAX];
 	ssize_t n;
 
-	if (at->code != W2RU && at->code != W2KU && at->code != MACX)
+	if (at->code != VHD_W2RU && at->code != VHD_W2KU && at->code != VHD_MACX)
 		return 0;
 	if (at->len > sizeof(text) || at->at < VHD_FOOTER_SIZE || at->at > l->file_size || at->len > l->file_size - at->at)
 		return err_set(e, -EINVAL, "disk %s: VHD: a name of its parent, %u bytes at byte %llu, expected at most %zu, in the file",
@@ -99,13 +95,13 @@ static int read_locator(int fd, const struct vhd_layout *l, const struct vhd_loc
 	n = image_pread(fd, text, at->len, at->at);
 	if (n < (ssize_t)at->len)
 		return err_set(e, n < 0 ? (int)n : -EIO, "disk %s: VHD: reading the name of its parent", l->path);
-	if (at->code == MACX) {
+	if (at->code == VHD_MACX) {
 		snprintf(out->url, sizeof(out->url), "%.*s", (int)(at->len < sizeof(out->url) ? at->len : sizeof(out->url) - 1),
 			 (const char *)text);
 		return 0;
 	}
 	/* Windows writes these as it has them, from the low byte. */
-	from_utf16(text, at->len, false, at->code == W2RU ? out->relative : out->absolute);
+	from_utf16(text, at->len, false, at->code == VHD_W2RU ? out->relative : out->absolute);
 	return 0;
 }
 
