@@ -190,18 +190,25 @@ static bool may(void *arg)
 	return *(const bool *)arg;
 }
 
+/* The disk, opened anew: it asks @allowed. */
+static void open_asking(bool *allowed)
+{
+	struct block_open_args a = { .path = path, .depth = DEPTH, .may_write = may, .may_arg = allowed };
+
+	assert_int_equal(open_disk(false), 0);
+	block_close(b);
+	a.fd = fd;
+	assert_int_equal(block_open_on("raw", &a, &b, NULL), 0);
+}
+
 /* One request may be very many transfers, and the lease ends between two of them. */
 static void test_each_transfer_asks_whether_it_may_write(void **state)
 {
 	struct request *r = make(BLOCK_ZERO, 0, 70000 / 512 * 512), *read = make(BLOCK_READ, 0, 512);
 	static uint8_t data[512];
 	bool allowed = true;
-	struct block_open_args a = { .path = path, .depth = DEPTH, .may_write = may, .may_arg = &allowed };
 
-	assert_int_equal(open_disk(false), 0);
-	block_close(b);
-	a.fd = fd;
-	assert_int_equal(block_open_on("raw", &a, &b, NULL), 0);
+	open_asking(&allowed);
 	assert_int_equal(block_queue(b, &r->io), 0);
 	raw_request_step(raw_of(b), &r->io, -EOPNOTSUPP); /* ZERO_RANGE */
 	raw_request_step(raw_of(b), &r->io, -EOPNOTSUPP); /* PUNCH_HOLE */
@@ -227,12 +234,8 @@ static void test_no_transfer_is_about_very_much(void **state)
 	const uint64_t step = 8u << 20, len = 3 * step + 512;
 	struct request *r = make(BLOCK_ZERO, 0, len), *d = make(BLOCK_DISCARD, 0, len);
 	bool allowed = true;
-	struct block_open_args a = { .path = path, .depth = DEPTH, .may_write = may, .may_arg = &allowed };
 
-	assert_int_equal(open_disk(false), 0);
-	block_close(b);
-	a.fd = fd;
-	assert_int_equal(block_open_on("raw", &a, &b, NULL), 0);
+	open_asking(&allowed);
 	assert_int_equal(block_queue(b, &r->io), 0);
 	for (uint64_t left = len - step; left; left -= left < step ? left : step) {
 		raw_request_step(raw_of(b), &r->io, 0);
