@@ -110,6 +110,9 @@ void domain_conf_free(struct domain_conf *c);
  */
 char *domain_conf_print(const struct domain_conf *c);
 
+/** domain_format_word() - its word after `format:`, "raw" where the file says nothing */
+const char *domain_format_word(enum domain_format f);
+
 #define DOMAIN_UUID_TEXT 37 /* with the NUL */
 void domain_uuid_print(const uint8_t uuid[16], char buf[DOMAIN_UUID_TEXT]);
 

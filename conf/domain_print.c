@@ -28,7 +28,7 @@ static void print_lists(FILE *f, const struct domain_conf *c)
 		if (c->disks[i].direct != DIRECT_AUTO)
 			fprintf(f, "    direct: %s\n", c->disks[i].direct == DIRECT_ON ? "true" : "false");
 		if (c->disks[i].format != FORMAT_UNSAID)
-			fprintf(f, "    format: %s\n", c->disks[i].format == FORMAT_VHD ? "vhd" : "raw");
+			fprintf(f, "    format: %s\n", domain_format_word(c->disks[i].format));
 		if (c->disks[i].n_parents)
 			fputs("    parents:\n", f);
 		for (size_t k = 0; k < c->disks[i].n_parents; k++)

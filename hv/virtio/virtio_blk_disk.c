@@ -73,7 +73,7 @@ static bool may_write_locked(void *arg)
 static int open_block(struct virtio_blk *d, int fd, const struct blk_lower *lower, const struct disk_store *store,
 		      struct block **out, struct err *e)
 {
-	const char *format = d->format == FORMAT_VHD ? "vhd" : "raw";
+	const char *format = domain_format_word(d->format);
 	struct block_open_args a = {
 		.fd = fd,
 		.path = d->path,
