@@ -7,14 +7,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CUT_OFF 0u
-
-/*
- * Bytes of the character at @s, and the character; 1 and 0xfffd (which is shown as '?') for a
- * byte that belongs to none, CUT_OFF when the text ends inside of it.
- */
-static unsigned int next_char(const unsigned char *s, uint32_t *c)
+unsigned int text_char(const char *text, uint32_t *c)
 {
+	const unsigned char *s = (const unsigned char *)text;
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	unsigned int n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 :
 				 *s >= 0xe0 && *s < 0xf0         ? 3 :
@@ -23,7 +18,7 @@ static unsigned int next_char(const unsigned char *s, uint32_t *c)
 	unsigned int i;
 
 	*c = n == 1 ? *s : n ? *s & (0x7fu >> n) :
-			       0xfffd;
+			       TEXT_NO_CHAR;
 	if (!n)
 		return 1;
 	for (i = 1; i < n && (s[i] & 0xc0) == 0x80; i++)
@@ -31,14 +26,14 @@ static unsigned int next_char(const unsigned char *s, uint32_t *c)
 	if (i == n && *c >= least[n] && *c <= 0x10ffff && (*c < 0xd800 || *c > 0xdfff))
 		return n;
 	if (i < n && !s[i])
-		return CUT_OFF;
-	*c = 0xfffd;
+		return TEXT_CUT_OFF;
+	*c = TEXT_NO_CHAR;
 	return 1;
 }
 
 static bool harmless(uint32_t c)
 {
-	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c >= 0xe0000)
+	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c >= 0xe0000) /* TEXT_NO_CHAR is one */
 		return false;
 	if (c == 0xfffd || c == 0xfffe || c == 0xffff || c == 0xfeff)
 		return false;
@@ -48,21 +43,21 @@ static bool harmless(uint32_t c)
 
 size_t text_clean(char *s)
 {
-	const unsigned char *from = (const unsigned char *)s;
+	const char *from = s;
 	char *to = s;
 	unsigned int n;
 	uint32_t c;
 
-	while (*from && (n = next_char(from, &c)) != CUT_OFF) {
+	while (*from && (n = text_char(from, &c)) != TEXT_CUT_OFF) {
 		if (!harmless(c)) {
 			*to++ = '?';
 			from += n;
 			continue;
 		}
 		while (n--)
-			*to++ = (char)*from++;
+			*to++ = *from++;
 	}
-	assert((const char *)from >= to); /* it never grows */
+	assert(from >= to); /* it never grows */
 	*to = '\0';
 	return (size_t)(to - s);
 }

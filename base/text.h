@@ -11,6 +11,10 @@
 #define DROVER_BASE_TEXT_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+#define TEXT_CUT_OFF 0u         /* bytes of a character that the text ends inside of */
+#define TEXT_NO_CHAR UINT32_MAX /* of a byte that belongs to none */
 
 /**
  * text_clean() - make @s one line of UTF-8 that no terminal obeys, in place
@@ -24,5 +28,12 @@ size_t text_clean(char *s);
 
 /** text_copy() - at most @size - 1 bytes of @src, clean; @size at least 1 */
 void text_copy(char *dst, size_t size, const char *src);
+
+/**
+ * text_char() - the character that @s, which is not empty, begins with
+ * @c: its number, or TEXT_NO_CHAR
+ * Return: its bytes, 1 to 4; 1 for a byte that belongs to no character; TEXT_CUT_OFF.
+ */
+unsigned int text_char(const char *s, uint32_t *c);
 
 #endif

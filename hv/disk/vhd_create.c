@@ -2,6 +2,8 @@
 /* vhd_create - new images (vhd.h), as the picture in vhd_int.h has them. */
 #include "hv/disk/vhd_int.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,27 +97,6 @@ static int make_footer(struct making *m)
 
 /* --- the parent --- */
 
-static uint32_t next_char(const uint8_t **p)
-{
-	static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
-	uint32_t c = *(*p)++;
-	unsigned int more = c >= 0xf0 && c < 0xf8 ? 3 : c >= 0xe0 ? 2 :
-						c >= 0xc0         ? 1 :
-								    0;
-
-	if (c < 0x80)
-		return c;
-	if (c < 0xc0 || c >= 0xf8)
-		return 0;
-	c &= 0x3fu >> more;
-	for (unsigned int i = 0; i < more; i++) {
-		if ((**p & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (*(*p)++ & 0x3f);
-	}
-	return c < least[more] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : c;
-}
-
 static void put_unit(uint8_t *p, uint32_t unit, bool big)
 {
 	p[big ? 0 : 1] = (uint8_t)(unit >> 8);
@@ -125,13 +106,13 @@ static void put_unit(uint8_t *p, uint32_t unit, bool big)
 /* UTF-16, with Windows' separators.  Return: bytes; 0 when it does not fit, or is no text. */
 static size_t to_utf16(const char *text, uint8_t *out, size_t room, bool big)
 {
-	const uint8_t *p = (const uint8_t *)text;
 	size_t n = 0;
+	unsigned int len;
+	uint32_t c;
 
-	while (*p) {
-		uint32_t c = next_char(&p);
-
-		if (!c || n + 4 > room)
+	for (; *text; text += len) {
+		len = text_char(text, &c);
+		if (len == TEXT_CUT_OFF || c == TEXT_NO_CHAR || n + 4 > room)
 			return 0;
 		if (c >= 0x10000) {
 			put_unit(out + n, 0xd800 + ((c - 0x10000) >> 10), big);
