@@ -166,10 +166,14 @@ int check_mac(const struct tree *t, const struct tree_node *n, uint8_t mac[6], s
 	return 0;
 }
 
+bool uuid_parse(const char *text, uint8_t uuid[16])
+{
+	return parse_hex(text, uuid, 16, 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10, '-') && !all_zero(uuid, 16);
+}
+
 int check_uuid(const struct tree *t, const struct tree_node *n, uint8_t uuid[16], struct err *e)
 {
-	if (parse_hex(n->value, uuid, 16, 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10, '-') &&
-	    !all_zero(uuid, 16))
+	if (uuid_parse(n->value, uuid))
 		return 0;
 	return tree_fail(t, n, e, "got '%.60s', expected a UUID such as "
 				  "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b",

@@ -38,7 +38,9 @@ int check_ms(const struct tree *t, const struct tree_node *n, uint64_t min, uint
 	     uint64_t *out, struct err *e);
 /** check_mac() - "52:54:00:12:34:56", unicast, not all zero */
 int check_mac(const struct tree *t, const struct tree_node *n, uint8_t mac[6], struct err *e);
-/** check_uuid() - 8-4-4-4-12 hexadecimal digits, not all zero */
+/** uuid_parse() - 8-4-4-4-12 hexadecimal digits (RFC 9562 4), in either case, not all zero; else false */
+bool uuid_parse(const char *text, uint8_t uuid[16]);
+/** check_uuid() - what uuid_parse() takes */
 int check_uuid(const struct tree *t, const struct tree_node *n, uint8_t uuid[16],
 	       struct err *e);
 

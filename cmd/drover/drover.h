@@ -4,6 +4,7 @@
  *
  *     main.c     what is done with a command line
  *     options.c  its options
+ *     names.c    names on the line; a uuid becomes a name
  *     verbs.c    the table of verbs, help
  *     http.c     requests to droverd's UNIX socket (libcurl)
  *     table.c    aligned tables, sizes and times for people
@@ -46,12 +47,15 @@ struct options {
 	size_t n_parents;
 };
 
+#define DOMAIN_NAME_SIZE 64
+
 struct drover {
 	struct options opt;
 	struct http *http;
 	uint64_t began_ms; /* --timeout counts from here */
 	int argc;          /* what is left behind the verb's words */
 	char **argv;
+	char name[DOMAIN_NAME_SIZE]; /* of the domain that the line names by its uuid (names.h) */
 };
 
 /*
@@ -175,8 +179,6 @@ int domain_post(struct drover *d, const char *base, const char *name, const char
 
 /** domain_delete() - DELETE @base/@name; says the error; an exit code */
 int domain_delete(struct drover *d, const char *base, const char *name);
-
-#define DOMAIN_NAME_SIZE 64
 
 /**
  * domain_add_file() - send a domain's file and start it, on @node unless that is NULL

@@ -6,6 +6,7 @@
  * take and one line of help; checking and help walk the same table, so they
  * cannot drift.
  */
+#include "cmd/drover/names.h"
 #include "cmd/drover/options.h"
 #include "cmd/drover/verbs.h"
 
@@ -19,40 +20,6 @@
 
 #define DEFAULT_SOCKET "/run/drover/droverd.sock"
 #define REQUEST_TIMEOUT_S 35 /* a little more than droverd itself waits for the cluster */
-
-/* What the table says of the @i-th argument: "NAME|FILE", "[NODE]". Copied without brackets. */
-static void arg_kind(const struct verb *v, int i, char kind[32])
-{
-	const char *p = v->args;
-	size_t len;
-
-	for (; i > 0; i--)
-		p += strcspn(p, " ") + 1;
-	p += *p == '[';
-	len = strcspn(p, " ]");
-	snprintf(kind, 32, "%.*s", (int)len, p);
-}
-
-/* Every name on the line, before anything is asked. */
-static int check_names(const struct drover *d, const struct verb *v)
-{
-	int i, code = EXIT_OK;
-	char kind[32];
-
-	for (i = 0; i < d->argc && !code; i++) {
-		arg_kind(v, i, kind);
-		if (strcmp(kind, "NAME") == 0 ||
-		    (strcmp(kind, "NAME|FILE") == 0 && !looks_like_file(d->argv[i])))
-			code = name_check("name", d->argv[i]);
-		else if (strcmp(kind, "NODE") == 0)
-			code = name_check("host", d->argv[i]);
-	}
-	if (!code && d->opt.group)
-		code = name_check("--group", d->opt.group);
-	if (!code && d->opt.node)
-		code = name_check("--node", d->opt.node);
-	return code;
-}
 
 /* An option is obeyed or refused. */
 static int check_options(const struct verb *v, unsigned int given, const struct options *o)
@@ -91,14 +58,16 @@ static int run_verb(struct drover *d, unsigned int given)
 	d->argv += used;
 	if (d->argc < v->min || d->argc > v->max)
 		return say_error(EXIT_USAGE, "usage: drover %s %s", v->words, v->args);
-	code = check_names(d, v);
+	code = names_check(d, v);
 	if (code)
 		return code;
 	d->began_ms = clock_ms();
 	d->http = http_open(d->opt.socket, request_timeout(&d->opt));
 	if (!d->http)
 		return say_error(EXIT_ERROR, "out of memory");
-	code = v->fn(d);
+	code = names_resolve(d, v);
+	if (!code)
+		code = v->fn(d);
 	http_close(d->http);
 	return code;
 }

@@ -316,6 +316,8 @@ static enum MHD_Result serve(struct exchange *x, const char *method)
 		return api_answer_code(x->connection, MHD_HTTP_NOT_FOUND, HA_NOT_FOUND, e.text);
 	if (rc < 0)
 		return api_answer_code(x->connection, MHD_HTTP_BAD_REQUEST, HA_USAGE, e.text);
+	if (call.of_domain)
+		api_call_domain(&call, ha_core_record(shell_core(x->api->shell)));
 	if (call.what == API_COMMAND)
 		return run_command(x, &call);
 	o = view(x->api->shell, &call);

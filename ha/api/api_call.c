@@ -11,6 +11,7 @@
 #include "base/number.h"
 #include "ha/api/api_body.h"
 #include "ha/api/api_url.h"
+#include "ha/api/claims.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -208,6 +209,7 @@ int api_call_parse(const char *method, const char *path, const char *query, cons
 		if (rc < 0)
 			return rc;
 		snprintf(out->name, sizeof(out->name), "%s", words[name]);
+		out->of_domain = name > 0 && strcmp(words[name - 1], "domains") == 0;
 	}
 	rc = parse_query(query, out, e);
 	if (rc < 0 || r->what != API_COMMAND)
@@ -218,6 +220,17 @@ int api_call_parse(const char *method, const char *path, const char *query, cons
 	if (rc == 0)
 		place_name(r, out);
 	return rc;
+}
+
+void api_call_domain(struct api_call *c, const struct ha_record *r)
+{
+	int i = c->of_domain ? claims_named(r, c->name) : -1;
+
+	if (i < 0)
+		return;
+	snprintf(c->name, sizeof(c->name), "%s", r->domains[i].name);
+	if (c->cmd.domain)
+		memcpy(c->domain, c->name, sizeof(c->domain));
 }
 
 int api_call_resolve(struct api_call *c, api_node_id id, void *arg, struct err *e)

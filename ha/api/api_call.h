@@ -34,6 +34,7 @@ enum api_what {
 struct api_call {
 	enum api_what what;
 	char name[HA_NAME_MAX + 1]; /* domain, host or group that the path names */
+	bool of_domain;             /* ... a domain, perhaps by its uuid */
 	uint64_t after;             /* API_HISTORY: lines numbered higher */
 
 	/* API_COMMAND: strings point into this struct or the body; cmd.node and cmd.hosts are
@@ -59,6 +60,12 @@ struct api_call {
  */
 int api_call_parse(const char *method, const char *path, const char *query, const char *body,
 		   size_t body_len, struct api_call *out, struct err *e);
+
+/**
+ * api_call_domain() - a uuid in the path becomes the name of its domain in @r
+ * What is neither a domain's name nor its uuid stays: whoever looks for it finds nothing.
+ */
+void api_call_domain(struct api_call *c, const struct ha_record *r);
 
 /** @name -> node id, 0 when unknown */
 typedef uint32_t (*api_node_id)(void *arg, const char *name);

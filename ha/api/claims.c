@@ -9,6 +9,11 @@
 
 _Static_assert(1 + DOMAIN_NICS_MAX + DOMAIN_DISKS_MAX + DOMAIN_PARENTS_MAX <= HA_CLAIMS_MAX, "a domain's claims fit");
 
+static struct ha_claim uuid_claim(const uint8_t uuid[16])
+{
+	return (struct ha_claim){ HA_CLAIM_UUID, false, ha_hash(0, uuid, 16) };
+}
+
 static struct ha_claim path_claim(enum ha_claim_kind kind, const char *name, bool shared)
 {
 	char path[CHECK_PATH_MAX + 1];
@@ -22,7 +27,7 @@ uint32_t claims_of(const struct domain_conf *conf, struct ha_claim out[HA_CLAIMS
 	uint32_t n = 0;
 	size_t i, k;
 
-	out[n++] = (struct ha_claim){ HA_CLAIM_UUID, false, ha_hash(0, conf->uuid, 16) };
+	out[n++] = uuid_claim(conf->uuid);
 	for (i = 0; i < conf->n_nics; i++)
 		out[n++] = (struct ha_claim){ HA_CLAIM_MAC, false, ha_hash(0, conf->nics[i].mac, 6) };
 	for (i = 0; i < conf->n_disks; i++) {
@@ -31,4 +36,17 @@ uint32_t claims_of(const struct domain_conf *conf, struct ha_claim out[HA_CLAIMS
 			out[n++] = path_claim(HA_CLAIM_PARENT, conf->disks[i].parents[k], true);
 	}
 	return n;
+}
+
+int claims_named(const struct ha_record *r, const char *word)
+{
+	int i = ha_record_find(r, word);
+	struct ha_claim claim;
+	uint8_t uuid[16];
+	uint32_t which;
+
+	if (i >= 0 || !uuid_parse(word, uuid))
+		return i;
+	claim = uuid_claim(uuid);
+	return ha_record_claimed(r, &claim, 1, &which);
 }

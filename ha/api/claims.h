@@ -15,4 +15,10 @@
 /** claims_of() - fill @out with what @conf claims; returns how many (fewer than HA_CLAIMS_MAX) */
 uint32_t claims_of(const struct domain_conf *conf, struct ha_claim out[HA_CLAIMS_MAX]);
 
+/**
+ * claims_named() - which domain of @r is meant by @word: its name or, where none has that name, its uuid
+ * No two domains of the record have one uuid.  Return: its index, -1 when there is none.
+ */
+int claims_named(const struct ha_record *r, const char *word);
+
 #endif

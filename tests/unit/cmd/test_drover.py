@@ -617,6 +617,40 @@ class Drover(unittest.TestCase):
         with Api({"POST domains/web/resume": DONE, "GET domains/web": gated}) as api:
             self.fails(api.run("resume", "web", "--timeout", "1"), 4, "web is still gated: the lease has ended")
 
+    def test_a_uuid_means_its_domain_for_every_verb(self):
+        """droverd knows it; it is asked once, and from then on it is the name that is used and told."""
+        uuid = "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b"
+        web = dict(WEB, uuid=uuid)
+        known = {f"GET domains/{uuid}": web, f"GET domains/{uuid.upper()}": web, "GET domains/web": web, "DELETE domains/web": DONE,
+                 "DELETE ha/domains/web": DONE, "POST ha/domains/web": DONE} | \
+            {f"POST domains/web/{verb}": DONE for verb in ("start", "stop", "pause", "resume", "cancel", "clear", "migrate")}
+        with Api(known) as api:
+            for verb in ("start", "stop", "pause", "resume", "cancel", "clear", "migrate", "remove", "ha add", "ha remove"):
+                more = ["--no-wait"] if verb in ("start", "stop", "pause", "resume", "migrate") else []
+                for word in (uuid, uuid.upper()):
+                    r = api.run(*verb.split(), word, *more)
+                    self.assertEqual((r.returncode, r.stderr), (0, ""), verb)
+                    self.assertIn("'web'", r.stdout, verb)
+                    self.assertNotIn(word, r.stdout, verb)
+                self.assertEqual(sum(uuid in key for key, _ in api.asked), 1, api.asked)
+                del api.asked[:]
+            self.fails(api.run("console", uuid), 5, "domain 'web' runs on n1")
+            self.assertEqual(json.loads(api.run("-o", "json", "show", uuid).stdout), web)
+
+    def test_a_uuid_of_nobody_is_not_found(self):
+        uuid = "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5c"
+        with Api({f"GET domains/{uuid}": (404, {"code": 3, "text": f"no domain called {uuid}"}),
+                  f"POST ha/groups/{uuid}": DONE}) as api:
+            for verb in ("show", "start", "stop", "pause", "resume", "cancel", "clear", "migrate", "remove", "console", "ha add", "ha remove"):
+                self.fails(api.run(*verb.split(), uuid), 3, f"no domain called {uuid}")
+                self.assertEqual(len(api.asked), 1)
+                del api.asked[:]
+            self.assertEqual(api.run("ha", "group", "add", uuid, "n1").returncode, 0, "a group may be called like that")
+            for word in (uuid[:-1], uuid + "0", uuid.replace("-", "."), "0" * 8 + "-0000-0000-0000-" + "0" * 12):   # names like others
+                self.fails(api.run("stop", word), 3, f"nothing at POST domains/{word}/stop")
+        with Api({f"GET domains/{uuid}": {"code": 0}}) as api:
+            self.fails(api.run("stop", uuid), 1, "names no domain")
+
     def test_console_of_a_domain_elsewhere_says_where(self):
         with Api({"GET domains/web": WEB}) as api:
             self.fails(api.run("console", "web"), 5, "runs on n1")

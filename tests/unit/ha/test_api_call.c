@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api_call: what a request means, and every way it can be wrong. */
+#include "base/reserve.h"
 #include "ha/api/api_call.h"
+#include "ha/core/apply/apply.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -100,6 +102,59 @@ static void a_file_claims_its_uuid_its_macs_and_its_disks(void **state)
 	assert_true(same(a, claim_of("disks:\n  - path: /srv//./a.img\n", 1)));
 	assert_false(a.shared);
 	assert_true(claim_of("disks:\n  - path: /srv/a.img\n    readonly: true\n", 1).shared);
+}
+
+/* Taken in as droverd does it: by the file, with what that claims. */
+static void add(struct ha_record *r, const char *file)
+{
+	static struct ha_outcome o;
+	static struct ha_entry e;
+
+	assert_int_equal(parse("POST", "/v1/domains", NULL, file), 0);
+	e = (struct ha_entry){ .kind = HA_E_OP, .op = HA_OP_ADD, .access = HA_ACCESS_ADMIN, .conf = (const uint8_t *)file, .conf_len = strlen(file) };
+	strcpy(e.domain, call.cmd.domain);
+	e.n_claims = (uint32_t)call.cmd.n_claims;
+	memcpy(e.claims, call.claims, e.n_claims * sizeof(e.claims[0]));
+	ha_operator_apply(r, &e, &o);
+	ha_index_follow(r);
+	assert_int_equal(o.code, HA_OK);
+}
+
+#define UUID "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b"
+#define OTHER "0a2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b"
+#define FILE_OF(name, uuid) "name: " name "\nuuid: " uuid "\nmemory: 64M\nkernel: /boot/vmlinuz\n"
+
+/* Which domain of the record a path means. */
+static const char *meant(const struct ha_record *r, const char *method, const char *path)
+{
+	assert_int_equal(parse(method, path, NULL, ""), 0);
+	api_call_domain(&call, r);
+	return call.cmd.domain ? call.cmd.domain : call.name;
+}
+
+static void a_path_names_a_domain_by_its_uuid_too(void **state)
+{
+	struct ha_record *r = reserve_make(sizeof(*r));
+
+	add(r, FILE_OF("web", UUID));
+	assert_string_equal(meant(r, "GET", "/v1/domains/" UUID), "web");
+	assert_string_equal(meant(r, "GET", "/v1/domains/3F2A7C1E-9D4B-4F60-8A57-0C1D2E3F4A5B/conf"), "web");
+	assert_string_equal(meant(r, "POST", "/v1/domains/" UUID "/stop"), "web");
+	assert_string_equal(meant(r, "DELETE", "/v1/ha/domains/" UUID), "web");
+	assert_string_equal(meant(r, "GET", "/v1/domains/" OTHER), OTHER);
+	assert_string_equal(meant(r, "POST", "/v1/domains/" OTHER "/stop"), OTHER);
+	/* a group or a host may be called like that */
+	assert_int_equal(parse("DELETE", "/v1/ha/groups/" UUID, NULL, ""), 0);
+	api_call_domain(&call, r);
+	assert_string_equal(call.cmd.group, UUID);
+	assert_int_equal(parse("GET", "/v1/nodes/" UUID, NULL, ""), 0);
+	api_call_domain(&call, r);
+	assert_string_equal(call.name, UUID);
+	/* ... and a domain: then the name is meant */
+	add(r, FILE_OF(UUID, OTHER));
+	assert_string_equal(meant(r, "GET", "/v1/domains/" UUID), UUID);
+	assert_string_equal(meant(r, "GET", "/v1/domains/" OTHER), UUID);
+	reserve_free(r, sizeof(*r));
 }
 
 static void a_command_carries_its_names(void **state)
@@ -259,6 +314,7 @@ int main(void)
 		cmocka_unit_test(names_are_decoded_once_and_cannot_change_the_path),
 		cmocka_unit_test(a_file_can_be_started_on_a_host),
 		cmocka_unit_test(a_file_claims_its_uuid_its_macs_and_its_disks),
+		cmocka_unit_test(a_path_names_a_domain_by_its_uuid_too),
 		cmocka_unit_test(a_command_carries_its_names),
 		cmocka_unit_test(a_host_that_does_not_exist_is_not_found),
 		cmocka_unit_test(a_group_lists_hosts_with_priorities),
