@@ -19,6 +19,10 @@
 #define DOMAIN_VCPUS_MAX 255 /* xAPIC ids; more needs x2APIC */
 #define DOMAIN_DISKS_MAX 16
 #define DOMAIN_NICS_MAX 8
+#define DOMAIN_VLANS_MAX 64   /* that a guest tags itself, of one network card */
+#define DOMAIN_VLAN_MAX 4094  /* IEEE 802.1Q 9.6 */
+#define DOMAIN_MTU_MIN 68     /* VIRTIO 1.2 5.1.4.1 */
+#define DOMAIN_MTU_MAX 65521  /* Linux's tap: 65535 with the Ethernet header */
 #define DOMAIN_PARENTS_MAX 32 /* of all its disks */
 #define DOMAIN_MEMORY_MIN (2ull << 20)
 #define DOMAIN_MEMORY_MAX (1ull << 42)
@@ -53,9 +57,13 @@ struct domain_disk {
 };
 
 struct domain_nic {
-	uint8_t mac[6]; /* unicast; made from the uuid and the index when the file has none */
-	char *bridge;   /* NULL: the tap is left unattached */
-	char *tap;      /* NULL: named by the host */
+	uint8_t mac[6];                   /* unicast; made from the uuid and the index when the file has none */
+	char *bridge;                     /* NULL: the tap is left unattached */
+	char *tap;                        /* NULL: named by the host */
+	uint16_t mtu;                     /* bytes, that the guest is told; 0: what the link carries */
+	uint16_t vlan;                    /* 1..DOMAIN_VLAN_MAX: of frames without a tag; 0: none, or the bridge's own */
+	uint16_t vlans[DOMAIN_VLANS_MAX]; /* that the guest tags itself; neither twice nor @vlan */
+	size_t n_vlans;
 };
 
 struct domain_ha {

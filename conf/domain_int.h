@@ -32,6 +32,7 @@ struct domain_raw_disk {
 
 struct domain_raw_nic {
 	char *mac, *bridge, *tap;
+	uint32_t mtu, vlan, *vlans, vlans_count;
 };
 
 struct domain_raw_migration {

@@ -8,6 +8,53 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int check_vid(struct domain_build *b, const struct tree_node *n, uint32_t vid)
+{
+	if (vid >= 1 && vid <= DOMAIN_VLAN_MAX)
+		return 0;
+	return tree_fail(b->t, n, b->e, "got %u, expected a VLAN from 1 to %d", vid, DOMAIN_VLAN_MAX);
+}
+
+static int build_vlans(struct domain_build *b, const struct domain_raw_nic *raw, const struct tree_node *n,
+		       struct domain_nic *nic)
+{
+	const struct tree_node *vlan = tree_get(n, "vlan"), *vlans = tree_get(n, "vlans");
+
+	/* Only a bridge keeps them apart. */
+	if ((vlan || vlans) && !raw->bridge)
+		return tree_fail(b->t, vlan ? vlan : vlans, b->e, "expected a bridge beside it, which filters VLANs");
+	if (vlan && check_vid(b, vlan, raw->vlan))
+		return -EINVAL;
+	nic->vlan = vlan ? (uint16_t)raw->vlan : 0;
+	if (vlans && !raw->vlans_count)
+		return tree_fail(b->t, vlans, b->e, "is empty, expected VLANs such as [10, 20], or the key left out");
+	for (size_t i = 0; i < raw->vlans_count; i++) {
+		uint32_t vid = raw->vlans[i];
+
+		if (check_vid(b, tree_at(vlans, i), vid))
+			return -EINVAL;
+		for (size_t k = 0; k < i; k++)
+			if (nic->vlans[k] == vid)
+				return tree_fail(b->t, tree_at(vlans, i), b->e, "%u is vlans[%zu] already", vid, k);
+		if (vid == nic->vlan)
+			return tree_fail(b->t, tree_at(vlans, i), b->e, "%u is the vlan of frames without a tag", vid);
+		nic->vlans[nic->n_vlans++] = (uint16_t)vid;
+	}
+	return 0;
+}
+
+static int build_mtu(struct domain_build *b, const struct domain_raw_nic *raw, const struct tree_node *n,
+		     struct domain_nic *nic)
+{
+	if (!n)
+		return 0;
+	if (raw->mtu < DOMAIN_MTU_MIN || raw->mtu > DOMAIN_MTU_MAX)
+		return tree_fail(b->t, n, b->e, "got %u, expected %d to %d bytes", raw->mtu, DOMAIN_MTU_MIN,
+				 DOMAIN_MTU_MAX);
+	nic->mtu = (uint16_t)raw->mtu;
+	return 0;
+}
+
 static int build_nic(struct domain_build *b, size_t i, const struct tree_node *n)
 {
 	const struct domain_raw_nic *raw = &b->raw->nics[i];
@@ -30,6 +77,8 @@ static int build_nic(struct domain_build *b, size_t i, const struct tree_node *n
 		if (tap && o->tap && !strcmp(o->tap, tap->value))
 			return tree_fail(b->t, tap, b->e, "nics[%zu] has this tap already", k);
 	}
+	if (build_vlans(b, raw, n, nic) || build_mtu(b, raw, tree_get(n, "mtu"), nic))
+		return -EINVAL;
 	nic->bridge = raw->bridge ? strdup(raw->bridge) : NULL;
 	nic->tap = raw->tap ? strdup(raw->tap) : NULL;
 	b->c->n_nics = i + 1;

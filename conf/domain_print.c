@@ -18,6 +18,23 @@ void domain_uuid_print(const uint8_t u[16], char buf[DOMAIN_UUID_TEXT])
 		 u[12], u[13], u[14], u[15]);
 }
 
+static void print_nic(FILE *f, const struct domain_nic *n)
+{
+	const uint8_t *m = n->mac;
+
+	fprintf(f, "  - mac: \"%02x:%02x:%02x:%02x:%02x:%02x\"\n", m[0], m[1], m[2], m[3], m[4], m[5]);
+	print_text(f, "    bridge: ", n->bridge);
+	print_text(f, "    tap: ", n->tap);
+	if (n->mtu)
+		fprintf(f, "    mtu: %u\n", n->mtu);
+	if (n->vlan)
+		fprintf(f, "    vlan: %u\n", n->vlan);
+	if (n->n_vlans)
+		fputs("    vlans:\n", f);
+	for (size_t i = 0; i < n->n_vlans; i++)
+		fprintf(f, "      - %u\n", n->vlans[i]);
+}
+
 static void print_lists(FILE *f, const struct domain_conf *c)
 {
 	if (c->n_disks)
@@ -38,14 +55,8 @@ static void print_lists(FILE *f, const struct domain_conf *c)
 	}
 	if (c->n_nics)
 		fputs("nics:\n", f);
-	for (size_t i = 0; i < c->n_nics; i++) {
-		const uint8_t *m = c->nics[i].mac;
-
-		fprintf(f, "  - mac: \"%02x:%02x:%02x:%02x:%02x:%02x\"\n", m[0], m[1], m[2],
-			m[3], m[4], m[5]);
-		print_text(f, "    bridge: ", c->nics[i].bridge);
-		print_text(f, "    tap: ", c->nics[i].tap);
-	}
+	for (size_t i = 0; i < c->n_nics; i++)
+		print_nic(f, &c->nics[i]);
 }
 
 static void print_migration(FILE *f, const struct domain_migration *m)

@@ -43,10 +43,18 @@ static const cyaml_schema_value_t disk_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct domain_raw_disk, disk_fields),
 };
 
+static const cyaml_schema_value_t vlan_schema = {
+	CYAML_VALUE_UINT(CYAML_FLAG_DEFAULT, uint32_t),
+};
+
 static const cyaml_schema_field_t nic_fields[] = {
 	TEXT("mac", OPTIONAL, struct domain_raw_nic, mac, 1, 64),
 	TEXT("bridge", OPTIONAL, struct domain_raw_nic, bridge, 1, 64),
 	TEXT("tap", OPTIONAL, struct domain_raw_nic, tap, 1, 64),
+	CYAML_FIELD_UINT("mtu", OPTIONAL, struct domain_raw_nic, mtu),
+	CYAML_FIELD_UINT("vlan", OPTIONAL, struct domain_raw_nic, vlan),
+	CYAML_FIELD_SEQUENCE("vlans", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_nic, vlans, &vlan_schema, 0,
+			     DOMAIN_VLANS_MAX),
 	CYAML_FIELD_END
 };
 

@@ -43,6 +43,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct port;
 struct virtio_dev;
 
 /** virtio_dev_plug() - let the guest find it, when it has been created; any time */
@@ -148,8 +149,13 @@ int virtio_blk_probe(struct virtio_dev *v, bool fresh, struct err *e);
 
 struct virtio_net_conf {
 	uint8_t mac[6];
-	int tap_fd;   /* opened by net/link/tap.h with a vnet header; owned from success on; -1: no link */
-	uint16_t mtu; /* what the link carries; 0: 1500 */
+	int tap_fd;            /* opened by net/link/tap.h with a vnet header; owned from success on; -1: no link */
+	struct port *port;     /* behind it, closed with the card; owned from success on; NULL: none */
+	uint16_t mtu;          /* what the guest is told; 0: what the link carries */
+	uint16_t link_mtu;     /* what the link carries, no less than @mtu; 0: 1500 */
+	uint16_t vlan;         /* of the guest's frames without a tag; 0: none, or whatever the bridge has */
+	const uint16_t *vlans; /* that the guest tags itself, read during the call only */
+	size_t n_vlans;        /* at most DOMAIN_VLANS_MAX */
 };
 
 /** virtio_net_create() - device "net" and @index, as virtio_blk_create(); on error the tap stays the caller's */
@@ -166,7 +172,7 @@ void virtio_net_announce(struct virtio_dev *v);
 /** virtio_net_mac() - its six bytes; the guest's own after a migration's load */
 const uint8_t *virtio_net_mac(const struct virtio_dev *v);
 
-/** virtio_net_transmit() - send a frame as if the guest had; for RARP at migration's end */
+/** virtio_net_transmit() - send a frame as if the guest had, in each VLAN that is the card's; for RARP at migration's end */
 int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, struct err *e);
 
 /* --- entropy --- */

@@ -15,11 +15,10 @@
  * A packet that waits for buffers stays in `packet`, and the tap is not read
  * meanwhile.  It is not migrated: a network may lose packets.
  */
-#include "hv/virtio/virtio_int.h"
-#include "hv/virtio/virtio_net_abi.h"
+#include "hv/virtio/virtio_net_int.h"
 
 #include "base/log_limit.h"
-#include "net/link/tap.h"
+#include "net/link/port.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -31,40 +30,12 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define NET_QUEUE_SIZE 256
 #define NET_PACKET_MAX (TAP_HEADER + 65550u) /* 64 KiB of IP and an Ethernet header with VLAN */
 #define NET_MTU_MIN 68u                      /* VIRTIO 1.2 5.1.4.1 */
 #define NET_MTU_DEFAULT 1500u
 #define NET_BATCH 64 /* packets per turn: the control queue and registers wait so long */
 
-enum {
-	RX,
-	TX,
-	CTRL,
-	QUEUES
-};
-
-struct virtio_net {
-	struct virtio_dev v;
-	int tap;
-	bool running;
-	uint8_t mac[6];
-	uint16_t link;     /* NET_S_* */
-	uint16_t mtu;      /* as the guest was told */
-	uint16_t link_mtu; /* what this host's link carries */
-	uint8_t *packet;   /* read from the tap, on its way into the guest */
-	size_t packet_len; /* 0 = none */
-	struct virtq_elem el;
-	struct virtq_elem rx[NET_QUEUE_SIZE]; /* buffers of one packet, until it fits */
-	uint64_t rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes, tx_dropped;
-};
-
-static struct virtio_net *of_dev(struct virtio_dev *v)
-{
-	return (struct virtio_net *)v;
-}
-
-static void net_publish(struct virtio_net *d)
+void net_publish(struct virtio_net *d)
 {
 	struct net_config c = {
 		.status = htole16(d->link),
@@ -271,16 +242,16 @@ static void net_control(struct virtio_net *d)
 static void net_kick(struct virtio_dev *v, unsigned int q)
 {
 	if (q == RX)
-		net_receive(of_dev(v));
+		net_receive(net_of_dev(v));
 	else if (q == TX)
-		net_transmit(of_dev(v));
+		net_transmit(net_of_dev(v));
 	else
-		net_control(of_dev(v));
+		net_control(net_of_dev(v));
 }
 
 static void net_event(struct virtio_dev *v, unsigned int s, uint32_t events)
 {
-	struct virtio_net *d = of_dev(v);
+	struct virtio_net *d = net_of_dev(v);
 
 	if (events & (EPOLLERR | EPOLLHUP)) {
 		log_warn("%s: the tap is gone; the link is down", v->name);
@@ -298,7 +269,7 @@ static void net_event(struct virtio_dev *v, unsigned int s, uint32_t events)
 /* What the driver negotiated is what the tap may send: the rest it finishes itself. */
 static void net_ready(struct virtio_dev *v)
 {
-	struct virtio_net *d = of_dev(v);
+	struct virtio_net *d = net_of_dev(v);
 	unsigned int o = 0;
 	struct err e;
 
@@ -312,8 +283,8 @@ static void net_ready(struct virtio_dev *v)
 
 static void net_run(struct virtio_dev *v, bool on)
 {
-	of_dev(v)->running = on;
-	net_listen(of_dev(v));
+	net_of_dev(v)->running = on;
+	net_listen(net_of_dev(v));
 }
 
 /* All that is done is done at once. */
@@ -324,7 +295,7 @@ static unsigned int net_in_flight(struct virtio_dev *v)
 
 static void net_reset(struct virtio_dev *v)
 {
-	struct virtio_net *d = of_dev(v);
+	struct virtio_net *d = net_of_dev(v);
 	struct err e;
 
 	d->packet_len = 0;
@@ -338,7 +309,7 @@ static void net_reset(struct virtio_dev *v)
 
 static json_t *net_stats(struct virtio_dev *v)
 {
-	const struct virtio_net *d = of_dev(v);
+	const struct virtio_net *d = net_of_dev(v);
 
 	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "link", d->tap >= 0,
 			 "rx_packets", (json_int_t)d->rx_packets,
@@ -351,10 +322,11 @@ static json_t *net_stats(struct virtio_dev *v)
 
 static void net_free(struct virtio_dev *v)
 {
-	struct virtio_net *d = of_dev(v);
+	struct virtio_net *d = net_of_dev(v);
 
 	if (d->tap >= 0)
 		close(d->tap);
+	port_close(d->port);
 	free(d->packet);
 	free(d);
 }
@@ -375,7 +347,7 @@ static int load_mtu(struct virtio_net *d, struct err *e)
 		return err_set(e, -EINVAL, "mtu: the guest sends packets of up to %u bytes, the link here carries %u",
 			       d->mtu, d->link_mtu);
 	if (!told)
-		d->mtu = d->link_mtu;
+		d->mtu = d->conf_mtu;
 	return 0;
 }
 
@@ -434,8 +406,10 @@ int virtio_net_create(struct device_env *env, unsigned int index, const struct v
 		      struct virtio_dev **out, struct err *e)
 {
 	struct virtio_net *d = calloc(1, sizeof(*d));
+	size_t i;
 	int ret;
 
+	assert(c->n_vlans <= DOMAIN_VLANS_MAX);
 	if (d)
 		d->packet = malloc(NET_PACKET_MAX);
 	if (!d || !d->packet) {
@@ -444,7 +418,12 @@ int virtio_net_create(struct device_env *env, unsigned int index, const struct v
 	}
 	d->tap = c->tap_fd;
 	d->link = c->tap_fd >= 0 ? NET_S_LINK_UP : 0;
-	d->mtu = d->link_mtu = c->mtu ? c->mtu : NET_MTU_DEFAULT;
+	d->link_mtu = c->link_mtu ? c->link_mtu : NET_MTU_DEFAULT;
+	d->mtu = d->conf_mtu = c->mtu ? c->mtu : d->link_mtu;
+	d->vlan = c->vlan;
+	d->n_vlans = c->n_vlans;
+	for (i = 0; i < c->n_vlans; i++)
+		d->vlans[i] = c->vlans[i];
 	memcpy(d->mac, c->mac, sizeof(d->mac));
 	net_publish(d);
 	ret = virtio_dev_init(&d->v, env, &net_ops, index, NET_FEATURES, QUEUES, NET_QUEUE_SIZE, e);
@@ -453,40 +432,7 @@ int virtio_net_create(struct device_env *env, unsigned int index, const struct v
 		free(d);
 		return ret;
 	}
+	d->port = c->port;
 	*out = &d->v;
 	return 0;
-}
-
-void virtio_net_announce(struct virtio_dev *v)
-{
-	struct virtio_net *d = of_dev(v);
-
-	pthread_mutex_lock(&v->lock);
-	if ((v->features & NET_F_GUEST_ANNOUNCE) && (v->status & VIRTIO_S_DRIVER_OK)) {
-		d->link |= NET_S_ANNOUNCE;
-		net_publish(d);
-		virtio_dev_config_changed(v);
-	}
-	pthread_mutex_unlock(&v->lock);
-}
-
-const uint8_t *virtio_net_mac(const struct virtio_dev *v)
-{
-	return ((const struct virtio_net *)v)->mac;
-}
-
-int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, struct err *e)
-{
-	struct virtio_net *d = of_dev(v);
-	uint8_t header[TAP_HEADER] = { 0 };
-	struct iovec iov[2] = { { header, sizeof(header) }, { (void *)frame, len } };
-	int ret = 0;
-
-	pthread_mutex_lock(&v->lock);
-	if (d->tap < 0)
-		ret = err_set(e, -ENOLINK, "%s: no link", v->name);
-	else if (writev(d->tap, iov, 2) < 0)
-		ret = err_errno(e, "%s: send", v->name);
-	pthread_mutex_unlock(&v->lock);
-	return ret;
 }

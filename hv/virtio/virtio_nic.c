@@ -1,40 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio_nic - the row of network cards: a tap of the host's behind a virtio_net.
+ * virtio_nic - the row of network cards: a port of this host's (net/link/port.h) behind a virtio_net.
  *
- * The tap is made, brought up and attached to its bridge when the device is created, on a
+ * The port is made, brought up and attached to its bridge when the device is created, on a
  * migration's destination too: nothing goes out of it before the domain runs, and the
  * switches hear of the new place only when it is announced (hv/machine/machine_announce.c).
  */
 #include "hv/virtio/virtio_int.h"
 
 #include "base/log.h"
-#include "net/link/tap.h"
+#include "net/link/port.h"
+#include "net/link/rtnl.h"
 
 #include <string.h>
 #include <unistd.h>
 
-static int nic_tap(const struct domain_nic *nic, uint16_t *mtu, struct err *e)
-{
-	char name[TAP_NAME_MAX + 1];
-	int fd, ret;
+_Static_assert(DOMAIN_VLANS_MAX <= RTNL_VLANS_MAX && DOMAIN_VLAN_MAX == RTNL_VID_MAX &&
+		       DOMAIN_MTU_MIN == PORT_MTU_MIN && DOMAIN_MTU_MAX == PORT_MTU_MAX,
+	       "what a file may say, a port can do");
 
-	fd = tap_open(nic->tap, name, e);
-	if (fd < 0)
-		return fd;
-	ret = nic->bridge ? tap_attach(name, nic->bridge, nic->mac, e) : 0;
+static int nic_port(const struct domain_nic *nic, struct port **out, struct err *e)
+{
+	const struct port_conf c = {
+		.tap = nic->tap,
+		.bridge = nic->bridge,
+		.mac = nic->mac,
+		.mtu = nic->mtu,
+		.vlan = nic->vlan,
+		.vlans = nic->vlans,
+		.n_vlans = nic->n_vlans,
+	};
+	int ret = port_open(&c, out, e);
+
 	if (!ret)
-		ret = tap_set_up(name, true, e);
-	if (!ret)
-		ret = tap_mtu(name, e);
-	if (ret < 0) {
-		close(fd);
-		return ret;
-	}
-	*mtu = ret < UINT16_MAX ? (uint16_t)ret : UINT16_MAX;
-	log_info("NIC on %s%s%s, MTU %u", name, nic->bridge ? ", bridge " : "",
-		 nic->bridge ? nic->bridge : "", *mtu);
-	return fd;
+		log_info("NIC on %s%s%s, MTU %u", port_name(*out), nic->bridge ? ", bridge " : "",
+			 nic->bridge ? nic->bridge : "", nic->mtu ? nic->mtu : port_carries(*out));
+	return ret;
 }
 
 static unsigned int nics_wanted(const struct domain_conf *conf)
@@ -46,22 +47,31 @@ static int nic_create(struct device_env *env, const struct domain_conf *conf, un
 		      void **dev, struct err *e)
 {
 	const struct domain_nic *nic = &conf->nics[index];
-	struct virtio_net_conf c;
+	struct virtio_net_conf c = {
+		.mtu = nic->mtu,
+		.vlan = nic->vlan,
+		.vlans = nic->vlans,
+		.n_vlans = nic->n_vlans,
+	};
 	struct virtio_dev *v;
 	int ret;
 
 	memcpy(c.mac, nic->mac, sizeof(c.mac));
-	c.tap_fd = nic_tap(nic, &c.mtu, e);
-	if (c.tap_fd < 0) {
+	ret = nic_port(nic, &c.port, e);
+	if (ret) {
 		err_prefix(e, "nics[%u]", index);
-		return c.tap_fd;
+		return ret;
 	}
+	c.link_mtu = port_carries(c.port);
+	c.tap_fd = port_take_fd(c.port);
 	ret = virtio_net_create(env, index, &c, &v, e);
-	if (ret)
+	if (ret) {
 		close(c.tap_fd);
-	else
-		*dev = v;
-	return ret;
+		port_close(c.port);
+		return ret;
+	}
+	*dev = v;
+	return 0;
 }
 
 const struct device_kind virtio_net_device = {

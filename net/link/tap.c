@@ -102,7 +102,7 @@ static int set_mac(const char *name, const uint8_t *guest, struct err *e)
 	return ret ? err_set(e, ret, "link %s: set its address: %s", name, strerror(-ret)) : 0;
 }
 
-static int set_mtu(const char *name, int mtu, struct err *e)
+int tap_set_mtu(const char *name, int mtu, struct err *e)
 {
 	struct ifreq r;
 	int ret;
@@ -145,7 +145,7 @@ int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struc
 		return ret;
 	ret = tap_mtu(bridge, e);
 	if (ret >= 0)
-		ret = set_mtu(name, ret, e);
+		ret = tap_set_mtu(name, ret, e);
 	if (ret)
 		return ret;
 	r.ifr_ifindex = (int)index;
@@ -158,6 +158,33 @@ int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struc
 	return 0;
 }
 
+int tap_detach(const char *name, const char *bridge, struct err *e)
+{
+	unsigned int index = if_nametoindex(name);
+	struct ifreq r;
+	int ret;
+
+	if (!index)
+		return err_errno(e, "link %s", name);
+	ret = name_set(&r, bridge, e);
+	if (ret)
+		return ret;
+	r.ifr_ifindex = (int)index;
+	ret = link_ioctl(SIOCBRDELIF, &r);
+	/* Somebody was quicker: it is off this bridge, which is all that was wanted. */
+	if (ret && ret != -EINVAL && ret != -ENODEV)
+		return err_set(e, ret, "link %s: take it off bridge %s: %s", name, bridge, strerror(-ret));
+	return 0;
+}
+
+bool tap_persists(int fd)
+{
+	struct ifreq r;
+
+	memset(&r, 0, sizeof(r));
+	return !ioctl(fd, TUNGETIFF, &r) && (r.ifr_flags & IFF_PERSIST);
+}
+
 int tap_set_up(const char *name, bool up, struct err *e)
 {
 	struct ifreq r;
@@ -167,7 +194,8 @@ int tap_set_up(const char *name, bool up, struct err *e)
 	if (ret)
 		return ret;
 	ret = link_ioctl(SIOCGIFFLAGS, &r);
-	if (!ret) {
+	/* A user's own tap that is up already needs no privilege. */
+	if (!ret && !!(r.ifr_flags & IFF_UP) != up) {
 		r.ifr_flags = (short)(up ? r.ifr_flags | IFF_UP : r.ifr_flags & ~IFF_UP);
 		ret = link_ioctl(SIOCSIFFLAGS, &r);
 	}

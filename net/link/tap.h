@@ -51,6 +51,15 @@ int tap_attach(const char *name, const char *bridge, const uint8_t *guest, struc
 /** tap_mtu() - the largest packet that @name carries, in bytes without the Ethernet header; or -ENODEV, ... */
 int tap_mtu(const char *name, struct err *e);
 
+/** tap_set_mtu() - let it carry packets of @mtu bytes; -EINVAL where no tap carries so many */
+int tap_set_mtu(const char *name, int mtu, struct err *e);
+
+/** tap_detach() - take @name off @bridge; 0 also when it is off already, or the bridge is gone */
+int tap_detach(const char *name, const char *bridge, struct err *e);
+
+/** tap_persists() - does the tap behind @fd stay when it is closed (ip tuntap add)? */
+bool tap_persists(int fd);
+
 /** tap_set_up() - bring the link up, or down */
 int tap_set_up(const char *name, bool up, struct err *e);
 

@@ -131,7 +131,8 @@ static void what_is_printed_loads_to_the_same(void **state)
 		      "backing: anon\n"
 		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report},\n"
 		      "        {path: /d2, format: vhd, parents: [/p, /d1, \"/p \\\"p\"]}]\n"
-		      "nics: [{bridge: br0}, {tap: t1}]\nha: {group: g}\n");
+		      "nics: [{bridge: br0}, {tap: t1, mtu: 9000},\n"
+		      "       {bridge: b, vlan: 10, vlans: [4094, 20]}]\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
 
@@ -141,6 +142,10 @@ static void what_is_printed_loads_to_the_same(void **state)
 	assert_int_equal(b->disks[2].format, FORMAT_VHD);
 	assert_int_equal(b->disks[2].n_parents, 3);
 	assert_string_equal(b->disks[2].parents[2], "/p \"p");
+	assert_int_equal(b->nics[1].mtu, 9000);
+	assert_int_equal(b->nics[2].vlan, 10);
+	assert_int_equal(b->nics[2].n_vlans, 2);
+	assert_int_equal(b->nics[2].vlans[0], 4094);
 	assert_string_equal(first, second);
 	assert_string_equal(a->cmdline, b->cmdline);
 	assert_memory_equal(a->uuid, b->uuid, 16);
@@ -237,6 +242,20 @@ static void disks_and_nics_are_checked_one_by_one(void **state)
 		"device, up to 15 characters");
 	refused(LEAST "disks: /d\n", "t.yaml:4: disks: expected a list, one '- ' for each");
 	refused(LEAST "disks: [/d]\n", "t.yaml:4: disks[0]: expected keys with values below it");
+	refused(LEAST "nics: [{bridge: b, vlan: 0}]\n", "t.yaml:4: nics[0].vlan: got 0, expected a VLAN from 1 to 4094");
+	refused(LEAST "nics: [{bridge: b, vlan: 4095}]\n", "t.yaml:4: nics[0].vlan: got 4095, expected a VLAN from 1 to 4094");
+	refused(LEAST "nics: [{vlan: 10}]\n", "t.yaml:4: nics[0].vlan: expected a bridge beside it, which filters VLANs");
+	refused(LEAST "nics: [{vlans: [10]}]\n", "t.yaml:4: nics[0].vlans: expected a bridge beside it, which filters VLANs");
+	refused(LEAST "nics: [{bridge: b, vlans: []}]\n",
+		"t.yaml:4: nics[0].vlans: is empty, expected VLANs such as [10, 20], or the key left out");
+	refused(LEAST "nics: [{bridge: b, vlans: [10, 4095]}]\n",
+		"t.yaml:4: nics[0].vlans[1]: got 4095, expected a VLAN from 1 to 4094");
+	refused(LEAST "nics: [{bridge: b, vlans: [10, 20, 10]}]\n", "t.yaml:4: nics[0].vlans[2]: 10 is vlans[0] already");
+	refused(LEAST "nics: [{bridge: b, vlan: 10, vlans: [20, 10]}]\n",
+		"t.yaml:4: nics[0].vlans[1]: 10 is the vlan of frames without a tag");
+	refused(LEAST "nics: [{bridge: b, vlans: [a]}]\n", "t.yaml:4: nics[0].vlans[0]: got 'a', expected a whole number");
+	refused(LEAST "nics: [{mtu: 67}]\n", "t.yaml:4: nics[0].mtu: got 67, expected 68 to 65521 bytes");
+	refused(LEAST "nics: [{mtu: 65522}]\n", "t.yaml:4: nics[0].mtu: got 65522, expected 68 to 65521 bytes");
 	refused(LEAST "nics: [{},{},{},{},{},{},{},{},{}]\n",
 		"t.yaml:4: nics[8]: too many, at most 8");
 	refused(LEAST "ha: yes\n", "t.yaml:4: ha: expected keys with values below it");

@@ -58,7 +58,7 @@ static void negotiate(struct rig *r, uint64_t features)
 static struct rig *rig_make_mtu(uint64_t features, uint16_t mtu)
 {
 	struct rig *r = calloc(1, sizeof(*r));
-	struct virtio_net_conf c = { .mtu = mtu };
+	struct virtio_net_conf c = { .link_mtu = mtu };
 	struct err e = { 0 };
 	int pair[2];
 
@@ -454,6 +454,69 @@ static void test_a_guest_knows_what_its_link_carries_and_keeps_to_it(void **stat
 	}
 }
 
+/* A card that is to know less than its link carries, or is in VLANs. */
+static struct virtio_dev *card_make(struct bed *bed, struct virtio_net_conf *c, int *wire)
+{
+	struct virtio_dev *net;
+	struct err e = { 0 };
+	int pair[2];
+
+	memcpy(c->mac, mac, sizeof(mac));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), 0);
+	c->tap_fd = pair[0];
+	*wire = pair[1];
+	assert_int_equal(bed_init(bed), 0);
+	assert_int_equal(virtio_net_create(&bed->env, 0, c, &net, &e), 0);
+	virtio_dev_plug(net);
+	return net;
+}
+
+static void test_a_guest_is_told_the_mtu_of_its_file(void **state)
+{
+	struct virtio_net_conf c = { .mtu = 1400, .link_mtu = 9000 };
+	struct rig *r = calloc(1, sizeof(*r));
+
+	r->net = card_make(&r->bed, &c, &r->wire);
+	assert_int_equal(mtu_seen(r), 1400);
+	rig_free(r);
+}
+
+static void test_a_card_announces_itself_in_each_of_its_vlans(void **state)
+{
+	static const uint16_t vlans[] = { 20, 0xabc };
+	static const struct {
+		uint16_t vlan;
+		size_t n_vlans;
+		unsigned int frames;
+	} rows[] = { { 0, 0, 1 }, { 10, 0, 1 }, { 10, 2, 3 }, { 0, 2, 2 } };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct virtio_net_conf c = { .vlan = rows[i].vlan, .vlans = vlans, .n_vlans = rows[i].n_vlans };
+		uint8_t frame[ANNOUNCE_FRAME], buf[256];
+		struct rig *r = calloc(1, sizeof(*r));
+		unsigned int tagged, n = 0;
+		struct err e;
+
+		r->net = card_make(&r->bed, &c, &r->wire);
+		announce_rarp(frame, mac);
+		assert_int_equal(virtio_net_transmit(r->net, frame, sizeof(frame), &e), 0);
+		if (rows[i].frames > rows[i].n_vlans) {
+			assert_int_equal(read(r->wire, buf, sizeof(buf)), TAP_HEADER + ANNOUNCE_FRAME);
+			assert_memory_equal(buf + TAP_HEADER, frame, ANNOUNCE_FRAME);
+			n++;
+		}
+		for (tagged = 0; tagged < rows[i].n_vlans; tagged++, n++) {
+			assert_int_equal(read(r->wire, buf, sizeof(buf)), TAP_HEADER + ANNOUNCE_FRAME + 4);
+			assert_memory_equal(buf + TAP_HEADER, frame, 12);
+			assert_memory_equal(buf + TAP_HEADER + 12, tagged ? "\x81\x00\x0a\xbc" : "\x81\x00\x00\x14", 4);
+			assert_memory_equal(buf + TAP_HEADER + 16, frame + 12, ANNOUNCE_FRAME - 12);
+		}
+		assert_int_equal(n, rows[i].frames);
+		assert_int_equal(read(r->wire, buf, sizeof(buf)), -1);
+		rig_free(r);
+	}
+}
+
 static void test_hostile_state_is_refused(void **state)
 {
 	struct rig *a = rig_make(F_MRG_RXBUF);
@@ -595,6 +658,8 @@ int main(void)
 		cmocka_unit_test(test_quiet_takes_nothing_from_the_wire),
 		cmocka_unit_test(test_state_moves),
 		cmocka_unit_test(test_a_guest_knows_what_its_link_carries_and_keeps_to_it),
+		cmocka_unit_test(test_a_guest_is_told_the_mtu_of_its_file),
+		cmocka_unit_test(test_a_card_announces_itself_in_each_of_its_vlans),
 		cmocka_unit_test(test_hostile_state_is_refused),
 		cmocka_unit_test(test_announcements),
 		cmocka_unit_test(test_a_real_tap_in_a_namespace_of_its_own),

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* port - see port.h. */
+#include "net/link/port.h"
+
+#include "base/log.h"
+#include "net/link/rtnl.h"
+#include "net/link/tap.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define VLAN_8021Q 0x8100
+
+struct port {
+	char name[TAP_NAME_MAX + 1];
+	char bridge[TAP_NAME_MAX + 1]; /* that we put it on, "" for none */
+	int fd;                        /* -1: taken */
+	bool persistent;               /* it was there before us */
+	int mtu, mtu_before;           /* mtu_before: 0 unless changed by us */
+};
+
+/* Frames of a guest that was to be kept apart would otherwise go everywhere. */
+static int check_filters(const struct port_conf *c, const struct rtnl_link *bridge, struct err *e)
+{
+	if (!c->vlan && !c->n_vlans)
+		return 0;
+	if (!bridge->vlan_filtering)
+		return err_set(e, -EINVAL, "bridge %s: does not filter VLANs, expected vlan_filtering 1", c->bridge);
+	if (bridge->vlan_protocol != VLAN_8021Q)
+		return err_set(e, -EINVAL, "bridge %s: filters VLANs of protocol 0x%04x, expected 802.1Q", c->bridge,
+			       bridge->vlan_protocol);
+	return 0;
+}
+
+static int look_at_bridge(const struct port_conf *c, struct rtnl_link *bridge, struct err *e)
+{
+	int ret = rtnl_link_get(c->bridge, bridge, e);
+
+	if (ret == -ENODEV)
+		return err_set(e, ret, "bridge %s: no such link on this host", c->bridge);
+	if (ret)
+		return ret;
+	if (strcmp(bridge->kind, "bridge") != 0)
+		return err_set(e, -EINVAL, "bridge %s: is not a bridge", c->bridge);
+	if (c->mtu > bridge->mtu)
+		return err_set(e, -EINVAL, "bridge %s: carries packets of up to %d bytes, expected %u", c->bridge,
+			       bridge->mtu, c->mtu);
+	return check_filters(c, bridge, e);
+}
+
+static int onto_bridge(struct port *p, const struct port_conf *c, struct err *e)
+{
+	struct rtnl_link bridge, tap;
+	int ret;
+
+	ret = look_at_bridge(c, &bridge, e);
+	if (!ret)
+		ret = rtnl_link_get(p->name, &tap, e);
+	if (ret)
+		return ret;
+	/* A persistent one may be there since a VMM that was killed. */
+	if (tap.master != bridge.index) {
+		if (p->persistent)
+			p->mtu_before = tap.mtu;
+		ret = tap_attach(p->name, c->bridge, c->mac, e);
+		if (ret)
+			return ret;
+		snprintf(p->bridge, sizeof(p->bridge), "%s", c->bridge);
+	}
+	if (!c->vlan && !c->n_vlans)
+		return 0;
+	ret = rtnl_port_vlans(tap.index, c->vlan, c->vlans, c->n_vlans, e);
+	if (ret)
+		err_prefix(e, "bridge %s: tap %s", c->bridge, p->name);
+	return ret;
+}
+
+static int on_its_own(struct port *p, const struct port_conf *c, struct err *e)
+{
+	int ret = tap_mtu(p->name, e);
+
+	if (ret < 0)
+		return ret;
+	if (c->mtu <= ret)
+		return 0;
+	p->mtu_before = ret;
+	return tap_set_mtu(p->name, c->mtu, e);
+}
+
+static int connect_it(struct port *p, const struct port_conf *c, struct err *e)
+{
+	int ret;
+
+	ret = c->bridge ? onto_bridge(p, c, e) : on_its_own(p, c, e);
+	if (!ret)
+		ret = tap_set_up(p->name, true, e);
+	if (ret)
+		return ret;
+	p->mtu = tap_mtu(p->name, e);
+	return p->mtu < 0 ? p->mtu : 0;
+}
+
+int port_open(const struct port_conf *c, struct port **out, struct err *e)
+{
+	struct port *p = calloc(1, sizeof(*p));
+	int ret;
+
+	assert(c->bridge || (!c->vlan && !c->n_vlans));
+	if (!p)
+		return err_set(e, -ENOMEM, "port: no memory");
+	p->fd = tap_open(c->tap, p->name, e);
+	if (p->fd < 0) {
+		ret = p->fd;
+		free(p);
+		return ret;
+	}
+	p->persistent = tap_persists(p->fd);
+	ret = connect_it(p, c, e);
+	if (ret) {
+		port_close(p);
+		return ret;
+	}
+	*out = p;
+	return 0;
+}
+
+int port_take_fd(struct port *p)
+{
+	int fd = p->fd;
+
+	assert(fd >= 0);
+	p->fd = -1;
+	return fd;
+}
+
+const char *port_name(const struct port *p)
+{
+	return p->name;
+}
+
+uint16_t port_carries(const struct port *p)
+{
+	return p->mtu < UINT16_MAX ? (uint16_t)p->mtu : UINT16_MAX;
+}
+
+/* The tap stays: it is to be as it was.  What cannot be taken back is told, and nothing depends on it. */
+static void leave(struct port *p)
+{
+	struct err e;
+
+	if (p->bridge[0] && tap_detach(p->name, p->bridge, &e))
+		log_warn("%s", e.text);
+	if (p->mtu_before && tap_set_mtu(p->name, p->mtu_before, &e))
+		log_warn("%s", e.text);
+}
+
+void port_close(struct port *p)
+{
+	if (!p)
+		return;
+	if (p->persistent)
+		leave(p);
+	if (p->fd >= 0)
+		close(p->fd);
+	free(p);
+}
