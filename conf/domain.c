@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define MEMORY_ALIGN (2ull << 20)
+#define DISPLAY_DEFAULT (16ull << 20)
 #define DOWNTIME_DEFAULT_MS 300
 #define DOWNTIME_MAX_MS 3600000
 #define THROTTLE_MAX 80
@@ -66,6 +67,19 @@ static int build_boot(struct domain_build *b)
 		return tree_nomem(b->t->file, b->e);
 	n = tree_get(root, "cmdline");
 	return n ? check_line(b->t, n, b->e) : 0;
+}
+
+static int build_display(struct domain_build *b)
+{
+	const struct tree_node *display = tree_get(b->t->root, "display"), *memory = tree_get(display, "memory");
+	struct domain_display *to = &b->c->display;
+
+	to->present = display != NULL;
+	to->memory = DISPLAY_DEFAULT;
+	if (memory && (units_parse_size(memory->value, &to->memory) || to->memory < DOMAIN_DISPLAY_MIN ||
+		       to->memory > DOMAIN_DISPLAY_MAX || (to->memory & (to->memory - 1))))
+		return tree_fail(b->t, memory, b->e, "got '%s', expected 4M, 8M, 16M, 32M or 64M", memory->value);
+	return 0;
 }
 
 static int build_ha(struct domain_build *b)
@@ -124,7 +138,8 @@ static int domain_conf_build(const struct tree *t, const void *raw, void **out, 
 	if (!b.c)
 		return tree_nomem(t->file, e);
 	if ((rc = build_names(&b)) || (rc = build_machine(&b)) || (rc = build_boot(&b)) ||
-	    (rc = domain_build_disks(&b)) || (rc = domain_build_nics(&b)) || (rc = build_ha(&b)) || (rc = build_migration(&b))) {
+	    (rc = domain_build_disks(&b)) || (rc = domain_build_nics(&b)) || (rc = build_display(&b)) || (rc = build_ha(&b)) ||
+	    (rc = build_migration(&b))) {
 		domain_conf_free(b.c);
 		return rc;
 	}

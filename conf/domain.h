@@ -24,6 +24,8 @@
 #define DOMAIN_MTU_MIN 68     /* VIRTIO 1.2 5.1.4.1 */
 #define DOMAIN_MTU_MAX 65521  /* Linux's tap: 65535 with the Ethernet header */
 #define DOMAIN_PARENTS_MAX 32 /* of all its disks */
+#define DOMAIN_DISPLAY_MIN (4ull << 20)
+#define DOMAIN_DISPLAY_MAX (64ull << 20)
 #define DOMAIN_MEMORY_MIN (2ull << 20)
 #define DOMAIN_MEMORY_MAX (1ull << 42)
 
@@ -66,6 +68,12 @@ struct domain_nic {
 	size_t n_vlans;
 };
 
+/* A screen, and what comes with one. */
+struct domain_display {
+	bool present;    /* the file has a `display:` section */
+	uint64_t memory; /* bytes, a power of two, DOMAIN_DISPLAY_MIN to DOMAIN_DISPLAY_MAX; default 16 MiB */
+};
+
 struct domain_ha {
 	bool present;    /* the file has an `ha:` section */
 	char *group;     /* NULL: any host */
@@ -94,6 +102,7 @@ struct domain_conf {
 	struct domain_nic nics[DOMAIN_NICS_MAX];
 	size_t n_nics;
 	bool rng; /* virtio entropy device, default true */
+	struct domain_display display;
 	struct domain_ha ha;
 	struct domain_migration migration;
 };

@@ -40,6 +40,10 @@ struct domain_raw_migration {
 	unsigned int throttle;
 };
 
+struct domain_raw_display {
+	char *memory;
+};
+
 struct domain_raw_ha {
 	char *group;
 	uint32_t max_restart;
@@ -54,6 +58,7 @@ struct domain_raw {
 	uint32_t disks_count;
 	struct domain_raw_nic *nics;
 	uint32_t nics_count;
+	struct domain_raw_display *display;
 	struct domain_raw_ha *ha;
 	struct domain_raw_migration *migration;
 };

@@ -89,6 +89,8 @@ char *domain_conf_print(const struct domain_conf *c)
 	print_text(f, "cmdline: ", c->cmdline);
 	print_lists(f, c);
 	fprintf(f, "rng: %s\n", c->rng ? "true" : "false");
+	if (c->display.present)
+		fprintf(f, "display:\n  memory: %s\n", units_print_size(c->display.memory, size));
 	if (c->ha.present) {
 		fprintf(f, "ha:\n  max_restart: %d\n", c->ha.max_restart);
 		print_text(f, "  group: ", c->ha.group);

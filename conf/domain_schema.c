@@ -62,6 +62,11 @@ static const cyaml_schema_value_t nic_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct domain_raw_nic, nic_fields),
 };
 
+static const cyaml_schema_field_t display_fields[] = {
+	TEXT("memory", OPTIONAL, struct domain_raw_display, memory, 1, 64),
+	CYAML_FIELD_END
+};
+
 static const cyaml_schema_field_t ha_fields[] = {
 	TEXT("group", OPTIONAL, struct domain_raw_ha, group, 1, 255),
 	CYAML_FIELD_UINT("max_restart", OPTIONAL, struct domain_raw_ha, max_restart),
@@ -99,6 +104,7 @@ static const cyaml_schema_field_t domain_fields[] = {
 	CYAML_FIELD_SEQUENCE("nics", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, nics,
 			     &nic_schema, 0, DOMAIN_NICS_MAX),
 	CYAML_FIELD_BOOL("rng", OPTIONAL, struct domain_raw, rng),
+	CYAML_FIELD_MAPPING_PTR("display", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, display, display_fields),
 	CYAML_FIELD_MAPPING_PTR("ha", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, ha, ha_fields),
 	CYAML_FIELD_MAPPING_PTR("migration", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, migration,
 				migration_fields),

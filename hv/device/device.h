@@ -33,6 +33,7 @@ struct bus;
 struct disk_broker;
 struct domain_conf;
 struct gmem;
+struct gmem_region;
 struct irq;
 struct pci_bus;
 
@@ -56,6 +57,11 @@ struct device_env {
 	struct disk_broker *disks; /* opens them; NULL: this process does */
 	/* There is a gate: another host may take the disks without asking this one. */
 	bool leased;
+	/*
+	 * Where vCPUs reach a region of a kind that is placed, 0: nowhere (kvm_slot_place()).  On a vCPU thread or with the machine
+	 * at rest; locks of the bus and of the PCI device may be held.  What goes wrong is logged, and then it is nowhere.
+	 */
+	void (*memory_place)(void *arg, struct gmem_region *r, uint64_t gpa);
 	/* The guest powers off, or asks for a reset by means of @how.  On a vCPU thread, must not wait. */
 	void (*off)(void *arg);
 	void (*reset)(void *arg, const char *how);

@@ -15,6 +15,9 @@
  * loses nothing, as a mark is made after the data is in place: what fetch()
  * takes, the engine's later read will see.
  *
+ * A region that is placed (video) may leave its place at any time, and KVM's log of it goes with the slot: then
+ * all of it is marked.
+ *
  * A region that vCPUs cannot write (flash) has marks only; one that nobody can write (rom) has neither,
  * and is never dirty after its first time.
  *
@@ -41,6 +44,20 @@ static size_t region_words(const struct gmem_region *r)
 	return (size_t)((region_pages(r) + PAGES_PER_WORD - 1) / PAGES_PER_WORD);
 }
 
+/* A region that is placed can leave at any moment, and where it is nowhere KVM has no slot and no log of it. */
+static int region_log(struct kvm_vm *k, const struct gmem_region *r, bool on, struct err *e)
+{
+	int ret = 0;
+
+	if (!kvm_slot_logs(r))
+		return 0;
+	pthread_mutex_lock(&k->log_lock);
+	if (!r->rules->placed || r->at)
+		ret = kvm_slot_put(k, r, on, e);
+	pthread_mutex_unlock(&k->log_lock);
+	return ret;
+}
+
 /* What an earlier migration left behind in the marks is not news. */
 static void marks_forget(struct gmem *m)
 {
@@ -61,7 +78,7 @@ int kvm_dirty_start(struct kvm_vm *k, struct err *e)
 	marks_forget(m);
 	atomic_store(&m->tracking, true);
 	while ((r = gmem_region_next(m, r))) {
-		ret = kvm_slot_logs(r) ? kvm_slot_put(k, r, true, e) : 0;
+		ret = region_log(k, r, true, e);
 		if (ret) {
 			kvm_dirty_stop(k);
 			return ret;
@@ -76,8 +93,7 @@ void kvm_dirty_stop(struct kvm_vm *k)
 
 	atomic_store(&k->mem->tracking, false);
 	while ((r = gmem_region_next(k->mem, r)))
-		if (kvm_slot_logs(r))
-			kvm_slot_put(k, r, false, NULL);
+		region_log(k, r, false, NULL);
 }
 
 /* The region of that id, if a migration sends it; else NULL and @e is set. */
@@ -96,14 +112,14 @@ static int fetch_log(struct kvm_vm *k, const struct gmem_region *r, uint64_t *bi
 {
 	struct kvm_dirty_log log = { .slot = r->id };
 	size_t words = region_words(r);
-	uint64_t *fresh = malloc(words * sizeof(*fresh));
+	uint64_t *fresh = calloc(words, sizeof(*fresh));
 	int ret;
 
 	if (!fresh)
 		return err_set(e, -ENOMEM, "dirty log: out of memory");
 	log.dirty_bitmap = fresh;
 	pthread_mutex_lock(&k->log_lock);
-	ret = kvm_ioctl(k->vm_fd, KVM_GET_DIRTY_LOG, &log);
+	ret = r->rules->placed && !r->at ? 0 : kvm_ioctl(k->vm_fd, KVM_GET_DIRTY_LOG, &log);
 	pthread_mutex_unlock(&k->log_lock);
 	if (ret < 0)
 		err_set(e, ret, "KVM_GET_DIRTY_LOG of slot %u: %s", r->id, strerror(-ret));
@@ -126,6 +142,20 @@ int kvm_dirty_fetch(struct kvm_vm *k, uint32_t id, uint64_t *bitmap, struct err 
 	return ret;
 }
 
+/* Several threads clear different pieces at once; but one that is placed must stay where it is meanwhile. */
+static int clear_log(struct kvm_vm *k, const struct gmem_region *r, struct kvm_clear_dirty_log *clear)
+{
+	int ret = 0;
+
+	if (!r->rules->placed)
+		return kvm_ioctl(k->vm_fd, KVM_CLEAR_DIRTY_LOG, clear);
+	pthread_mutex_lock(&k->log_lock);
+	if (r->at)
+		ret = kvm_ioctl(k->vm_fd, KVM_CLEAR_DIRTY_LOG, clear);
+	pthread_mutex_unlock(&k->log_lock);
+	return ret;
+}
+
 int kvm_dirty_clear(struct kvm_vm *k, uint32_t id, uint64_t first, uint64_t count,
 		    const uint64_t *bitmap, struct err *e)
 {
@@ -144,7 +174,7 @@ int kvm_dirty_clear(struct kvm_vm *k, uint32_t id, uint64_t first, uint64_t coun
 	clear.first_page = first;
 	clear.num_pages = (uint32_t)count;
 	clear.dirty_bitmap = (void *)(bitmap + first / PAGES_PER_WORD);
-	ret = kvm_ioctl(k->vm_fd, KVM_CLEAR_DIRTY_LOG, &clear);
+	ret = clear_log(k, r, &clear);
 	if (ret < 0)
 		return err_set(e, ret, "KVM_CLEAR_DIRTY_LOG of slot %u, page %llu+%llu: %s", id,
 			       (unsigned long long)first, (unsigned long long)count, strerror(-ret));

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -146,22 +147,28 @@ void kvm_vm_destroy(struct kvm_vm *k)
 	pthread_mutex_destroy(&k->log_lock);
 }
 
+static uint64_t place_of(const struct gmem_region *r)
+{
+	return r->rules->placed ? r->at : r->gpa;
+}
+
 static int slot_set(struct kvm_vm *k, const struct gmem_region *r, uint32_t flags, uint64_t size, struct err *e)
 {
+	uint64_t gpa = place_of(r);
 	struct kvm_userspace_memory_region slot = {
 		.slot = r->id,
 		.flags = flags,
-		.guest_phys_addr = r->gpa,
+		.guest_phys_addr = gpa,
 		.memory_size = size,
 		.userspace_addr = (uintptr_t)r->host,
 	};
 	int ret;
 
-	assert(r->gpa % GMEM_PAGE == 0 && r->size % GMEM_PAGE == 0 && (uintptr_t)r->host % GMEM_PAGE == 0);
+	assert(gpa % GMEM_PAGE == 0 && r->size % GMEM_PAGE == 0 && (uintptr_t)r->host % GMEM_PAGE == 0);
 	ret = kvm_ioctl(k->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot);
 	if (ret < 0)
 		return err_set(e, ret, "KVM: memory slot %u (%s, %llu KiB at 0x%llx): %s", r->id, r->name,
-			       (unsigned long long)(r->size >> 10), (unsigned long long)r->gpa,
+			       (unsigned long long)(r->size >> 10), (unsigned long long)gpa,
 			       strerror(-ret));
 	return 0;
 }
@@ -183,6 +190,34 @@ int kvm_slot_put(struct kvm_vm *k, const struct gmem_region *r, bool log, struct
 int kvm_slot_remove(struct kvm_vm *k, const struct gmem_region *r, struct err *e)
 {
 	return slot_set(k, r, 0, 0, e);
+}
+
+/* Marked behind the removal: what vCPUs wrote until then is in place, and the engine's next read sees it (rule D). */
+static int place_leave(struct kvm_vm *k, struct gmem_region *r, struct err *e)
+{
+	int ret = kvm_slot_remove(k, r, e);
+
+	r->at = 0;
+	gmem_dirty_all(k->mem, r);
+	return ret;
+}
+
+int kvm_slot_place(struct kvm_vm *k, struct gmem_region *r, uint64_t gpa, struct err *e)
+{
+	int ret = 0;
+
+	assert(r->rules->placed);
+	pthread_mutex_lock(&k->log_lock);
+	if (r->at)
+		ret = place_leave(k, r, e);
+	if (!ret && gpa) {
+		r->at = gpa;
+		ret = kvm_slot_put(k, r, atomic_load(&k->mem->tracking), e);
+		if (ret)
+			r->at = 0;
+	}
+	pthread_mutex_unlock(&k->log_lock);
+	return ret;
 }
 
 int kvm_vm_memory(struct kvm_vm *k, struct gmem *mem, struct err *e)

@@ -22,12 +22,13 @@
 
 struct kvm_vm {
 	int sys_fd, vm_fd;
-	uint32_t run_size;        /* bytes to map of a vCPU's struct kvm_run */
-	bool manual_protect;      /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is on */
-	bool initially_set;       /* ... and all pages start out dirty */
-	bool tsc_deadline;        /* the LAPIC timer knows TSC deadline mode */
-	struct gmem *mem;         /* behind the slots */
-	pthread_mutex_t log_lock; /* KVM_GET_DIRTY_LOG is not meant for two at once */
+	uint32_t run_size;   /* bytes to map of a vCPU's struct kvm_run */
+	bool manual_protect; /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is on */
+	bool initially_set;  /* ... and all pages start out dirty */
+	bool tsc_deadline;   /* the LAPIC timer knows TSC deadline mode */
+	struct gmem *mem;    /* behind the slots */
+	/* KVM_GET_DIRTY_LOG is not meant for two at once; and guards the slots of regions that are placed. */
+	pthread_mutex_t log_lock;
 };
 
 /** kvm_vm_create() - open /dev/kvm, check it, make a VM with irqchip and PIT; -ENODEV when there is none */
@@ -72,6 +73,13 @@ int kvm_dirty_clear(struct kvm_vm *k, uint32_t id, uint64_t first, uint64_t coun
 int kvm_slot_put(struct kvm_vm *k, const struct gmem_region *r, bool log, struct err *e);
 /** kvm_slot_logs() - is there a log of KVM's to switch, for @r's kind? */
 bool kvm_slot_logs(const struct gmem_region *r);
+/**
+ * kvm_slot_place() - vCPUs find @r, whose kind is placed, at @gpa from now on, and nowhere else; 0: nowhere
+ * What KVM has logged where it was is lost with that place, so all of it counts as written.  Any thread, also a
+ * vCPU's, beside whatever dirty.c does.
+ * Return: 0; -errno of KVM's, and then it is nowhere.
+ */
+int kvm_slot_place(struct kvm_vm *k, struct gmem_region *r, uint64_t gpa, struct err *e);
 /** kvm_slot_remove() - on return no vCPU reaches @r; what it does there leaves KVM from now on */
 int kvm_slot_remove(struct kvm_vm *k, const struct gmem_region *r, struct err *e);
 

@@ -9,6 +9,7 @@
  */
 #include "hv/machine/device_table.h"
 
+#include "hv/display/display.h"
 #include "hv/pci/pci.h"
 #include "hv/platform/acpi_pm.h"
 #include "hv/platform/rtc.h"
@@ -23,5 +24,6 @@ const struct device_kind *const device_table[] = {
 	&virtio_blk_device,
 	&virtio_net_device,
 	&virtio_rng_device,
+	&display_device,
 	NULL
 };

@@ -134,6 +134,8 @@ void machine_destroy(struct machine *m)
 	}
 	/* vCPUs first: a running one would find its devices gone */
 	vcpus_destroy(m->vcpus);
+	if (m->mem) /* nobody harvests any more, and what devices have in memory goes with them */
+		atomic_store(&m->mem->tracking, false);
 	machine_devices_destroy(m);
 	irq_destroy(m->irq);
 	bus_destroy(m->mmio);

@@ -11,6 +11,7 @@
 #include "hv/machine/machine_int.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -244,6 +245,15 @@ static void disk_held(void *arg, bool held, const char *why)
 	m->opt.disk_held(m->opt.arg, held, why);
 }
 
+static void memory_place(void *arg, struct gmem_region *r, uint64_t gpa)
+{
+	struct machine *m = arg;
+	struct err e;
+
+	if (kvm_slot_place(&m->kvm, r, gpa, &e))
+		log_warn("memory %s: the guest does not find it: %s", r->name, e.text);
+}
+
 static void env_fill(struct machine *m)
 {
 	struct device_env *env = &m->env;
@@ -256,6 +266,7 @@ static void env_fill(struct machine *m)
 	env->disk_held = m->opt.disk_held ? disk_held : NULL;
 	env->leased = m->opt.leased;
 	env->disks = m->opt.disks;
+	env->memory_place = memory_place;
 	env->off = machine_on_off;
 	env->reset = machine_on_reset;
 	env->arg = m;

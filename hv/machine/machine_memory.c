@@ -75,7 +75,9 @@ int machine_memory_add(struct machine *m, const struct gmem_piece *p, const stru
 	int ret;
 
 	pthread_mutex_lock(&m->lock);
-	if (machine_migrating(m))
+	if (gmem_rules_of(p->kind)->placed)
+		ret = err_set(e, -EPERM, "memory %s: it comes and goes with its device", p->name);
+	else if (machine_migrating(m))
 		ret = err_set(e, -EBUSY, "memory %s: the domain is being migrated", p->name);
 	else
 		ret = region_add(m, p, ops, dev, e);
@@ -103,6 +105,8 @@ int machine_memory_remove(struct machine *m, const char *name, struct err *e)
 	r = gmem_region_find(m->mem, name);
 	if (!r)
 		ret = err_set(e, -ENOENT, "memory %s: there is no such region", name);
+	else if (r->rules->placed)
+		ret = err_set(e, -EPERM, "memory %s: it comes and goes with its device", name);
 	else if (!r->rules->may_leave)
 		ret = err_set(e, -EPERM, "memory %s: a machine cannot be without it", name);
 	else if (machine_migrating(m))

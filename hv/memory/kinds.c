@@ -9,6 +9,7 @@ static const struct gmem_rules rules[] = {
 	[GMEM_ROM] = { .name = "rom", .move = GMEM_MOVE_ONCE, .may_leave = true },
 	[GMEM_FLASH] = { .name = "flash", .move = GMEM_MOVE_LOGGED, .stored = true, .may_leave = true },
 	[GMEM_SHARED] = { .name = "shared", .move = GMEM_MOVE_NEVER, .guest_writes = true, .may_leave = true },
+	[GMEM_VIDEO] = { .name = "video", .move = GMEM_MOVE_LOGGED, .guest_writes = true, .may_leave = true, .placed = true },
 };
 
 const struct gmem_rules *gmem_rules_of(enum gmem_kind kind)

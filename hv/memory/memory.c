@@ -306,6 +306,11 @@ int gmem_store(struct gmem *m, struct gmem_region *r, uint64_t offset, const voi
 	return 0;
 }
 
+void gmem_dirty_all(struct gmem *m, struct gmem_region *r)
+{
+	mark(m, r, 0, r->size);
+}
+
 void gmem_dirty_take(struct gmem_region *r, uint64_t *bitmap)
 {
 	size_t words = dirty_bytes(r->size) / sizeof(uint64_t);

@@ -5,16 +5,16 @@
  * A region is a piece of guest-physical address space with pages of the host behind it.  What
  * may be done with it follows from the rules of its kind (kinds.c):
  *
- *                        ram             rom             flash           shared
- *     guest reads, runs  yes             yes             yes             yes
- *     guest writes       yes             vanish          to its device   yes
- *     devices (DMA)      yes             no              no              no
- *     who else writes    -               nobody          its device      who has the descriptor
- *     in a migration     sent, logged    sent once       sent, logged    the domain cannot move
- *     comes and goes     no              yes             yes             yes
- *     pages of the host  as `backing`    small, filled   small, filled   the descriptor's
- *     filled             when touched    at once         at once         by its owner
- *     at a reset         stays, booted   stays           stays           stays
+ *                        ram             rom             flash           shared                 video
+ *     guest reads, runs  yes             yes             yes             yes                    where its BAR is
+ *     guest writes       yes             vanish          to its device   yes                    where its BAR is
+ *     devices (DMA)      yes             no              no              no                     no
+ *     who else writes    -               nobody          its device      who has the descriptor nobody
+ *     in a migration     sent, logged    sent once       sent, logged    the domain cannot move sent, logged
+ *     comes and goes     no              yes             yes             yes                    with its device
+ *     pages of the host  as `backing`    small, filled   small, filled   the descriptor's       small
+ *     filled             when touched    at once         at once         by its owner           when touched
+ *     at a reset         stays, booted   stays           stays           stays                  stays, out of reach
  *                        over
  *
  * ram: what the guest was told of at boot.  Below the PCI hole and above 4 GiB are two regions
@@ -23,6 +23,8 @@
  * host may have another version of them.
  * flash: a rom for whose writes there is a device, which programs it (gmem_store()).
  * shared: somebody else writes it, unseen by us; only he could bring it to another host.
+ * video: what a display shows, behind a BAR: the guest says where it finds it, and whether (kvm_slot_place()).
+ * In a migration it has the address that the BAR was given at creation, wherever the guest has it.
  *
  * Rule D: a page changed by anybody is dirty.  KVM reports what vCPUs write;
  * everything the VMM itself writes goes through the accessors below, which
@@ -68,7 +70,8 @@ enum gmem_kind {
 	GMEM_RAM,
 	GMEM_ROM,
 	GMEM_FLASH,
-	GMEM_SHARED
+	GMEM_SHARED,
+	GMEM_VIDEO
 };
 
 /* How a migration brings the pages to the other host. */
@@ -85,6 +88,7 @@ struct gmem_rules {
 	bool devices;      /* gmem_read(), gmem_write(), gmem_iov() reach it */
 	bool stored;       /* gmem_store() may change it */
 	bool may_leave;    /* it may come and go while the guest runs */
+	bool placed;       /* its device says where the guest finds it, and brings it and takes it along */
 };
 
 /** gmem_rules_of() - what holds for regions of @kind */
@@ -94,7 +98,8 @@ struct gmem_region {
 	uint32_t id;                    /* in a migration, and KVM's slot number: place in gmem.regions */
 	const struct gmem_rules *rules; /* NULL: there is no such region */
 	char name[GMEM_NAME_MAX + 1];
-	uint64_t gpa, size;            /* bytes, page aligned */
+	uint64_t gpa, size;            /* bytes, page aligned; gpa is where it is for a migration, and for ever unless it is placed */
+	uint64_t at;                   /* placed: where vCPUs reach it, 0 = nowhere; for kvm_slot_place() and who has its lock */
 	uint8_t *host;                 /* page aligned, valid for the life of the region */
 	const struct backing *backing; /* that `host` lies in */
 	_Atomic uint64_t *dirty;       /* GMEM_MOVE_LOGGED: pages the VMM wrote since the last gmem_dirty_take(), one bit each */
@@ -165,6 +170,9 @@ void gmem_dirty(struct gmem *m, uint64_t gpa, size_t len);
  * Return: 0; -EFAULT when they are not all inside; -EPERM when this is no kind for which there is such a device.
  */
 int gmem_store(struct gmem *m, struct gmem_region *r, uint64_t offset, const void *buf, size_t len);
+
+/** gmem_dirty_all() - all of @r counts as written by the host; any thread, lock-free; not of a kind that is sent once or never */
+void gmem_dirty_all(struct gmem *m, struct gmem_region *r);
 
 /** gmem_dirty_take() - OR region @r's marks into @bitmap (one bit per page) and clear them */
 void gmem_dirty_take(struct gmem_region *r, uint64_t *bitmap);

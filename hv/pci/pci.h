@@ -138,6 +138,9 @@ void pci_dev_fini(struct pci_dev *d);
 int pci_dev_bar(struct pci_dev *d, unsigned int bar, uint32_t size, const struct bus_ops *ops,
 		void *dev, struct err *e);
 
+/** pci_dev_bar_prefetchable() - say of a BAR that was given that reading it changes nothing: it is memory */
+void pci_dev_bar_prefetchable(struct pci_dev *d, unsigned int bar);
+
 /**
  * pci_dev_cap() - append a capability
  * @body: what follows the two bytes {id, next}; @writable: bits the guest may change, or NULL

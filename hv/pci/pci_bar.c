@@ -107,6 +107,11 @@ static uint64_t bar_place(const struct pci_bus *b, uint64_t size)
 	return base;
 }
 
+void pci_dev_bar_prefetchable(struct pci_dev *d, unsigned int bar)
+{
+	d->config[PCI_BAR0 + 4 * bar] |= PCI_BAR_PREFETCHABLE;
+}
+
 int pci_dev_bar(struct pci_dev *d, unsigned int bar, uint32_t size, const struct bus_ops *ops,
 		void *dev, struct err *e)
 {

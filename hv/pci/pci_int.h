@@ -11,6 +11,8 @@
 #define PCI_COMMAND 0x04
 #define PCI_BAR0 0x10
 #define PCI_COMMAND_MEMORY 0x0002
+/* PCI 3.0 6.2.5.1 */
+#define PCI_BAR_PREFETCHABLE 0x08
 
 struct pci_bus {
 	struct bus *pio, *mmio;

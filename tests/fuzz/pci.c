@@ -5,7 +5,8 @@
  *
  *   byte 0    bits 0-1 log2 of the width, bit 2 write, bits 3-4 where: ports,
  *             ECAM, a device's BAR where it was at creation, anywhere
- *   byte 1    slot; 254 and 255, with ports: the clock and the serial port instead
+ *   byte 1    slot; 254 and 255, with ports: the clock and the serial port instead;
+ *             255, with a BAR: the registers of the display
  *   byte 2-3  offset
  *   byte 4-7  value
  *
@@ -44,8 +45,8 @@ static void one(struct fuzz_bed *f, const uint8_t *p)
 			   write, value);
 		break;
 	case 2:
-		access_bus(f->bed.mmio, f->dev[slot % FUZZ_DEVICES]->pci.bars[0].home + offset, len,
-			   write, value);
+		access_bus(f->bed.mmio, slot == 255 ? f->display_registers + offset % DISPLAY_REGISTERS : f->dev[slot % FUZZ_DEVICES]->pci.bars[0].home + offset,
+			   len, write, value);
 		break;
 	default:
 		access_bus(f->bed.mmio, (uint64_t)value << 4 | slot, len, write, offset);
@@ -70,6 +71,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_device_moves(f->dev[i]);
 	for (i = 0; i < FUZZ_DEVICES; i++)
 		fuzz_device_reset(f, (unsigned int)i);
+	fuzz_display_seen(f);
+	s = display_state_entry(f->display);
+	fuzz_moves(&s);
 	s = serial_state_entry(f->serial);
 	fuzz_moves(&s);
 	s = rtc_state_entry(f->rtc);

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "hv/display/display.h"
 #include "hv/platform/rtc.h"
 #include "hv/platform/serial.h"
 #include "hv/virtio/virtio_int.h"
@@ -23,6 +24,7 @@
 
 #define FUZZ_DISK (1u << 20)
 #define FUZZ_STATE 8192
+#define FUZZ_DISPLAY (4u << 20)
 
 enum {
 	FUZZ_BLK,
@@ -40,6 +42,8 @@ struct fuzz_bed {
 	int wire; /* the other end of the NIC */
 	struct serial *serial;
 	struct rtc *rtc;
+	struct display *display; /* the slot behind the others */
+	uint64_t display_registers;
 };
 
 static void fuzz_must(int ret, const char *what)
@@ -121,6 +125,29 @@ static inline void fuzz_disk(struct fuzz_bed *f)
 	unlink(record);
 }
 
+static inline void fuzz_display(struct fuzz_bed *f)
+{
+	struct err e = { 0 };
+
+	fuzz_must(display_create(&f->bed.env, FUZZ_DISPLAY, &f->display, &e), e.text);
+	display_plug(f->display);
+	f->display_registers = drv_config_read(&f->bed, FUZZ_DEVICES + 1, 0x10 + 4 * DISPLAY_BAR_REGISTERS, 4);
+	drv_config_write(&f->bed, FUZZ_DEVICES + 1, 0x04, 2, 2);
+}
+
+/* Whatever it shows, its first and last pixels can be read. */
+static inline void fuzz_display_seen(struct fuzz_bed *f)
+{
+	uint8_t rgb[PICTURE_RGB];
+	struct picture p;
+	const uint8_t *memory = display_look(f->display, &p);
+
+	if (!p.width)
+		return;
+	picture_rgb(&p, memory, 0, 0, 1, rgb);
+	picture_rgb(&p, memory, p.width - 1, p.height - 1, 1, rgb);
+}
+
 static inline struct fuzz_bed *fuzz_bed(void)
 {
 	static struct fuzz_bed *f;
@@ -133,7 +160,6 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	log_init("fuzz", LOG_LEVEL_ERROR);
 	f = calloc(1, sizeof(*f));
 	fuzz_must(!f || bed_init(&f->bed), "bed");
-	f->bed.mem->tracking = true;
 	fuzz_disk(f);
 	fuzz_must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), "socketpair");
 	net.tap_fd = pair[0];
@@ -144,6 +170,8 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	fuzz_must(rtc_create(&f->rtc, f->bed.pio, NULL, &e) || rtc_plug(f->rtc, &e), "rtc");
 	fuzz_must(virtio_rng_create(&f->bed.env, 0, &f->dev[FUZZ_RNG], &e), "rng");
 	virtio_dev_plug(f->dev[FUZZ_RNG]);
+	fuzz_display(f);
+	f->bed.mem->tracking = true; /* memory neither comes nor goes from here on */
 	for (unsigned int i = 0; i < FUZZ_DEVICES; i++)
 		fuzz_keep(f, i);
 	return f;

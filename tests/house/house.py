@@ -35,11 +35,12 @@ MAY = {
     "hv/device": ["base"],
     "hv/disk": ["base"],
     "hv/pci": ["hv/device", "hv/kvm", "base"],
+    "hv/display": ["hv/pci", "hv/device", "hv/memory", "conf", "base"],
     "hv/platform": ["hv/device", "hv/kvm", "base"],
     "hv/cpu": ["hv/device", "hv/kvm", "base"],
     "hv/firmware": ["hv/cpu", "hv/platform", "hv/pci", "hv/kvm", "hv/memory", "base"],
     "hv/virtio": ["hv/pci", "hv/disk", "hv/device", "hv/memory", "net/link", "conf", "base"],
-    "hv/machine": ["hv/virtio", "hv/firmware", "hv/cpu", "hv/platform", "hv/pci", "hv/disk",
+    "hv/machine": ["hv/virtio", "hv/display", "hv/firmware", "hv/cpu", "hv/platform", "hv/pci", "hv/disk",
                    "hv/device", "hv/kvm", "hv/memory", "net/link", "conf", "base"],
     "hv/gate": ["hv/machine", "hv/disk", "conf", "base"],
 

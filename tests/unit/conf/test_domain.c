@@ -48,6 +48,7 @@ static void three_fields_make_a_domain(void **state)
 	assert_int_equal(c->backing, BACKING_AUTO);
 	assert_true(c->rng);
 	assert_false(c->ha.present);
+	assert_false(c->display.present);
 	assert_int_equal(c->n_disks, 0);
 	assert_int_equal(c->n_nics, 0);
 	assert_int_equal(c->migration.downtime_ms, 300);
@@ -67,6 +68,7 @@ static void every_field_arrives(void **state)
 		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true, format: raw}\n"
 		"  - {path: /d2, format: vhd, parents: [/p, \"/p p\"]}\n"
 		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
+		"display:\n  memory: 8M\n"
 		"ha:\n  group: gold\n  max_restart: 0\n"
 		"migration:\n  downtime: 50ms\n  timeout: 10m\n  bandwidth: 100M\n  throttle: 40\n");
 
@@ -99,6 +101,8 @@ static void every_field_arrives(void **state)
 	assert_string_equal(c->nics[0].bridge, "br0");
 	assert_string_equal(c->nics[0].tap, "t0");
 	assert_null(c->nics[1].bridge);
+	assert_true(c->display.present);
+	assert_true(c->display.memory == 8ull << 20);
 	assert_true(c->ha.present);
 	assert_string_equal(c->ha.group, "gold");
 	assert_int_equal(c->ha.max_restart, 0);
@@ -132,7 +136,7 @@ static void what_is_printed_loads_to_the_same(void **state)
 		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report},\n"
 		      "        {path: /d2, format: vhd, parents: [/p, /d1, \"/p \\\"p\"]}]\n"
 		      "nics: [{bridge: br0}, {tap: t1, mtu: 9000},\n"
-		      "       {bridge: b, vlan: 10, vlans: [4094, 20]}]\nha: {group: g}\n");
+		      "       {bridge: b, vlan: 10, vlans: [4094, 20]}]\ndisplay: {}\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
 
@@ -207,6 +211,9 @@ static void a_wrong_value_says_what_was_expected(void **state)
 	refused(LEAST "vcpus: two\n", "t.yaml:4: vcpus: got 'two', expected a whole number");
 	refused(LEAST "vcpus: -1\n", "t.yaml:4: vcpus: got '-1', expected a whole number");
 	refused(LEAST "vcpus: 0x10\n", "t.yaml:4: vcpus: got '0x10', expected a whole number");
+	refused(LEAST "display: {memory: 12M}\n", "t.yaml:4: display.memory: got '12M', expected 4M, 8M, 16M, 32M or 64M");
+	refused(LEAST "display: {memory: 128M}\n", "t.yaml:4: display.memory: got '128M', expected 4M, 8M, 16M, 32M or 64M");
+	refused(LEAST "display: {vga: yes}\n", "t.yaml:4: display.vga: unknown key, expected one of memory");
 	refused(LEAST "rng: maybe\n", "t.yaml:4: rng: got 'maybe', expected true or false");
 	refused(LEAST "backing: huge\n",
 		"t.yaml:4: backing: got 'huge', expected one of auto, memfd, hugetlb, anon");

@@ -36,6 +36,7 @@ FIELDS = {
     "virtio": "8 4 4 1 1 1 2 2 2* =2* =1* =8* =8* =8* =2* =2* 1* 8* =4* =4* =1*",
     ".blk": "8 4",
     ".net": "1* 2 2",
+    "display": "2* 1*",
 }
 CONTROL_SOURCE = ["HELLO", "CAPS", "DESCRIBE", "MEM_MAP", "PROGRESS", "DEV_STATE", "GRANT"]
 CONTROL_DESTINATION = ["HELLO", "CAPS", "START", "ROUND_DONE", "READY", "DECISION", "RUNNING"]

@@ -21,6 +21,11 @@ static bool bed_may_submit(void *arg)
 	return atomic_load(&b->gate_open);
 }
 
+static void bed_memory_place(void *arg, struct gmem_region *r, uint64_t gpa)
+{
+	r->at = gpa; /* there is no vCPU to see it */
+}
+
 int bed_init(struct bed *b)
 {
 	struct err e;
@@ -30,7 +35,14 @@ int bed_init(struct bed *b)
 	    bus_create(&b->mmio) || irq_create(&b->irq, -1, &e) ||
 	    pci_bus_create(&b->pci, b->pio, b->mmio, b->irq, &e) || pci_bus_plug(b->pci, &e))
 		return -1;
-	b->env = (struct device_env){ .mem = b->mem, .irq = b->irq, .pci = b->pci, .may_submit = bed_may_submit, .arg = b };
+	b->env = (struct device_env){
+		.mem = b->mem,
+		.irq = b->irq,
+		.pci = b->pci,
+		.may_submit = bed_may_submit,
+		.memory_place = bed_memory_place,
+		.arg = b,
+	};
 	atomic_store(&b->gate_open, true);
 	b->next_gpa = 0x10000;
 	return 0;
