@@ -21,6 +21,7 @@ static int cmd_query(void *owner, const json_t *args, json_t **ret, struct err *
 			 uuid, "incarnation", (json_int_t)v->incarnation, "state",
 			 vmm_state_str(v->state), "why", v->why, "vcpus", (int)v->conf->vcpus, "memory",
 			 (json_int_t)v->conf->memory, "console", console_where(v->console));
+	vmm_reboot_query(v, *ret);
 	if (v->query_more)
 		v->query_more(v, *ret);
 	return 0;
@@ -81,6 +82,8 @@ static int cmd_stop(void *owner, const json_t *args, json_t **ret, struct err *e
 		vmm_stopped(v, VMM_END_STOPPED, "operator", EXIT_OK);
 		return 0;
 	}
+	vmm_reboot_drop(v, "a stop was ordered");
+	v->stopping = true;
 	machine_power_button(v->machine);
 	loop_timer_set(v->stop_timer, clock_ns() + (uint64_t)timeout_ms * NS_PER_MS + 1);
 	return 0;

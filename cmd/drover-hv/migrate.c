@@ -184,6 +184,8 @@ static int cmd_migrate(void *owner, const json_t *args, json_t **ret, struct err
 	rc = read_params(m, args, e);
 	if (!rc)
 		rc = source_create(&m->source, &m->params, e);
+	if (!rc && !m->params.dry_run)
+		rc = vmm_reboot_may_move(v, e);
 	if (!rc && pthread_create(&m->thread, NULL, source_thread, m))
 		rc = err_set(e, -EAGAIN, "cannot start the migration thread");
 	if (rc) {

@@ -156,31 +156,39 @@ static void reset_waits(struct drover_hv *v, const struct err *e)
 	loop_timer_set(v->reset_timer, clock_ns() + RESET_RETRY_SLOW_NS);
 }
 
-static void try_reset(void *arg)
+int vmm_reset(struct drover_hv *v, struct err *e)
 {
-	struct drover_hv *v = arg;
-	struct err e;
 	int ret;
 
 	if (v->state == VMM_GONE || v->state == VMM_GRANTED || v->state == VMM_STOPPED)
-		return;
-	ret = machine_reset(v->machine, &e);
+		return err_set(e, -EPERM, "cannot reset: the domain is %s", vmm_state_str(v->state));
+	ret = machine_reset(v->machine, e);
 	if (ret == -EBUSY) { /* after the migration has failed, or never, if it succeeds */
 		loop_timer_set(v->reset_timer, clock_ns() + RESET_RETRY_NS);
-		return;
+		return ret;
 	}
 	if (ret == -ETIMEDOUT) {
-		reset_waits(v, &e);
-		return;
+		reset_waits(v, e);
+		return ret;
 	}
 	v->reset_why[0] = '\0';
 	v->reset_late_ns = 0;
 	if (ret) {
-		log_error("the guest cannot be reset: %s", e.text);
-		vmm_stopped(v, VMM_END_FAILED, e.text, EXIT_ERROR);
-		return;
+		log_error("the guest cannot be reset: %s", e->text);
+		vmm_stopped(v, VMM_END_FAILED, e->text, EXIT_ERROR);
+		return ret;
 	}
+	loop_timer_set(v->reset_timer, 0); /* whoever else waited for one has it */
+	vmm_reboot_done(v);
 	vmm_update_state(v);
+	return 0;
+}
+
+static void try_reset(void *arg)
+{
+	struct err e = { 0 };
+
+	vmm_reset(arg, &e);
 }
 
 /* A guest may reset as often as it likes, but not be told about as often. */
@@ -205,6 +213,8 @@ static void on_guest_event(void *arg)
 	tell_guest_event(v, g);
 	if (g->what == MACHINE_CRASH)
 		vmm_stopped(v, VMM_END_FAILED, "the guest crashed", EXIT_ERROR);
+	else if (g->what == MACHINE_POWEROFF && vmm_reboot_wanted(v))
+		try_reset(v);
 	else if (g->what == MACHINE_POWEROFF)
 		vmm_stopped(v, VMM_END_POWEROFF, "poweroff", EXIT_OK);
 	else if (v->opt.no_reboot)
@@ -339,6 +349,8 @@ int vmm_init(struct drover_hv *v, struct err *e)
 	if (!ret)
 		ret = loop_timer_create(v->loop, announce, v, &v->announce_timer, e);
 	if (!ret)
+		ret = vmm_reboot_init(v, e);
+	if (!ret)
 		ret = disk_hold_init(v, e);
 	if (!ret)
 		ret = loop_timer_create(v->loop, try_reset, v, &v->reset_timer, e);
@@ -365,6 +377,7 @@ int vmm_init(struct drover_hv *v, struct err *e)
 	if (ret)
 		return ret;
 	ctl_add(v->ctl, vmm_commands);
+	ctl_add(v->ctl, vmm_reboot_commands);
 	return vmm_gate_open(v, e);
 }
 
@@ -391,6 +404,7 @@ void vmm_fini(struct drover_hv *v)
 	gate_destroy(v->gate);
 	loop_timer_destroy(v->stop_timer);
 	loop_timer_destroy(v->reset_timer);
+	loop_timer_destroy(v->reboot.timer);
 	loop_timer_destroy(v->announce_timer);
 	loop_timer_destroy(v->disk_timer);
 	loop_destroy(v->loop);

@@ -5,6 +5,7 @@
  *     main.c      options, signals, exit code
  *     vmm.c       states of the domain (docs/control.md), guest events
  *     commands.c  what may be asked of it
+ *     reboot.c    ... and the two that begin the guest anew
  *     loop.c      main thread: epoll, timers, work from other threads
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
@@ -55,6 +56,15 @@ struct vmm_options {
 	size_t args_len;      /* ... how long: what is forked off is named there */
 };
 
+/* Of the newest `reboot` (reboot.c, docs/control.md). */
+enum vmm_reboot_phase {
+	REBOOT_NEVER,
+	REBOOT_ASKED,
+	REBOOT_LATE,
+	REBOOT_DONE,
+	REBOOT_DROPPED
+};
+
 struct migration; /* helper structure of migrate.c and receive.c */
 struct console;
 
@@ -78,6 +88,12 @@ struct drover_hv {
 	char stands_why[480]; /* why HOLD_MIGRATION is still there when a migration has ended; "": it is not */
 	int exit_code;
 	struct loop_timer *stop_timer; /* force after the power button did not help */
+	bool stopping;                 /* ... which was pressed for that; there is no way back */
+	struct {
+		enum vmm_reboot_phase phase;
+		char why[64];             /* of LATE and DROPPED, else "" */
+		struct loop_timer *timer; /* ASKED: until it is late; LATE: until it is given up */
+	} reboot;
 	struct loop_timer *disk_timer; /* try the disk again that cannot be written */
 	char disk_why[200];            /* ... and why it cannot */
 	struct loop_timer *announce_timer;
@@ -113,6 +129,13 @@ void vmm_announce(struct drover_hv *v);
 /** vmm_stopped() - it runs no more, and will not here: note it, and vmm_end() with @why */
 void vmm_stopped(struct drover_hv *v, enum vmm_end how, const char *why, int exit_code);
 
+/**
+ * vmm_reset() - begin anew, as after power-on
+ * Return: 0; -EBUSY and -ETIMEDOUT, when a migration or a disk is waited for: it is tried again by itself;
+ * -EPERM when it is not this process's to run any more; any other error: it has ended.
+ */
+int vmm_reset(struct drover_hv *v, struct err *e);
+
 /** vmm_end() - leave the main loop with @exit_code; @how and @text for whoever reads the life file */
 void vmm_end(struct drover_hv *v, enum vmm_end how, int exit_code, const char *text);
 
@@ -135,6 +158,21 @@ int disk_hold_retry(struct drover_hv *v, struct err *e);
 
 /* commands.c: those of ctl_add() that are about the domain itself */
 extern const struct ctl_command vmm_commands[];
+
+/* reboot.c */
+extern const struct ctl_command vmm_reboot_commands[];
+/** vmm_reboot_init() - its timer; -errno */
+int vmm_reboot_init(struct drover_hv *v, struct err *e);
+/** vmm_reboot_wanted() - a guest that powers off now is to begin anew */
+bool vmm_reboot_wanted(const struct drover_hv *v);
+/** vmm_reboot_done() - it has begun anew: nobody waits for that any more */
+void vmm_reboot_done(struct drover_hv *v);
+/** vmm_reboot_drop() - something else was ordered that wins, @why */
+void vmm_reboot_drop(struct drover_hv *v, const char *why);
+/** vmm_reboot_may_move() - -EBUSY while it reboots; a wish whose time is over is dropped */
+int vmm_reboot_may_move(struct drover_hv *v, struct err *e);
+/** vmm_reboot_query() - add "reboot" to the answer of `query`, if there ever was one */
+void vmm_reboot_query(const struct drover_hv *v, json_t *answer);
 
 /* adopt.c */
 /** adopt_disks() - make the disks of the domain in @file nobody's (drover-hv(8), adopt) */
