@@ -9,6 +9,7 @@
  *     http.c     requests to droverd's UNIX socket (libcurl)
  *     table.c    aligned tables, sizes and times for people
  *     domain.c   list, show, start, stop, remove, cancel, clear
+ *     reboot.c   reset, reboot
  *     migrate.c  migrate, with its progress line
  *     console.c  console
  *     ha.c       ha ...
@@ -77,6 +78,13 @@ int verb_show(struct drover *d);
 int verb_start(struct drover *d);
 /** verb_stop() - shut it down, with --force at once; wait until it is stopped, as verb_start() */
 int verb_stop(struct drover *d);
+/** verb_reset() - begin anew at once; EXIT_REFUSED where it does not run on this host */
+int verb_reset(struct drover *d);
+/**
+ * verb_reboot() - ask the guest to shut down, and start it again; wait for that for up to --timeout (60 s)
+ * Return: EXIT_OK; EXIT_TIMEOUT when the guest has not shut down by then; EXIT_REFUSED as verb_reset(); EXIT_ERROR.
+ */
+int verb_reboot(struct drover *d);
 /** verb_remove() - forget a stopped domain */
 int verb_remove(struct drover *d);
 /** verb_pause() - let it stand still; wait until it does, as verb_start() */

@@ -11,6 +11,8 @@ static const struct verb verbs[] = {
 	  "start a domain; with a FILE, take it in first" },
 	{ "stop", "NAME", 1, 1, TAKES_FORCE | TAKES_WAIT, verb_stop,
 	  "shut a domain down; --force ends it at once" },
+	{ "reboot", "NAME", 1, 1, TAKES_WAIT, verb_reboot, "ask the guest to shut down, and start it again" },
+	{ "reset", "NAME", 1, 1, 0, verb_reset, "start the guest again at once, as its reset button does" },
 	{ "console", "NAME", 1, 1, TAKES_NO_JSON, verb_console, "serial port of a domain of this host, ^] leaves" },
 	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT | TAKES_DRY_RUN, verb_migrate, "move a running domain, live" },
 	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },

@@ -13,6 +13,7 @@
  * own when the loop has nothing more urgent.
  */
 #include "ha/api/api.h"
+#include "ha/api/api_actor.h"
 #include "ha/api/api_answer.h"
 #include "ha/api/api_call.h"
 #include "ha/api/api_room.h"
@@ -29,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define COMMAND_TIMEOUT_MS 30000
@@ -67,6 +67,7 @@ struct exchange {
 	bool too_long;
 	bool waiting, queued, answered;
 	uint64_t request;
+	const char *late; /* what is said when nobody replies */
 	enum ha_code code;
 	char text[512];
 	char actor[HA_ACTOR_MAX + 1];
@@ -211,7 +212,7 @@ static void on_deadline(void *data)
 
 	x->deadline_armed = false;
 	shell_forget(x->api->shell, x->request);
-	on_reply(x, HA_TIMEOUT, "the cluster did not decide in time; it may still do so");
+	on_reply(x, HA_TIMEOUT, x->late);
 }
 
 static struct api_guest *guest_of(struct MHD_Connection *c)
@@ -221,40 +222,17 @@ static struct api_guest *guest_of(struct MHD_Connection *c)
 	return i ? i->socket_context : NULL;
 }
 
-/* Whoever may open the socket (0660, root's) may do everything; who it is stands in the history. */
-static void name_actor(struct exchange *x, struct ha_command *cmd)
-{
-	const union MHD_ConnectionInfo *i = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct ucred who;
-	socklen_t len = sizeof(who);
-
-	cmd->access = HA_ACCESS_ADMIN;
-	cmd->actor = x->actor;
-	if (!i || getsockopt(i->connect_fd, SOL_SOCKET, SO_PEERCRED, &who, &len))
-		snprintf(x->actor, sizeof(x->actor), "somebody");
-	else if (who.uid)
-		snprintf(x->actor, sizeof(x->actor), "uid %u", (unsigned int)who.uid); /* its name may take a network to know */
-	else
-		snprintf(x->actor, sizeof(x->actor), "root");
-}
+static const char too_many[] = "too many commands at once; try again";
 
 static uint32_t node_id(void *arg, const char *name)
 {
 	return shell_node_id(arg, name);
 }
 
-static enum MHD_Result run_command(struct exchange *x, struct api_call *call)
+static enum MHD_Result wait_for_reply(struct exchange *x)
 {
 	struct api *a = x->api;
-	struct err e = { 0 };
 
-	if (api_call_resolve(call, node_id, a->shell, &e) < 0)
-		return api_answer_code(x->connection, MHD_HTTP_NOT_FOUND, HA_NOT_FOUND, e.text);
-	if (!api_room_wait(a->room, guest_of(x->connection)))
-		return api_answer_code(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, HA_ERROR,
-				       "too many commands at once; try again");
-	name_actor(x, &call->cmd);
-	x->request = shell_command(a->shell, &call->cmd, on_reply, x);
 	if (x->answered)
 		return api_answer_code(x->connection, api_http_status(x->code), x->code, x->text);
 	x->deadline_armed = qb_loop_timer_add(a->loop, QB_LOOP_LOW,
@@ -267,31 +245,34 @@ static enum MHD_Result run_command(struct exchange *x, struct api_call *call)
 	return MHD_YES;
 }
 
-static json_t *view(struct shell *s, const struct api_call *call)
+static enum MHD_Result run_command(struct exchange *x, struct api_call *call)
 {
-	switch (call->what) {
-	case API_STATUS:
-		return api_view_status(s);
-	case API_NODES:
-		return api_view_nodes(s);
-	case API_NODE:
-		return api_view_node(s, call->name);
-	case API_DOMAINS:
-		return api_view_domains(s);
-	case API_DOMAIN:
-		return api_view_domain(s, call->name);
-	case API_DOMAIN_CONF:
-		return api_view_conf(s, call->name);
-	case API_GROUPS:
-		return api_view_groups(s);
-	case API_TIMINGS:
-		return api_view_timings(s);
-	case API_HISTORY:
-		return api_view_history(s, call->after);
-	case API_COMMAND:
-		break;
-	}
-	return NULL;
+	struct api *a = x->api;
+	struct err e = { 0 };
+
+	if (api_call_resolve(call, node_id, a->shell, &e) < 0)
+		return api_answer_code(x->connection, MHD_HTTP_NOT_FOUND, HA_NOT_FOUND, e.text);
+	if (!api_room_wait(a->room, guest_of(x->connection)))
+		return api_answer_code(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, HA_ERROR, too_many);
+	call->cmd.actor = api_actor(x->connection, x->actor);
+	call->cmd.access = HA_ACCESS_ADMIN;
+	x->late = "the cluster did not decide in time; it may still do so";
+	x->request = shell_command(a->shell, &call->cmd, on_reply, x);
+	return wait_for_reply(x);
+}
+
+static enum MHD_Result run_order(struct exchange *x, const struct api_call *call)
+{
+	struct api *a = x->api;
+	struct shell_order o = { .domain = call->name, .what = call->order, .timeout_ms = call->timeout_ms };
+
+	if (!api_room_wait(a->room, guest_of(x->connection)))
+		return api_answer_code(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, HA_ERROR, too_many);
+	o.actor = api_actor(x->connection, x->actor);
+	o.access = HA_ACCESS_ADMIN;
+	x->late = "the VMM of the domain did not answer in time; it may still obey";
+	x->request = shell_order(a->shell, &o, on_reply, x);
+	return wait_for_reply(x);
 }
 
 /* The whole request is there. */
@@ -320,7 +301,9 @@ static enum MHD_Result serve(struct exchange *x, const char *method)
 		api_call_domain(&call, ha_core_record(shell_core(x->api->shell)));
 	if (call.what == API_COMMAND)
 		return run_command(x, &call);
-	o = view(x->api->shell, &call);
+	if (call.what == API_ORDER)
+		return run_order(x, &call);
+	o = api_view(x->api->shell, &call);
 	if (o)
 		return api_answer(x->connection, MHD_HTTP_OK, o);
 	snprintf(text, sizeof(text), "no %s called %s", call.what == API_NODE ? "host" : "domain",

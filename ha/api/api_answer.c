@@ -2,6 +2,8 @@
 /* api_answer - see api_answer.h. */
 #include "ha/api/api_answer.h"
 
+#include "base/text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,4 +51,12 @@ enum MHD_Result api_answer_code(struct MHD_Connection *c, int status, enum ha_co
 				const char *text)
 {
 	return api_answer(c, status, json_pack("{s:i, s:s}", "code", (int)code, "text", text));
+}
+
+json_t *api_text(const char *text)
+{
+	char clean[640];
+
+	text_copy(clean, sizeof(clean), text);
+	return json_string(clean);
 }

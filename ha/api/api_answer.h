@@ -17,4 +17,7 @@ enum MHD_Result api_answer(struct MHD_Connection *c, int status, json_t *o);
 /** api_answer_code() - the same for {"code": @code, "text": @text} */
 enum MHD_Result api_answer_code(struct MHD_Connection *c, int status, enum ha_code code, const char *text);
 
+/** api_text() - @text for an answer: it may be anybody's and cut inside a character, and with one byte that is no UTF-8 JSON takes none of it */
+json_t *api_text(const char *text);
+
 #endif

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define MAX_RESTART_DEFAULT 3
+#define TIMEOUT_MAX_MS 86400000 /* a day, as drover's --timeout */
 
 static const struct {
 	const char *key;
@@ -25,6 +26,7 @@ static const struct {
 	{ "max_restart", API_TAKES_MAX_RESTART },
 	{ "dry_run", API_TAKES_DRY_RUN },
 	{ "asked_ms", API_TAKES_ASKED },
+	{ "timeout_ms", API_TAKES_TIMEOUT },
 };
 
 int api_name_check(const char *name, const char *what, struct err *e)
@@ -167,6 +169,8 @@ int api_body_options(const struct api_route *r, const char *body, size_t len, st
 		rc = take_u32(o, "max_restart", 100, &c->cmd.max_restart, e);
 	if (rc == 0)
 		rc = take_ms(o, "asked_ms", &c->cmd.asked_ms, e);
+	if (rc == 0)
+		rc = take_u32(o, "timeout_ms", TIMEOUT_MAX_MS, &c->timeout_ms, e);
 	json_decref(o);
 	if (c->group[0])
 		c->cmd.group = c->group;

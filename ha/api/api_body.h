@@ -32,7 +32,8 @@ enum {
 	API_TAKES_GROUP = 8,
 	API_TAKES_MAX_RESTART = 16,
 	API_TAKES_DRY_RUN = 32,
-	API_TAKES_ASKED = 64
+	API_TAKES_ASKED = 64,
+	API_TAKES_TIMEOUT = 128
 };
 
 /** api_name_check() - can a domain, a host or a group have this name?  -EINVAL, with @what it is */

@@ -37,6 +37,8 @@ static const struct api_route routes[] = {
 	{ "POST", { "domains", "*", "cancel" }, API_COMMAND, HA_OP_CANCEL, api_body_options },
 	{ "POST", { "domains", "*", "pause" }, API_COMMAND, HA_OP_PAUSE, api_body_options, 0, true },
 	{ "POST", { "domains", "*", "resume" }, API_COMMAND, HA_OP_PAUSE, api_body_options },
+	{ "POST", { "domains", "*", "reset" }, API_ORDER, 0, api_body_options },
+	{ "POST", { "domains", "*", "reboot" }, API_ORDER, 0, api_body_options, API_TAKES_TIMEOUT },
 	{ "POST", { "domains", "*", "clear" }, API_COMMAND, HA_OP_CLEAR, api_body_options },
 	{ "GET", { "ha", "groups" }, API_GROUPS },
 	{ "POST", { "ha", "groups", "*" }, API_COMMAND, HA_OP_GROUP_SET, api_body_group },
@@ -212,13 +214,15 @@ int api_call_parse(const char *method, const char *path, const char *query, cons
 		out->of_domain = name > 0 && strcmp(words[name - 1], "domains") == 0;
 	}
 	rc = parse_query(query, out, e);
-	if (rc < 0 || r->what != API_COMMAND)
+	if (rc < 0 || !r->body)
 		return rc;
 	if (body_len > API_BODY_MAX)
 		return err_set(e, -EINVAL, "body: more than %u bytes", API_BODY_MAX);
 	rc = r->body(r, body, body_len, out, e);
-	if (rc == 0)
+	if (rc == 0 && r->what == API_COMMAND)
 		place_name(r, out);
+	if (r->what == API_ORDER)
+		out->order = r->words[2];
 	return rc;
 }
 

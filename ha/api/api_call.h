@@ -29,6 +29,7 @@ enum api_what {
 	API_TIMINGS,
 	API_HISTORY,
 	API_COMMAND,
+	API_ORDER,
 };
 
 struct api_call {
@@ -36,6 +37,10 @@ struct api_call {
 	char name[HA_NAME_MAX + 1]; /* domain, host or group that the path names */
 	bool of_domain;             /* ... a domain, perhaps by its uuid */
 	uint64_t after;             /* API_HISTORY: lines numbered higher */
+
+	/* API_ORDER: the path's last word, and what the body says; 0: nothing */
+	const char *order;
+	uint32_t timeout_ms;
 
 	/* API_COMMAND: strings point into this struct or the body; cmd.node and cmd.hosts are
 	 * filled by api_call_resolve(). */

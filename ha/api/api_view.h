@@ -7,9 +7,13 @@
 #ifndef DROVER_HA_API_API_VIEW_H
 #define DROVER_HA_API_API_VIEW_H
 
+#include "ha/api/api_call.h"
 #include "ha/shell/shell.h"
 
 #include <jansson.h>
+
+/** api_view() - what @call asks for */
+json_t *api_view(struct shell *s, const struct api_call *call);
 
 /** api_view_status() - the cluster from here: quorum, epoch, lease, counts, problems */
 json_t *api_view_status(struct shell *s);

@@ -315,7 +315,6 @@ out_close:
 void shell_close(struct shell *s)
 {
 	struct queued_event *q;
-	struct request *r;
 
 	if (!s)
 		return;
@@ -335,10 +334,7 @@ void shell_close(struct shell *s)
 		s->queue = q->next;
 		free(q);
 	}
-	while ((r = s->requests) != NULL) {
-		s->requests = r->next;
-		free(r);
-	}
+	shell_forget_all(s);
 	reserve_free(s->core, ha_core_size());
 	free(s->fx);
 	free(s);
@@ -375,40 +371,7 @@ void shell_leave(struct shell *s)
 	shell_event(s, &ev);
 }
 
-/* --------------------------------------------------------------- operators */
-
-uint64_t shell_command(struct shell *s, const struct ha_command *cmd, shell_reply reply, void *arg)
-{
-	struct ha_event ev = { .kind = HA_EV_OPERATOR };
-	struct request *r = calloc(1, sizeof(*r));
-	uint64_t id = ++s->next_request;
-
-	if (!r) {
-		reply(arg, HA_ERROR, "out of memory");
-		return id;
-	}
-	r->id = id;
-	r->reply = reply;
-	r->arg = arg;
-	r->next = s->requests;
-	s->requests = r;
-	ev.op.request = id;
-	ev.op.cmd = *cmd;
-	shell_event(s, &ev);
-	return id;
-}
-
-void shell_forget(struct shell *s, uint64_t request)
-{
-	struct request **p, *r;
-
-	for (p = &s->requests; (r = *p) != NULL; p = &r->next)
-		if (r->id == request) {
-			*p = r->next;
-			free(r);
-			return;
-		}
-}
+/* ------------------------------------------------------- what there is to look at */
 
 const struct ha_core *shell_core(const struct shell *s)
 {

@@ -70,6 +70,22 @@ typedef void (*shell_reply)(void *arg, enum ha_code code, const char *text);
  */
 uint64_t shell_command(struct shell *s, const struct ha_command *cmd, shell_reply reply, void *arg);
 
+/* What an operator orders of a domain's VMM alone; nothing of it is in the record. */
+struct shell_order {
+	const char *domain;
+	const char *what;    /* "reset" or "reboot", as on the VMM's control socket (docs/control.md) */
+	uint32_t timeout_ms; /* reboot: what the guest has to power off; 0: the VMM's own */
+	const char *actor;   /* who gave it, for the history */
+	enum ha_access access;
+};
+
+/**
+ * shell_order() - hand an order to the VMM of a domain that runs on this host
+ * @o: used during the call only
+ * HA_REFUSED with the host where it runs, when that is another one.  Return: as shell_command().
+ */
+uint64_t shell_order(struct shell *s, const struct shell_order *o, shell_reply reply, void *arg);
+
 /** shell_forget() - whoever asked is gone; reply() of @request is not called any more */
 void shell_forget(struct shell *s, uint64_t request);
 

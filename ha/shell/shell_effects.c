@@ -121,19 +121,6 @@ static void do_pause(struct shell *s, const struct ha_effect *fx)
 		vmm_pause(v, fx->vmm.pause);
 }
 
-static void do_reply(struct shell *s, const struct ha_effect *fx)
-{
-	struct request **p, *r;
-
-	for (p = &s->requests; (r = *p) != NULL; p = &r->next)
-		if (r->id == fx->reply.request) {
-			*p = r->next;
-			r->reply(r->arg, fx->reply.code, fx->reply.text ? fx->reply.text : "");
-			free(r);
-			return;
-		}
-}
-
 static void do_note(struct shell *s, const struct ha_effect *fx)
 {
 	switch (fx->note.level) {
@@ -213,7 +200,7 @@ void shell_carry_out(struct shell *s, const struct ha_effect *fx)
 		shell_witness_claim(s, fx);
 		break;
 	case HA_FX_REPLY:
-		do_reply(s, fx);
+		shell_answer(s, fx->reply.request, fx->reply.code, fx->reply.text ? fx->reply.text : "");
 		break;
 	case HA_FX_REJOIN:
 		shell_rejoin_heard(s);

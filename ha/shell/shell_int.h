@@ -24,12 +24,7 @@ struct queued_event {
 	char text[HA_REASON_MAX + 1];
 };
 
-struct request {
-	struct request *next;
-	uint64_t id;
-	shell_reply reply;
-	void *arg;
-};
+struct request;
 
 struct shell {
 	qb_loop_t *loop;
@@ -79,7 +74,7 @@ struct shell {
 	qb_loop_timer_handle leave_timer;
 
 	uint64_t next_request;
-	struct request *requests;
+	struct request *requests; /* shell_operators.c */
 	char error[480];
 };
 
@@ -92,6 +87,12 @@ void shell_vmm_ended(struct shell *s, const char *domain, uint64_t incarnation, 
 
 /** shell_executor_ops - news of VMMs, to a struct shell (shell_vmms.c) */
 extern const struct executor_ops shell_executor_ops;
+
+/** shell_answer() - whoever gave @request gets its answer, unless he is gone (shell_operators.c) */
+void shell_answer(struct shell *s, uint64_t request, enum ha_code code, const char *text);
+
+/** shell_forget_all() - at the end */
+void shell_forget_all(struct shell *s);
 
 /** shell_carry_out() - one effect (shell_effects.c) */
 void shell_carry_out(struct shell *s, const struct ha_effect *fx);

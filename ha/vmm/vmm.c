@@ -59,7 +59,6 @@ void vmm_say(struct vmm *v, struct vmm_news n)
 	v->ops->news(v->arg, v, &n);
 }
 
-static void send_query(struct vmm *v);
 static void arm_timer(struct vmm *v, uint64_t ms);
 static void disarm_timer(struct vmm *v);
 static void look_whether_dead(struct vmm *v);
@@ -92,7 +91,7 @@ static void on_query(void *arg, int code, json_t *ret, const char *text)
 				      .listen = v->state == VMM_INCOMING ? listen : NULL });
 }
 
-static void send_query(struct vmm *v)
+void vmm_ask(struct vmm *v)
 {
 	vmm_client_execute(v->client, "query", NULL, on_query, v);
 }
@@ -117,75 +116,16 @@ static void on_hello(void *arg, json_t *o)
 	v->control_deadline_ms = 0;
 	v->heard = true;
 	disarm_timer(v);
-	send_query(v);
+	vmm_ask(v);
 	vmm_say_again(v);
-}
-
-static void on_migration(struct vmm *v, json_t *data)
-{
-	const char *phase = json_string_value(json_object_get(data, "phase"));
-	const char *text = json_string_value(json_object_get(data, "error"));
-
-	json_decref(v->migration);
-	v->migration = json_incref(data);
-	if (phase && (strcmp(phase, "failed") == 0 || strcmp(phase, "cancelled") == 0))
-		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_MIGRATE_FAILED,
-					      .text = text ? text : json_is_true(json_object_get(data, "dry_run")) ? "" :
-														     phase });
-	else
-		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_PROGRESS });
-}
-
-static void on_ask(struct vmm *v, json_t *data)
-{
-	const char *outcome = json_string_value(json_object_get(data, "outcome"));
-	json_int_t inc = json_integer_value(json_object_get(data, "incarnation"));
-
-	v->about = (uint64_t)inc;
-	if (outcome && strcmp(outcome, "commit") == 0)
-		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_ASK_COMMIT, .incarnation = (uint64_t)inc });
-	else if (outcome && strcmp(outcome, "abort") == 0)
-		vmm_say(v, (struct vmm_news){ .what = VMM_SAID_ASK_ABORT, .incarnation = (uint64_t)inc });
-	else
-		log_limited(&v->limit, LOG_LEVEL_WARN, "%s: its VMM asks for something unknown", v->name);
-}
-
-/* Of what it says only what is used is kept: keys of its invention would pile up here. */
-static void keep_state(struct vmm *v, const json_t *data)
-{
-	static const char *const keys[] = { "state", "why" };
-	json_t *value;
-
-	for (size_t i = 0; v->query && i < sizeof(keys) / sizeof(keys[0]); i++) {
-		value = json_object_get(data, keys[i]);
-		if (json_is_string(value))
-			json_object_set(v->query, keys[i], value);
-	}
 }
 
 static void on_event(void *arg, const char *name, json_t *data)
 {
-	const char *what = json_string_value(json_object_get(data, "what"));
 	struct vmm *v = arg;
 
-	if (!v->greeted) /* or by another than it should be: on_hello() */
-		return;
-	if (strcmp(name, "state") == 0) {
-		if (vmm_state_parse(json_string_value(json_object_get(data, "state")), &v->state) < 0)
-			return;
-		keep_state(v, data);
-		vmm_send_stop(v);
-		if (v->state == VMM_INCOMING)
-			send_query(v); /* the news carry its address */
-		else
-			vmm_say(v, (struct vmm_news){ .what = VMM_SAID_STATE });
-	} else if (strcmp(name, "migration") == 0) {
-		on_migration(v, data);
-	} else if (strcmp(name, "ask") == 0) {
-		on_ask(v, data);
-	} else if (strcmp(name, "guest") == 0) {
-		log_limited(&v->limit, LOG_LEVEL_INFO, "%s: guest %s", v->name, what ? what : "event");
-	}
+	if (v->greeted) /* else by another than it should be: on_hello() */
+		vmm_heard(v, name, data);
 }
 
 static void on_closed(void *arg, const char *why)
@@ -193,6 +133,7 @@ static void on_closed(void *arg, const char *why)
 	struct vmm *v = arg;
 
 	v->client_lost = true;
+	vmm_orders_end(v);
 	disarm_timer(v);
 	if (!v->control_deadline_ms && v->heard)
 		v->control_deadline_ms = clock_ms() + CONTROL_DEADLINE_MS;
@@ -227,7 +168,7 @@ static void on_timer(void *data)
 		v->client_lost = false;
 	}
 	if (v->client && v->heard && !v->control_deadline_ms) {
-		send_query(v);
+		vmm_ask(v);
 		return;
 	}
 	now = clock_ms();
@@ -489,6 +430,7 @@ void vmm_free(struct vmm *v)
 		close(v->pidfd);
 	}
 	vmm_client_close(v->client);
+	vmm_orders_end(v);
 	json_decref(v->query);
 	json_decref(v->migration);
 	free(v);

@@ -106,6 +106,16 @@ json_t *vmm_query_json(const struct vmm *v);
 /** vmm_migration_json() - the newest migration object, borrowed, or NULL */
 json_t *vmm_migration_json(const struct vmm *v);
 
+/** called once; @code: an exit code (base/err.h), 0 when it was taken; @ret: its answer or NULL, borrowed; @text: why not */
+typedef void (*vmm_ordered)(void *arg, uint64_t number, int code, const json_t *ret, const char *text);
+
+/**
+ * vmm_order() - an operator's order to this VMM, of which the cluster need not know: "reset", "reboot" (docs/control.md)
+ * @arguments: stolen; NULL: none
+ * Return: 0, and done() follows from the loop or from vmm_free(), with @number; -errno, and nothing follows.
+ */
+int vmm_order(struct vmm *v, const char *command, json_t *arguments, uint64_t number, vmm_ordered done, void *arg);
+
 /** vmm_stop() - press the power button, kill after @timeout_ms; @force: end it now */
 void vmm_stop(struct vmm *v, bool force, uint32_t timeout_ms);
 /** vmm_kill() - SIGKILL; nothing if it has ended, or was never found */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm_int - what vmm.c (life and news of a VMM), vmm_beat.c (does it answer?) and
- * vmm_steer.c (what it is told) share.
+ * vmm_int - what vmm.c (life of a VMM), vmm_heard.c (what it says), vmm_beat.c (does it answer?),
+ * vmm_steer.c (what the cluster tells it) and vmm_order.c (what an operator does) share.
  */
 #ifndef DROVER_HA_VMM_VMM_INT_H
 #define DROVER_HA_VMM_VMM_INT_H
@@ -45,11 +45,21 @@ struct vmm {
 	bool beat_armed, beat_sent; /* vmm_beat.c: asked, and not answered yet ... */
 	uint32_t beats_missed;      /* ... for so many beats */
 	json_t *query, *migration;
-	struct log_limit limit; /* for what it, or its guest, makes us write */
+	struct vmm_orders *orders; /* vmm_order.c: sent, and not answered yet */
+	struct log_limit limit;    /* for what it, or its guest, makes us write */
 };
 
 /** vmm_say() - give news to whoever supervises it */
 void vmm_say(struct vmm *v, struct vmm_news n);
+
+/** vmm_ask() - for its state; news follow with the answer */
+void vmm_ask(struct vmm *v);
+
+/** vmm_heard() - it said event @name */
+void vmm_heard(struct vmm *v, const char *name, json_t *data);
+
+/** vmm_orders_end() - the connection is gone: whoever gave an order that was not answered is told */
+void vmm_orders_end(struct vmm *v);
 
 /** vmm_beat_start() - ask it again and again whether it answers; doing so twice is fine */
 void vmm_beat_start(struct vmm *v);

@@ -6,7 +6,6 @@ usage: test_drover.py PATH-OF-DROVER
 """
 
 import fcntl
-import http.server
 import json
 import os
 import pty
@@ -14,90 +13,18 @@ import re
 import shutil
 import signal
 import socket
-import socketserver
 import struct
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 import unittest
 
+from drover_api import CONF, DONE, DROVER, MAIL, WEB, Api, Case
+
 F_OFD_SETLK = 37
-DROVER = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "drover"
-
-WEB = {"name": "web", "state": "running", "phase": "running", "wanted": True, "ha": True, "group": "east", "node": "n1",
-       "target": None, "incarnation": 3, "moved_incarnation": 2, "failures": 0, "moves": 2, "max_restart": 3, "reason": "", "why": "",
-       "memory": 4 << 30, "vcpus": 2}
-MAIL = dict(WEB, name="mail", state="lost", ha=False, group="", node="n2", why="proof that n2 is dead", memory=1536 << 20,
-            vcpus=16)
-CONF = "name: web\nmemory: 64M\nkernel: /boot/vmlinuz\n"
 
 
-class Api:
-    """Answers by a table {"METHOD path": answer or list of answers}; remembers what it was asked."""
-
-    def __init__(self, answers):
-        self.dir = tempfile.mkdtemp(prefix="drover-cli.")
-        self.path = os.path.join(self.dir, "sock")
-        self.answers, self.asked = answers, []
-        api = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def reply(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                key = f"{self.command} {self.path.removeprefix('/v1/')}"
-                api.asked.append((key, self.rfile.read(length).decode()))
-                answer = api.answers.get(key, (404, {"code": 3, "text": f"nothing at {key}"}))
-                if isinstance(answer, list):
-                    answer = answer.pop(0) if len(answer) > 1 else answer[0]
-                if answer is None:  # a droverd that ends now
-                    self.close_connection = True
-                    return
-                status, body = answer if isinstance(answer, tuple) else (200, answer)
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = do_DELETE = reply
-
-            def address_string(self):
-                return "test"
-
-            def log_message(self, *args):
-                pass
-
-        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-            daemon_threads = True
-
-        self.server = Server(self.path, Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        shutil.rmtree(self.dir)
-
-    def run(self, *args, stdin=""):
-        return subprocess.run([DROVER, "--socket", self.path, *args], input=stdin, capture_output=True, text=True,
-                              timeout=20, check=False)
-
-
-DONE = {"code": 0, "text": "ok"}
-
-
-class Drover(unittest.TestCase):
-    def fails(self, result, code, text):
-        self.assertEqual(result.returncode, code, result.stderr)
-        self.assertIn(text, result.stderr)
-        self.assertEqual(len(result.stderr.splitlines()), 1, result.stderr)
-        self.assertEqual(result.stdout, "")
-
+class Drover(Case):
     def test_list_aligns_its_columns(self):
         with Api({"GET domains": [[WEB, MAIL]]}) as api:
             r = api.run("list")
@@ -616,40 +543,6 @@ class Drover(unittest.TestCase):
         gated = dict(WEB, state="gated", why="the lease has ended")
         with Api({"POST domains/web/resume": DONE, "GET domains/web": gated}) as api:
             self.fails(api.run("resume", "web", "--timeout", "1"), 4, "web is still gated: the lease has ended")
-
-    def test_a_uuid_means_its_domain_for_every_verb(self):
-        """droverd knows it; it is asked once, and from then on it is the name that is used and told."""
-        uuid = "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5b"
-        web = dict(WEB, uuid=uuid)
-        known = {f"GET domains/{uuid}": web, f"GET domains/{uuid.upper()}": web, "GET domains/web": web, "DELETE domains/web": DONE,
-                 "DELETE ha/domains/web": DONE, "POST ha/domains/web": DONE} | \
-            {f"POST domains/web/{verb}": DONE for verb in ("start", "stop", "pause", "resume", "cancel", "clear", "migrate")}
-        with Api(known) as api:
-            for verb in ("start", "stop", "pause", "resume", "cancel", "clear", "migrate", "remove", "ha add", "ha remove"):
-                more = ["--no-wait"] if verb in ("start", "stop", "pause", "resume", "migrate") else []
-                for word in (uuid, uuid.upper()):
-                    r = api.run(*verb.split(), word, *more)
-                    self.assertEqual((r.returncode, r.stderr), (0, ""), verb)
-                    self.assertIn("'web'", r.stdout, verb)
-                    self.assertNotIn(word, r.stdout, verb)
-                self.assertEqual(sum(uuid in key for key, _ in api.asked), 1, api.asked)
-                del api.asked[:]
-            self.fails(api.run("console", uuid), 5, "domain 'web' runs on n1")
-            self.assertEqual(json.loads(api.run("-o", "json", "show", uuid).stdout), web)
-
-    def test_a_uuid_of_nobody_is_not_found(self):
-        uuid = "3f2a7c1e-9d4b-4f60-8a57-0c1d2e3f4a5c"
-        with Api({f"GET domains/{uuid}": (404, {"code": 3, "text": f"no domain called {uuid}"}),
-                  f"POST ha/groups/{uuid}": DONE}) as api:
-            for verb in ("show", "start", "stop", "pause", "resume", "cancel", "clear", "migrate", "remove", "console", "ha add", "ha remove"):
-                self.fails(api.run(*verb.split(), uuid), 3, f"no domain called {uuid}")
-                self.assertEqual(len(api.asked), 1)
-                del api.asked[:]
-            self.assertEqual(api.run("ha", "group", "add", uuid, "n1").returncode, 0, "a group may be called like that")
-            for word in (uuid[:-1], uuid + "0", uuid.replace("-", "."), "0" * 8 + "-0000-0000-0000-" + "0" * 12):   # names like others
-                self.fails(api.run("stop", word), 3, f"nothing at POST domains/{word}/stop")
-        with Api({f"GET domains/{uuid}": {"code": 0}}) as api:
-            self.fails(api.run("stop", uuid), 1, "names no domain")
 
     def test_console_of_a_domain_elsewhere_says_where(self):
         with Api({"GET domains/web": WEB}) as api:

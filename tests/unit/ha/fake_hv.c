@@ -12,7 +12,8 @@
  *   "talks"   says after each answer that it is paused, and more that nobody asked for; with
  *             "other" already behind its hello
  *   "full"    says after its first answer that a disk cannot be written
- *   "deaf"    does not answer `stop`
+ *   "deaf"    does not answer `stop` and `reset`
+ *   "dies"    ends without a word when it is to be reset
  *   "granted" refuses the first `stop`, as a source that waits for a decision, and runs again a moment later
  *   "asks"    as a source: after `migrate` it asks the cluster to abort
  */
@@ -122,6 +123,14 @@ static void command(struct fake *f, const char *line)
 		say(f, json_pack("{s:s, s:{s:s}}", "event", "guest", "data", "what", "poweroff"));
 		vmm_life_end(f->life, VMM_END_POWEROFF, 0, "poweroff");
 		exit(0);
+	} else if (strcmp(what, "reset") == 0) {
+		if (strstr(f->text, "dies"))
+			_exit(1);
+		if (!strstr(f->text, "deaf"))
+			reply(f, id, json_pack("{s:s}", "waits", "blk0"));
+	} else if (strcmp(what, "reboot") == 0) {
+		say(f, json_pack("{s:s, s:{s:s, s:s, s:s}}", "event", "reboot", "data", "phase", "asked", "why", "", "invented", "x"));
+		reply(f, id, json_object());
 	} else if (strcmp(what, "migrate") == 0) {
 		migrate(f, id, json_object_get(o, "arguments"));
 	} else if (strcmp(what, "decide") == 0) {

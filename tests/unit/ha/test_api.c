@@ -113,6 +113,18 @@ uint64_t shell_command(struct shell *s, const struct ha_command *cmd, shell_repl
 	return ++n;
 }
 
+/* One VMM that obeys, one that does not, and nobody else. */
+uint64_t shell_order(struct shell *s, const struct shell_order *o, shell_reply reply, void *arg)
+{
+	char text[160];
+
+	if (strcmp(o->domain, "mute") == 0)
+		return shell_command(s, NULL, reply, arg);
+	snprintf(text, sizeof(text), "%s %s by %s within %u", o->what, o->domain, o->actor, o->timeout_ms);
+	reply(arg, strcmp(o->domain, "web") == 0 && o->access >= HA_ACCESS_OPERATOR ? HA_OK : HA_REFUSED, text);
+	return 0;
+}
+
 void shell_forget(struct shell *s, uint64_t request)
 {
 }
@@ -332,6 +344,23 @@ static void who_follows_the_history_misses_nothing_of_a_new_droverd(void **state
 	}
 }
 
+static void an_order_is_answered_by_its_vmm(void **state)
+{
+	char answer[4096];
+	int fds[1];
+
+	assert_int_equal(ask_once("POST", "/v1/domains/web/reset", answer, sizeof(answer)), 200);
+	assert_non_null(strstr(answer, "reset web by "));
+	assert_int_equal(ask_once("POST", "/v1/domains/mail/reboot", answer, sizeof(answer)), 409);
+	assert_non_null(strstr(answer, "\"code\":5"));
+	assert_int_equal(ask_once("GET", "/v1/domains/web/reset", answer, sizeof(answer)), 405);
+	/* who waits for one that does not answer keeps nobody out, and may go */
+	crowd(fds, 1, "POST /v1/domains/mute/reset HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+	assert_int_equal(ask_once("GET", "/v1/timings", answer, sizeof(answer)), 200);
+	leave(fds, 1);
+	assert_int_equal(ask_once("GET", "/v1/timings", answer, sizeof(answer)), 200);
+}
+
 /* All that @fd gets until @want answers are there, or five seconds have passed without any. */
 static int count_answers(int fd, int want)
 {
@@ -448,6 +477,7 @@ static void one_that_takes_nobody_in_is_not_waited_for(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_order_is_answered_by_its_vmm), /* while there is room to wait */
 		cmocka_unit_test(those_who_say_nothing_keep_nobody_out),
 		cmocka_unit_test(those_who_begin_and_do_not_end_keep_nobody_out),
 		cmocka_unit_test(those_who_wait_for_the_cluster_keep_nobody_out),

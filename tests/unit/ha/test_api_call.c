@@ -185,6 +185,18 @@ static void a_command_carries_its_names(void **state)
 	assert_int_equal(call.cmd.max_restart, 5);
 }
 
+static void an_order_is_the_last_word_of_its_path(void **state)
+{
+	assert_int_equal(parse("POST", "/v1/domains/web/reset", NULL, ""), 0);
+	assert_int_equal(call.what, API_ORDER);
+	assert_string_equal(call.order, "reset");
+	assert_string_equal(call.name, "web");
+	assert_int_equal(parse("POST", "/v1/domains/web/reboot", NULL, "{\"timeout_ms\": 5000}"), 0);
+	assert_string_equal(call.order, "reboot");
+	assert_int_equal(call.timeout_ms, 5000);
+	assert_int_equal(parse("GET", "/v1/domains/web/reset", NULL, ""), -EOPNOTSUPP);
+}
+
 static void a_host_that_does_not_exist_is_not_found(void **state)
 {
 	assert_int_equal(parse("POST", "/v1/nodes/n9/fence", NULL, ""), 0);
@@ -261,6 +273,10 @@ static const struct wrong {
 	{ "POST", "/v1/domains/web/clear", NULL, "{\"force\": true}", "force: unknown field" },
 	{ "POST", "/v1/nodes/n1/maintenance", NULL, "", "on: expected true or false" },
 	{ "POST", "/v1/nodes/n1/fence", NULL, "{\"yes\": 1}", "yes: unknown field" },
+	{ "POST", "/v1/domains/web/reset", NULL, "{\"timeout_ms\": 5}", "timeout_ms: unknown field" },
+	{ "POST", "/v1/domains/web/reboot", NULL, "{\"timeout_ms\": 86400001}", "from 0 to 86400000" },
+	{ "POST", "/v1/domains/web/reboot", NULL, "{\"timeout_ms\": -1}", "from 0 to 86400000" },
+	{ "POST", "/v1/domains/a%20b/reset", NULL, "", "name: expected" },
 	{ "POST", "/v1/domains/web/stop", NULL, "[]", "expected a JSON object" },
 	{ "POST", "/v1/domains/web/stop", NULL, "{\"force\": 1}", "force: expected true or false" },
 	{ "POST", "/v1/domains/web/stop", NULL, "{\"forse\": true}", "forse: unknown field" },
@@ -316,6 +332,7 @@ int main(void)
 		cmocka_unit_test(a_file_claims_its_uuid_its_macs_and_its_disks),
 		cmocka_unit_test(a_path_names_a_domain_by_its_uuid_too),
 		cmocka_unit_test(a_command_carries_its_names),
+		cmocka_unit_test(an_order_is_the_last_word_of_its_path),
 		cmocka_unit_test(a_host_that_does_not_exist_is_not_found),
 		cmocka_unit_test(a_group_lists_hosts_with_priorities),
 		cmocka_unit_test(a_domain_file_gives_name_and_protection),
