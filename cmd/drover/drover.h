@@ -10,6 +10,8 @@
  *     table.c    aligned tables, sizes and times for people
  *     domain.c   list, show, start, stop, remove, cancel, clear
  *     reboot.c   reset, reboot
+ *     domain_file.c  files of domains
+ *     config.c   config, validate
  *     migrate.c  migrate, with its progress line
  *     console.c  console
  *     ha.c       ha ...
@@ -37,7 +39,7 @@
 struct options {
 	bool json;          /* -o json */
 	const char *socket; /* --socket */
-	bool force, yes, no_wait, why, dry_run, restricted, follow;
+	bool force, yes, no_wait, why, dry_run, restricted, follow, canonical, offline;
 	uint32_t timeout_s;                    /* --timeout, 0 = the verb's own */
 	const char *group;                     /* --group */
 	const char *node;                      /* --node */
@@ -91,6 +93,14 @@ int verb_remove(struct drover *d);
 int verb_pause(struct drover *d);
 /** verb_resume() - let it go on; wait until it runs, as verb_start() */
 int verb_resume(struct drover *d);
+/** verb_config() - its text as the cluster has it, to a terminal without what that obeys; --canonical: with everything said */
+int verb_config(struct drover *d);
+/**
+ * verb_validate() - could this file be started? syntax, and where droverd answers also what other domains have
+ * Return: EXIT_OK, also when no droverd was there to be asked, which is said; EXIT_USAGE with file:line; EXIT_REFUSED with
+ * what another domain has; EXIT_NOTFOUND: no such file, or group.
+ */
+int verb_validate(struct drover *d);
 /** verb_cancel() - cancel its migration; does not wait for what becomes of it */
 int verb_cancel(struct drover *d);
 /** verb_clear() - forget its failures, so that it is tried again at once */

@@ -25,6 +25,8 @@ enum {
 	OPT_FORMAT,
 	OPT_PARENT,
 	OPT_FROM,
+	OPT_CANONICAL,
+	OPT_OFFLINE,
 	OPT_VERSION
 };
 
@@ -50,6 +52,8 @@ static const struct option long_options[] = {
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "parent", required_argument, NULL, OPT_PARENT },
 	{ "from", required_argument, NULL, OPT_FROM },
+	{ "canonical", no_argument, NULL, OPT_CANONICAL },
+	{ "offline", no_argument, NULL, OPT_OFFLINE },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -137,6 +141,14 @@ static int take_option(int c, struct options *o, struct parsed *p)
 	case OPT_FROM:
 		o->from = optarg;
 		p->given |= TAKES_FROM;
+		return EXIT_OK;
+	case OPT_CANONICAL:
+		o->canonical = true;
+		p->given |= TAKES_CANONICAL;
+		return EXIT_OK;
+	case OPT_OFFLINE:
+		o->offline = true;
+		p->given |= TAKES_OFFLINE;
 		return EXIT_OK;
 	case OPT_MAX_RESTART:
 		if (take_number("--max-restart", optarg, 0, 100, &n))

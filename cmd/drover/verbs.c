@@ -7,6 +7,8 @@
 static const struct verb verbs[] = {
 	{ "list", "", 0, 0, 0, verb_list, "all domains: state, host, size" },
 	{ "show", "NAME", 1, 1, 0, verb_show, "everything about one domain" },
+	{ "config", "NAME", 1, 1, TAKES_CANONICAL, verb_config, "its text, as the cluster has it" },
+	{ "validate", "FILE", 1, 1, TAKES_OFFLINE, verb_validate, "could this file be started?" },
 	{ "start", "NAME|FILE", 1, 1, TAKES_WAIT | TAKES_NODE, verb_start,
 	  "start a domain; with a FILE, take it in first" },
 	{ "stop", "NAME", 1, 1, TAKES_FORCE | TAKES_WAIT, verb_stop,
@@ -64,6 +66,8 @@ static const struct {
 	{ TAKES_FROM, "      --from FORMAT     what is copied: raw (default, refused where it looks like another), vhd\n" },
 	{ TAKES_PARENT, "      --parent IMAGE    what it differs from, and must not change any more; of one that is copied,\n"
 			"                        as often as there are some, the nearest first\n" },
+	{ TAKES_CANONICAL, "      --canonical       with everything said that its file left out\n" },
+	{ TAKES_OFFLINE, "      --offline         ask no droverd: only whether it is well formed\n" },
 	{ TAKES_MAX_RESTART, "      --max-restart N   failures in a row before it rests (0..100)\n" },
 };
 

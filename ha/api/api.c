@@ -17,6 +17,7 @@
 #include "ha/api/api_answer.h"
 #include "ha/api/api_call.h"
 #include "ha/api/api_room.h"
+#include "ha/api/api_validate.h"
 #include "ha/api/api_view.h"
 
 #include "base/clock.h"
@@ -275,6 +276,14 @@ static enum MHD_Result run_order(struct exchange *x, const struct api_call *call
 	return wait_for_reply(x);
 }
 
+static enum MHD_Result run_validate(struct exchange *x, const struct api_call *call)
+{
+	char text[HA_REASON_MAX + 1];
+	enum ha_code code = api_validate(ha_core_record(shell_core(x->api->shell)), call, text);
+
+	return api_answer_code(x->connection, api_http_status(code), code, text);
+}
+
 /* The whole request is there. */
 static enum MHD_Result serve(struct exchange *x, const char *method)
 {
@@ -303,6 +312,8 @@ static enum MHD_Result serve(struct exchange *x, const char *method)
 		return run_command(x, &call);
 	if (call.what == API_ORDER)
 		return run_order(x, &call);
+	if (call.what == API_VALIDATE)
+		return run_validate(x, &call);
 	o = api_view(x->api->shell, &call);
 	if (o)
 		return api_answer(x->connection, MHD_HTTP_OK, o);

@@ -26,6 +26,7 @@ static const struct api_route routes[] = {
 	{ "POST", { "nodes", "*", "fence" }, API_COMMAND, HA_OP_FENCE, api_body_options, API_TAKES_ASKED },
 	{ "POST", { "nodes", "*", "confirm" }, API_COMMAND, HA_OP_CONFIRM, api_body_options, API_TAKES_ASKED },
 	{ "POST", { "nodes", "*", "maintenance" }, API_COMMAND, HA_OP_MAINTENANCE, api_body_options, API_TAKES_ON },
+	{ "POST", { "validate" }, API_VALIDATE, 0, api_body_conf },
 	{ "GET", { "domains" }, API_DOMAINS },
 	{ "POST", { "domains" }, API_COMMAND, HA_OP_ADD, api_body_conf },
 	{ "GET", { "domains", "*" }, API_DOMAIN },

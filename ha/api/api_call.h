@@ -30,6 +30,7 @@ enum api_what {
 	API_HISTORY,
 	API_COMMAND,
 	API_ORDER,
+	API_VALIDATE,
 };
 
 struct api_call {

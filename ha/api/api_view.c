@@ -228,6 +228,7 @@ json_t *api_view(struct shell *s, const struct api_call *call)
 		return api_view_history(s, call->after);
 	case API_COMMAND:
 	case API_ORDER:
+	case API_VALIDATE:
 		break;
 	}
 	return NULL;

@@ -50,3 +50,25 @@ int claims_named(const struct ha_record *r, const char *word)
 	claim = uuid_claim(uuid);
 	return ha_record_claimed(r, &claim, 1, &which);
 }
+
+static bool clash(const struct ha_claim *a, const struct ha_claim *b)
+{
+	return ha_claim_space(a->kind) == ha_claim_space(b->kind) && a->key == b->key && !(a->shared && b->shared);
+}
+
+static bool has(const struct ha_domain *d, const struct ha_claim *claim)
+{
+	for (uint32_t i = 0; i < d->n_claims; i++)
+		if (clash(&d->claims[i], claim))
+			return true;
+	return false;
+}
+
+int claims_others(const struct ha_record *r, int self, const struct ha_claim *claims, uint32_t n, uint32_t *which)
+{
+	for (uint32_t i = 0; i < r->n_domains; i++)
+		for (*which = 0; (int)i != self && r->domains[i].used && *which < n; ++*which)
+			if (has(&r->domains[i], &claims[*which]))
+				return (int)i;
+	return -1;
+}

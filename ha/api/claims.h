@@ -16,6 +16,12 @@
 uint32_t claims_of(const struct domain_conf *conf, struct ha_claim out[HA_CLAIMS_MAX]);
 
 /**
+ * claims_others() - does a domain of @r other than number @self (-1: none) have what @claims ask for?
+ * The record's rule (ha_record_claimed()), for a domain that is in it already.  Return: its index and *@which; -1.
+ */
+int claims_others(const struct ha_record *r, int self, const struct ha_claim *claims, uint32_t n, uint32_t *which);
+
+/**
  * claims_named() - which domain of @r is meant by @word: its name or, where none has that name, its uuid
  * No two domains of the record have one uuid.  Return: its index, -1 when there is none.
  */

@@ -6,9 +6,12 @@ usage: test_drover_domain.py PATH-OF-DROVER
 """
 
 import json
+import os
+import pty
+import subprocess
 import unittest
 
-from drover_api import DONE, WEB, Api, Case
+from drover_api import CONF, DONE, DROVER, WEB, Api, Case
 
 
 class Domain(Case):
@@ -79,6 +82,68 @@ class Domain(Case):
                 self.fails(api.run("stop", word), 3, f"nothing at POST domains/{word}/stop")
         with Api({f"GET domains/{uuid}": {"code": 0}}) as api:
             self.fails(api.run("stop", uuid), 1, "names no domain")
+
+    def test_config_gives_the_text_as_the_cluster_has_it(self):
+        text = CONF + "# caf\u00e9 \u202e\n"
+        with Api({"GET domains/web/conf": {"name": "web", "conf": text}}) as api:
+            self.assertEqual(api.run("config", "web").stdout, text)
+            self.assertEqual(json.loads(api.run("-o", "json", "config", "web").stdout), {"name": "web", "conf": text})
+            full = api.run("config", "--canonical", "web").stdout
+            self.assertIn('uuid: "', full)
+            self.assertEqual(json.loads(api.run("config", "--canonical", "web", "-o", "json").stdout)["conf"], full)
+            # ... which is a file that can be taken in, and stays as it is
+            api.answers["GET domains/web/conf"] = {"name": "web", "conf": full}
+            self.assertEqual(api.run("config", "--canonical", "web").stdout, full)
+            self.fails(api.run("config", "mail"), 3, "nothing at GET domains/mail/conf")
+            api.answers["GET domains/web/conf"] = {"name": "web"}
+            self.fails(api.run("config", "web"), 1, "has no text")
+            api.answers["GET domains/web/conf"] = {"name": "web", "conf": "name: web\nspeed: 3\n"}
+            self.fails(api.run("config", "--canonical", "web"), 1, "none that this drover takes: web:2: speed")
+
+    def test_config_does_not_move_a_terminal(self):
+        with Api({"GET domains/web/conf": {"name": "web", "conf": CONF + "# \x1b[2J\u202e"}}) as api:
+            master, slave = pty.openpty()
+            subprocess.run([DROVER, "--socket", api.path, "config", "web"], stdout=slave, timeout=20, check=True)
+            os.close(slave)
+            shown = b""
+            try:
+                while data := os.read(master, 4096):
+                    shown += data
+            except OSError:
+                pass
+            os.close(master)
+            self.assertEqual(shown.decode().replace("\r\n", "\n"), CONF + "# ?[2J?\n")
+
+    def test_a_file_is_validated_and_not_taken_in(self):
+        with Api({"POST validate": [DONE, DONE, (409, {"code": 5, "text": "its nics[0].mac is that of db"})]}) as api:
+            path = os.path.join(api.dir, "web.yaml")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(CONF)
+            self.assertEqual(api.run("validate", path).stdout, f"{path}: could be started\n")
+            self.assertEqual(api.asked, [("POST validate", CONF)])
+            self.assertEqual(json.loads(api.run("-o", "json", "validate", "-", stdin=CONF).stdout),
+                             {"code": 0, "text": "could be started", "compared": True})
+            self.fails(api.run("validate", path), 5, f"{path}: its nics[0].mac is that of db")
+            del api.asked[:]
+            self.assertIn("not compared with the cluster's domains: --offline", api.run("validate", "--offline", path).stdout)
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(CONF.replace("64M", "64X"))
+            for more in ([], ["--offline"]):
+                self.fails(api.run("validate", path, *more), 2, "web.yaml:2: memory:")
+            self.fails(api.run("validate", path + "x"), 3, "No such file")
+            self.fails(api.run("validate", api.dir), 2, "is a directory")
+            self.assertEqual(api.asked, [])
+
+    def test_a_file_that_nobody_could_compare_is_not_called_compared(self):
+        for args in (["validate", "-"], ["-o", "json", "validate", "-"]):
+            r = subprocess.run([DROVER, "--socket", "/nonexistent/sock", *args], input=CONF, capture_output=True, text=True, timeout=20,
+                               check=False)
+            self.assertEqual((r.returncode, r.stderr), (0, ""))
+            self.assertIn("droverd is not running", r.stdout)
+            if "json" in args:
+                self.assertIs(json.loads(r.stdout)["compared"], False)
+        with Api({"POST validate": None}) as api:    # it is there, and did not say
+            self.fails(api.run("validate", "-", stdin=CONF), 1, "hung up")
 
 
 if __name__ == "__main__":

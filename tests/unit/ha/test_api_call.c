@@ -2,6 +2,7 @@
 /* api_call: what a request means, and every way it can be wrong. */
 #include "base/reserve.h"
 #include "ha/api/api_call.h"
+#include "ha/api/api_validate.h"
 #include "ha/core/apply/apply.h"
 
 #include <errno.h>
@@ -154,6 +155,52 @@ static void a_path_names_a_domain_by_its_uuid_too(void **state)
 	add(r, FILE_OF(UUID, OTHER));
 	assert_string_equal(meant(r, "GET", "/v1/domains/" UUID), UUID);
 	assert_string_equal(meant(r, "GET", "/v1/domains/" OTHER), UUID);
+	reserve_free(r, sizeof(*r));
+}
+
+/* What is said of @file, which is not taken in. */
+static enum ha_code judged(const struct ha_record *r, const char *file, char text[HA_REASON_MAX + 1])
+{
+	assert_int_equal(parse("POST", "/v1/validate", NULL, file), 0);
+	assert_int_equal(call.what, API_VALIDATE);
+	return api_validate(r, &call, text);
+}
+
+#define DISK(ro) "disks:\n  - path: /srv/a.img\n    readonly: " ro "\n"
+#define MAC "nics:\n  - mac: 52:54:00:aa:bb:cc\n"
+
+static void a_file_is_validated_as_it_would_be_taken_in(void **state)
+{
+	static const struct {
+		const char *file;
+		enum ha_code code;
+		const char *text;
+	} rows[] = {
+		{ FILE_OF("mail", OTHER), HA_OK, "mail could be defined" },
+		{ FILE_OF("mail", OTHER) MAC, HA_REFUSED, "its nics[0].mac is that of web" },
+		{ FILE_OF("mail", OTHER) DISK("false"), HA_REFUSED, "its disks[0].path is that of db" },
+		{ FILE_OF("mail", OTHER) DISK("true"), HA_OK, "mail could be defined" },
+		{ FILE_OF("mail", UUID), HA_REFUSED, "its uuid is that of web" },
+		{ FILE_OF("mail", OTHER) "ha:\n  group: nowhere\n", HA_NOT_FOUND, "no group called nowhere" },
+		/* a domain is no stranger to itself, but its name is taken, and what others have is told first */
+		{ FILE_OF("web", UUID) MAC, HA_REFUSED, "web is already defined, with this very text" },
+		{ FILE_OF("web", UUID) "vcpus: 2\n" MAC, HA_REFUSED, "web is already defined, with another text" },
+		{ FILE_OF("web", UUID) DISK("false"), HA_REFUSED, "its disks[0].path is that of db" },
+	};
+	struct ha_record *r = reserve_make(sizeof(*r));
+	char text[HA_REASON_MAX + 1];
+
+	add(r, FILE_OF("web", UUID) MAC);
+	add(r, FILE_OF("db", "00000000-0000-0000-0000-000000000001") DISK("true"));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		enum ha_code code = judged(r, rows[i].file, text);
+
+		if (code != rows[i].code || strcmp(text, rows[i].text) != 0)
+			fail_msg("%s: %d, '%s'", rows[i].file, code, text);
+	}
+	assert_int_equal(parse("POST", "/v1/validate", NULL, "name: web\n"), -EINVAL);
+	assert_int_equal(parse("POST", "/v1/validate", NULL, ""), -EINVAL);
+	assert_int_equal(parse("GET", "/v1/validate", NULL, ""), -EOPNOTSUPP);
 	reserve_free(r, sizeof(*r));
 }
 
@@ -331,6 +378,7 @@ int main(void)
 		cmocka_unit_test(a_file_can_be_started_on_a_host),
 		cmocka_unit_test(a_file_claims_its_uuid_its_macs_and_its_disks),
 		cmocka_unit_test(a_path_names_a_domain_by_its_uuid_too),
+		cmocka_unit_test(a_file_is_validated_as_it_would_be_taken_in),
 		cmocka_unit_test(a_command_carries_its_names),
 		cmocka_unit_test(an_order_is_the_last_word_of_its_path),
 		cmocka_unit_test(a_host_that_does_not_exist_is_not_found),
