@@ -15,6 +15,8 @@
  *     migrate.c  migrate, with its progress line
  *     console.c  console
  *     ha.c       ha ...
+ *     history.c  ha history
+ *     watch.c    watch
  *     url.c      names, and the paths they stand in
  *     node.c     status, node ..., fence, confirm
  *     witness.c  witness init
@@ -113,6 +115,11 @@ int verb_clear(struct drover *d);
 int verb_migrate(struct drover *d);
 /** verb_console() - terminal <-> its serial port, until ^] or its end; EXIT_REFUSED when it does not run on this host */
 int verb_console(struct drover *d);
+/**
+ * verb_watch() - what happens from now on, a line each, of one domain or all: this host's history, states and hosts of domains
+ * JSON is a line each too.  Waits for a droverd that is restarted.  Ends when nobody reads any more; by SIGINT with EXIT_OK.
+ */
+int verb_watch(struct drover *d);
 /** verb_ha_add() - protect a domain, or first take in and start that of a file; options go before what that says */
 int verb_ha_add(struct drover *d);
 /** verb_ha_remove() - no longer protect it */

@@ -9,8 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define PRIORITY_MAX 1000000 /* as droverd */
 
@@ -112,91 +110,6 @@ int verb_ha_timings(struct drover *d)
 	else
 		fputs(json_string_value(json_object_get(o, "text")) ?: "", stdout); /* of many lines */
 	json_decref(o);
-	return EXIT_OK;
-}
-
-static void history_line(json_t *o)
-{
-	json_int_t ms = json_integer_value(json_object_get(o, "time_ms"));
-	time_t t = (time_t)(ms / 1000);
-	char when[32] = "";
-	struct tm tm;
-
-	if (localtime_r(&t, &tm))
-		strftime(when, sizeof(when), "%F %T", &tm);
-	printf("%s.%03d  %-7s  %s\n", when, (int)(ms % 1000),
-	       str_of(o, "level"), str_of(o, "text"));
-}
-
-/* The last line that was shown: a droverd that was restarted numbers anew, but knows only what is later. */
-struct seen {
-	json_int_t seq, boot_ms;
-};
-
-static struct seen seen_of(json_t *line)
-{
-	return (struct seen){ json_integer_value(json_object_get(line, "seq")), json_integer_value(json_object_get(line, "boot_ms")) };
-}
-
-static void history_lines(const struct drover *d, json_t *list, struct seen *last)
-{
-	struct seen now;
-	json_t *o;
-	size_t i;
-
-	json_array_foreach(list, i, o) {
-		now = seen_of(o);
-		if (now.boot_ms < last->boot_ms || (now.boot_ms == last->boot_ms && now.seq <= last->seq))
-			continue;
-		*last = now;
-		if (!d->opt.json)
-			history_line(o);
-		else if (d->opt.follow)
-			json_dumpf(o, stdout, JSON_COMPACT | JSON_ENSURE_ASCII), putchar('\n');
-	}
-}
-
-/*
- * What came after @last, which is asked for too: where something else bears its number, droverd was restarted and has
- * written as much already, or more was written than it keeps.
- */
-static int history_get(struct drover *d, const struct seen *last, json_t **list)
-{
-	struct seen first;
-	char path[64];
-	int code;
-
-	if (!last->seq)
-		return get(d, "history?after=0", list);
-	snprintf(path, sizeof(path), "history?after=%lld", (long long)last->seq - 1);
-	code = poll_get(d, path, UINT64_MAX, list);
-	if (code)
-		return code;
-	first = seen_of(json_array_get(*list, 0));
-	if (first.seq == last->seq && first.boot_ms == last->boot_ms)
-		return EXIT_OK;
-	json_decref(*list);
-	return poll_get(d, "history?after=0", UINT64_MAX, list);
-}
-
-int verb_ha_history(struct drover *d)
-{
-	struct seen last = { 0 };
-	json_t *list;
-	int code;
-
-	do {
-		code = history_get(d, &last, &list);
-		if (code)
-			return code;
-		history_lines(d, list, &last);
-		if (d->opt.json && !d->opt.follow)
-			print_json(list);
-		json_decref(list);
-		fflush(stdout);
-		if (d->opt.follow)
-			usleep(500000);
-	} while (d->opt.follow && !ferror(stdout));
 	return EXIT_OK;
 }
 

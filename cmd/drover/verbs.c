@@ -22,6 +22,7 @@ static const struct verb verbs[] = {
 	{ "cancel", "NAME", 1, 1, 0, verb_cancel, "stop a migration that was not decided yet" },
 	{ "clear", "NAME", 1, 1, 0, verb_clear, "forget failures, try again at once" },
 	{ "remove", "NAME", 1, 1, 0, verb_remove, "forget a stopped domain" },
+	{ "watch", "[NAME]", 0, 1, 0, verb_watch, "what happens, line by line, until ^C" },
 	{ "status", "", 0, 0, 0, verb_status, "this host and the cluster in a few lines" },
 	{ "ha add", "NAME|FILE", 1, 1, TAKES_GROUP | TAKES_MAX_RESTART, verb_ha_add,
 	  "protect a domain: restart it elsewhere when its host dies" },
