@@ -18,6 +18,7 @@
  *     history.c  ha history
  *     watch.c    watch
  *     url.c      names, and the paths they stand in
+ *     completion.c  completion bash
  *     node.c     status, node ..., fence, confirm
  *     witness.c  witness init
  *     disk.c     disk create, disk info
@@ -153,6 +154,13 @@ int verb_node_maintenance(struct drover *d);
 int verb_fence(struct drover *d);
 /** verb_confirm() - say that a host is off, on a person's word; asks first, as verb_fence() */
 int verb_confirm(struct drover *d);
+
+/**
+ * verb_completion() - bash's completion of this command; with words: what may stand in place of the last one, a line each
+ * Of those the first is "drover".  ":file" stands for files.  droverd is asked for names, for a second and no longer; when it
+ * does not answer there are none.  Always EXIT_OK.
+ */
+int verb_completion(struct drover *d);
 
 /**
  * verb_witness_init() - make a storage witness in a new file or on an empty block device; says what cluster.yaml needs

@@ -32,30 +32,48 @@ enum {
 
 #define SHORT_OPTIONS ":o:h"
 
-static const struct option long_options[] = {
-	{ "output", required_argument, NULL, 'o' },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, OPT_VERSION },
-	{ "socket", required_argument, NULL, OPT_SOCKET },
-	{ "force", no_argument, NULL, OPT_FORCE },
-	{ "yes", no_argument, NULL, OPT_YES },
-	{ "wait", no_argument, NULL, OPT_WAIT },
-	{ "no-wait", no_argument, NULL, OPT_NO_WAIT },
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
-	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
-	{ "why", no_argument, NULL, OPT_WHY },
-	{ "restricted", no_argument, NULL, OPT_RESTRICTED },
-	{ "follow", no_argument, NULL, OPT_FOLLOW },
-	{ "group", required_argument, NULL, OPT_GROUP },
-	{ "node", required_argument, NULL, OPT_NODE },
-	{ "max-restart", required_argument, NULL, OPT_MAX_RESTART },
-	{ "format", required_argument, NULL, OPT_FORMAT },
-	{ "parent", required_argument, NULL, OPT_PARENT },
-	{ "from", required_argument, NULL, OPT_FROM },
-	{ "canonical", no_argument, NULL, OPT_CANONICAL },
-	{ "offline", no_argument, NULL, OPT_OFFLINE },
-	{ NULL, 0, NULL, 0 },
+/* One table for whoever reads a line and whoever completes it. */
+static const struct option_row rows[] = {
+	{ "output", "json|table", 'o', TAKEN_EVERYWHERE },
+	{ "help", NULL, 'h', TAKEN_EVERYWHERE },
+	{ "version", NULL, OPT_VERSION, 0 },
+	{ "socket", "FILE", OPT_SOCKET, TAKEN_EVERYWHERE },
+	{ "force", NULL, OPT_FORCE, TAKES_FORCE },
+	{ "yes", NULL, OPT_YES, TAKES_YES },
+	{ "wait", NULL, OPT_WAIT, TAKES_WAIT },
+	{ "no-wait", NULL, OPT_NO_WAIT, TAKES_WAIT },
+	{ "timeout", "SECONDS", OPT_TIMEOUT, TAKES_WAIT },
+	{ "dry-run", NULL, OPT_DRY_RUN, TAKES_DRY_RUN },
+	{ "why", NULL, OPT_WHY, TAKES_WHY },
+	{ "restricted", NULL, OPT_RESTRICTED, TAKES_RESTRICTED },
+	{ "follow", NULL, OPT_FOLLOW, TAKES_FOLLOW },
+	{ "group", "GROUP", OPT_GROUP, TAKES_GROUP },
+	{ "node", "NODE", OPT_NODE, TAKES_NODE },
+	{ "max-restart", "N", OPT_MAX_RESTART, TAKES_MAX_RESTART },
+	{ "format", "raw|vhd|vhd-fixed", OPT_FORMAT, TAKES_FORMAT },
+	{ "parent", "IMAGE", OPT_PARENT, TAKES_PARENT },
+	{ "from", "raw|vhd", OPT_FROM, TAKES_FROM },
+	{ "canonical", NULL, OPT_CANONICAL, TAKES_CANONICAL },
+	{ "offline", NULL, OPT_OFFLINE, TAKES_OFFLINE },
 };
+
+#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+
+const struct option_row *option_at(size_t i)
+{
+	return i < N_ROWS ? &rows[i] : NULL;
+}
+
+/* As getopt_long() wants them. */
+static const struct option *long_options(void)
+{
+	static struct option list[N_ROWS + 1];
+	size_t i;
+
+	for (i = 0; i < N_ROWS; i++)
+		list[i] = (struct option){ rows[i].name, rows[i].value ? required_argument : no_argument, NULL, rows[i].letter };
+	return list;
+}
 
 static int take_number(const char *what, const char *text, uint32_t min, uint32_t max, uint64_t *out)
 {
@@ -167,7 +185,7 @@ static void look_for_json(int argc, char **argv)
 	int c;
 
 	/* '-': nothing is moved, or a value that is missing at the end would be found behind it the next time */
-	while ((c = getopt_long(argc, argv, "-" SHORT_OPTIONS, long_options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "-" SHORT_OPTIONS, long_options(), NULL)) != -1)
 		if (c == 'o')
 			say_errors_as_json(strcmp(optarg, "json") == 0);
 	optind = 0; /* once more, from the start */
@@ -189,7 +207,7 @@ int options_parse(int argc, char **argv, struct options *o, struct parsed *p)
 	int c, code;
 
 	look_for_json(argc, argv);
-	while ((c = getopt_long(argc, argv, SHORT_OPTIONS, long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, SHORT_OPTIONS, long_options(), NULL)) != -1) {
 		code = c == ':' || c == '?' ? bad_option(c, argv) : take_option(c, o, p);
 		if (code)
 			return code;

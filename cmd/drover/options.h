@@ -16,4 +16,16 @@ struct parsed {
  */
 int options_parse(int argc, char **argv, struct options *o, struct parsed *p);
 
+#define TAKEN_EVERYWHERE 0x80000000u /* an option of every verb */
+
+struct option_row {
+	const char *name;
+	const char *value;  /* what it takes: a word of the table of verbs ("NODE"), or words to choose from ("raw|vhd"); NULL: nothing */
+	int letter;         /* for getopt_long(); 'o' and 'h' are typed too */
+	unsigned int takes; /* verbs with this bit take it (verbs.h) */
+};
+
+/** option_at() - the @i-th of all options; NULL behind the last */
+const struct option_row *option_at(size_t i);
+
 #endif

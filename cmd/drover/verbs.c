@@ -44,6 +44,8 @@ static const struct verb verbs[] = {
 	  "copy an image into a new one of another format" },
 	{ "disk info", "IMAGE", 1, 1, 0, verb_disk_info, "check an image, and say what it is" },
 	{ "fence", "NODE", 1, 1, TAKES_YES, verb_fence, "cut a host's power" },
+	{ "completion bash", "[WORD ...]", 0, 1000, TAKES_NO_JSON, verb_completion,
+	  "what makes bash complete this command: source <(drover completion bash)" },
 	{ "confirm", "NODE", 1, 1, TAKES_YES, verb_confirm,
 	  "say that a host is off, when no device can" },
 };
@@ -73,6 +75,11 @@ static const struct {
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+const struct verb *verb_at(size_t i)
+{
+	return i < N_VERBS ? &verbs[i] : NULL;
+}
 
 void verb_usage(FILE *to)
 {

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WATCH_US 1000000
+#define WATCH_S 1
 
 struct watched {
 	const char *name; /* NULL: all domains */
@@ -53,7 +53,7 @@ static void interrupts_begin(void)
 static void nap(void)
 {
 	interrupts(SIG_UNBLOCK);
-	usleep(WATCH_US);
+	sleep(WATCH_S);
 	interrupts(SIG_BLOCK);
 }
 
