@@ -378,6 +378,7 @@ int vmm_init(struct drover_hv *v, struct err *e)
 		return ret;
 	ctl_add(v->ctl, vmm_commands);
 	ctl_add(v->ctl, vmm_reboot_commands);
+	ctl_add(v->ctl, screen_commands);
 	return vmm_gate_open(v, e);
 }
 

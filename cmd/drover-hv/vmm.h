@@ -9,6 +9,7 @@
  *     loop.c      main thread: epoll, timers, work from other threads
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
+ *     screen.c    what is on the screen, as pixels
  *     adopt.c     set disks free whose owner is no more; no machine
  *     gated.c     what the gate of rule G (hv/gate/) asks and tells
  *     disk_hold.c a disk that cannot be written -> HOLD_DISK
@@ -173,6 +174,9 @@ void vmm_reboot_drop(struct drover_hv *v, const char *why);
 int vmm_reboot_may_move(struct drover_hv *v, struct err *e);
 /** vmm_reboot_query() - add "reboot" to the answer of `query`, if there ever was one */
 void vmm_reboot_query(const struct drover_hv *v, json_t *answer);
+
+/* screen.c: those about the screen */
+extern const struct ctl_command screen_commands[];
 
 /* adopt.c */
 /** adopt_disks() - make the disks of the domain in @file nobody's (drover-hv(8), adopt) */

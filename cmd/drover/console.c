@@ -97,23 +97,14 @@ int verb_console(struct drover *d)
 {
 	struct termios old, raw;
 	bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &old) == 0;
-	json_t *o, *vmm;
+	json_t *vmm;
 	int fd = -1, code, rc;
 
-	code = domain_get(d, d->argv[0], &o);
+	code = vmm_find(d, d->argv[0], "console", &vmm);
 	if (code)
 		return code;
-	vmm = json_object_get(o, "vmm");
-	if (!vmm) {
-		code = *str_of(o, "node") ?
-			       say_error(EXIT_REFUSED, "domain '%s' runs on %s: use drover console there",
-					 d->argv[0], str_of(o, "node")) :
-			       say_error(EXIT_REFUSED, "domain '%s' is %s", d->argv[0], str_of(o, "state"));
-		json_decref(o);
-		return code;
-	}
 	code = console_connect(str_of(vmm, "console"), &fd);
-	json_decref(o);
+	json_decref(vmm);
 	if (code)
 		return code;
 	if (tty) {

@@ -14,6 +14,8 @@
  *     config.c   config, validate
  *     migrate.c  migrate, with its progress line
  *     console.c  console
+ *     vmm.c      the VMM of a domain that runs on this host, and what it is asked
+ *     screenshot.c  screenshot
  *     ha.c       ha ...
  *     history.c  ha history
  *     watch.c    watch
@@ -121,6 +123,11 @@ int verb_console(struct drover *d);
  * JSON is a line each too.  Waits for a droverd that is restarted.  Ends when nobody reads any more; by SIGINT with EXIT_OK.
  */
 int verb_watch(struct drover *d);
+/**
+ * verb_screenshot() - what is on the screen of a domain of this host, as a PNG file
+ * Return: EXIT_REFUSED when it does not run on this host or the screen is dark; EXIT_NOTFOUND when it has no screen.
+ */
+int verb_screenshot(struct drover *d);
 /** verb_ha_add() - protect a domain, or first take in and start that of a file; options go before what that says */
 int verb_ha_add(struct drover *d);
 /** verb_ha_remove() - no longer protect it */
@@ -222,6 +229,28 @@ int domain_add_file(struct drover *d, const char *file, const char *node, bool p
 
 /** looks_like_file() - a path or a name that ends in .yaml or .yml */
 bool looks_like_file(const char *arg);
+
+/* --------------------------------------------------------------------- vmm.c */
+
+/**
+ * vmm_find() - the VMM of the domain @name, which must run on this host
+ * @verb: what was to be done with it, for the message
+ * Return: EXIT_OK and *@vmm ({control, console, ...}, json_decref() it); else an exit code, error said.
+ */
+int vmm_find(struct drover *d, const char *name, const char *verb, json_t **vmm);
+
+struct vmm_link;
+
+/** vmm_link_open() - to the control socket of @name's VMM, as vmm_find(); EXIT_OK and *@out, vmm_link_close() it; error said */
+int vmm_link_open(struct drover *d, const char *name, const char *verb, struct vmm_link **out);
+/** vmm_link_close() - NULL is nothing */
+void vmm_link_close(struct vmm_link *l);
+/**
+ * vmm_link_ask() - one command of docs/control.md; waits for its answer, up to 20 s
+ * @args: taken over, may be NULL
+ * Return: EXIT_OK and *@out, what it returned (json_decref() it); else an exit code, error said.
+ */
+int vmm_link_ask(struct vmm_link *l, const char *command, json_t *args, json_t **out);
 
 /* --------------------------------------------------------------------- url.c */
 

@@ -16,6 +16,7 @@ static const struct verb verbs[] = {
 	{ "reboot", "NAME", 1, 1, TAKES_WAIT, verb_reboot, "ask the guest to shut down, and start it again" },
 	{ "reset", "NAME", 1, 1, 0, verb_reset, "start the guest again at once, as its reset button does" },
 	{ "console", "NAME", 1, 1, TAKES_NO_JSON, verb_console, "serial port of a domain of this host, ^] leaves" },
+	{ "screenshot", "NAME FILE", 2, 2, 0, verb_screenshot, "screen of a domain of this host as a PNG file, - for standard output" },
 	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT | TAKES_DRY_RUN, verb_migrate, "move a running domain, live" },
 	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },
 	{ "resume", "NAME", 1, 1, TAKES_WAIT, verb_resume, "let it go on" },

@@ -193,6 +193,11 @@ void executor_console(const struct executor *x, const char *name, char path[EXEC
 	executor_path(x, name, ".console", path);
 }
 
+void executor_control(const struct executor *x, const char *name, char path[EXECUTOR_PATH_MAX])
+{
+	executor_path(x, name, ".sock", path);
+}
+
 json_t *executor_migration(const struct executor *x, const char *name)
 {
 	return json_object_get(x->migrations, name);

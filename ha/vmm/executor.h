@@ -64,6 +64,8 @@ int executor_start(struct executor *x, const char *name, uint64_t incarnation, c
 /** executor_find() - the VMM of @name here, or NULL */
 struct vmm *executor_find(struct executor *x, const char *name);
 
+/** executor_control() - path of the control socket of @name */
+void executor_control(const struct executor *x, const char *name, char path[EXECUTOR_PATH_MAX]);
 /** executor_console() - path of the console socket of @name */
 void executor_console(const struct executor *x, const char *name, char path[EXECUTOR_PATH_MAX]);
 

@@ -11,6 +11,7 @@
 #include "hv/machine/machine_int.h"
 
 #include "base/clock.h"
+#include "hv/display/display.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -263,6 +264,11 @@ void machine_power_button(struct machine *m)
 struct serial *machine_serial(struct machine *m)
 {
 	return machine_device_only(m, &serial_device);
+}
+
+struct display *machine_display(struct machine *m)
+{
+	return machine_device_only(m, &display_device);
 }
 
 void machine_throttle(struct machine *m, unsigned int percent)

@@ -54,6 +54,7 @@ enum machine_holder {
 };
 
 struct disk_broker;
+struct display;
 
 struct machine_options {
 	const struct domain_conf *conf; /* must outlive the machine */
@@ -293,6 +294,9 @@ int machine_memory_each(struct machine *m, int (*fn)(void *arg, const struct gme
 uint64_t machine_changes(struct machine *m);
 /** machine_serial() - its serial line, for the console; stays the machine's and lives as long */
 struct serial *machine_serial(struct machine *m);
+
+/** machine_display() - its screen, NULL when it has none; stays the machine's and lives as long */
+struct display *machine_display(struct machine *m);
 
 /** machine_save() - all device and vCPU state, malloc'ed; only while held */
 int machine_save(struct machine *m, uint8_t **buf, size_t *len, struct err *e);

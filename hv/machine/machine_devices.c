@@ -71,12 +71,12 @@ struct machine_device *machine_device_next(struct machine *m, const struct devic
 
 void *machine_device_only(struct machine *m, const struct device_kind *kind)
 {
-	void *dev;
+	struct machine_device *d;
 
 	pthread_rwlock_rdlock(&m->devices_lock);
-	dev = machine_device_next(m, kind, NULL)->dev;
+	d = machine_device_next(m, kind, NULL);
 	pthread_rwlock_unlock(&m->devices_lock);
-	return dev;
+	return d ? d->dev : NULL;
 }
 
 static struct machine_device *device_find(struct machine *m, const struct device_kind *kind,

@@ -98,7 +98,7 @@ int machine_devices_start(struct machine *m, struct err *e);
 /** machine_device_next() - the first device of @kind (NULL: of any) behind @d (NULL: of all); with either lock */
 struct machine_device *machine_device_next(struct machine *m, const struct device_kind *kind,
 					   struct machine_device *d);
-/** machine_device_only() - the one device of a @kind that never leaves; without locks, once the machine is created */
+/** machine_device_only() - the one device of a @kind that never leaves, NULL: there is none; without locks, once the machine is created */
 void *machine_device_only(struct machine *m, const struct device_kind *kind);
 
 /** machine_migrating() - has somebody agreed with another host on what there is? */

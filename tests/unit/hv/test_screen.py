@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The screen of a domain, from what its guest draws to what the control socket shows of it."""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(__file__))
+from test_drover_hv import COUNT, Domain, needs_kvm  # noqa: E402
+
+WIDTH, HEIGHT = 640, 400
+MEMORY, REGISTERS = 0xC0000000, 0xC1000000     # where the BARs of slot 1 are
+
+
+def put16(address, value):
+    return b"\x66\xc7\x05" + address.to_bytes(4, "little") + value.to_bytes(2, "little")
+
+
+def put32(address, value):
+    return b"\xc7\x05" + address.to_bytes(4, "little") + value.to_bytes(4, "little")
+
+
+def dispi(index, value):
+    return put16(REGISTERS + 0x500 + 2 * index, value)
+
+
+DRAW = (put16(0xB0008004, 2) + dispi(3, 32) + dispi(1, WIDTH) + dispi(2, HEIGHT) + dispi(4, 1) +
+        put32(MEMORY, 0x112233) + put32(MEMORY + 4 * (WIDTH * HEIGHT - 1), 0x445566) + COUNT)
+
+
+def picture(domain):
+    """All rows, as bytes of red, green and blue."""
+    rows, seen = b"", 0
+    while seen < HEIGHT:
+        part = domain.ok("screenshot", row=seen)
+        assert (part["width"], part["height"], part["row"]) == (WIDTH, HEIGHT, seen)
+        assert len(part["rgb"]) == 2 * 3 * WIDTH * part["rows"]
+        rows += bytes.fromhex(part["rgb"])
+        seen += part["rows"]
+    return rows
+
+
+def counted(domain, seconds=10):
+    """Wait until the guest has drawn."""
+    deadline = time.monotonic() + seconds
+    while "error" in (answer := domain.call("screenshot")) or not answer["return"]["rgb"].startswith("112233"):
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.01)
+
+
+@needs_kvm
+def test_what_the_guest_draws_is_shown(tmp_path):
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    try:
+        counted(d)
+        rows = picture(d)
+        assert rows[:6] == bytes.fromhex("112233000000")
+        assert rows[-3:] == bytes.fromhex("445566")
+        for row in (-1, HEIGHT, 1 << 40):
+            assert f"expected 0 to {HEIGHT - 1}" in d.call("screenshot", row=row)["error"]["text"]
+    finally:
+        d.end()
+
+
+@needs_kvm
+def test_a_dark_screen_and_none_are_told_apart(tmp_path):
+    d = Domain(tmp_path, COUNT, extra="display: {memory: 4M}\n").connect()
+    try:
+        answer = d.call("screenshot")["error"]
+        assert (answer["code"], answer["text"]) == (5, "the screen is dark: the guest has set no mode")
+    finally:
+        d.end()
+    d = Domain(tmp_path, COUNT, name="none").connect()
+    try:
+        answer = d.call("screenshot")["error"]
+        assert answer["code"] == 3 and "no screen" in answer["text"]
+    finally:
+        d.end()
