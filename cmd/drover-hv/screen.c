@@ -57,5 +57,6 @@ static int cmd_screenshot(void *owner, const json_t *args, json_t **ret, struct 
 
 const struct ctl_command screen_commands[] = {
 	{ "screenshot", "row:i", cmd_screenshot },
+	{ "send-key", "keys:s text:s", cmd_send_key },
 	{ NULL, NULL, NULL },
 };

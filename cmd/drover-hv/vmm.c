@@ -372,6 +372,8 @@ int vmm_init(struct drover_hv *v, struct err *e)
 		ret = open_boot(v, e);
 	if (!ret)
 		ret = open_console(v, e);
+	if (!ret)
+		ret = typing_create(&v->typing, v, e);
 	if (!ret && v->opt.control)
 		ret = open_control(v, e);
 	if (ret)
@@ -398,6 +400,7 @@ void vmm_fini(struct drover_hv *v)
 			console_flush(v->console);
 	}
 	ctl_destroy(v->ctl);
+	typing_destroy(v->typing);
 	if (!gate_stop(v->gate))
 		end_without_storage(v);
 	machine_destroy(v->machine);

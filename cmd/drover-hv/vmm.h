@@ -10,6 +10,7 @@
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
  *     screen.c    what is on the screen, as pixels
+ *     typing.c    keys that a command sends
  *     adopt.c     set disks free whose owner is no more; no machine
  *     gated.c     what the gate of rule G (hv/gate/) asks and tells
  *     disk_hold.c a disk that cannot be written -> HOLD_DISK
@@ -68,6 +69,7 @@ enum vmm_reboot_phase {
 
 struct migration; /* helper structure of migrate.c and receive.c */
 struct console;
+struct typing;
 
 struct drover_hv {
 	struct vmm_options opt;
@@ -80,6 +82,7 @@ struct drover_hv {
 	int boot_rc;               /* incoming: 0, or why there is nothing to boot from here, with boot_why */
 	struct err boot_why;
 	struct console *console;
+	struct typing *typing;
 	struct gate *gate;            /* NULL without --lease */
 	struct migration *migration;  /* owned by migrate.c/receive.c; NULL when there was none */
 	_Atomic uint64_t incarnation; /* of the ownership this process has or waits for; a migration's thread sets it */
@@ -177,6 +180,14 @@ void vmm_reboot_query(const struct drover_hv *v, json_t *answer);
 
 /* screen.c: those about the screen */
 extern const struct ctl_command screen_commands[];
+
+/* typing.c */
+/** typing_create() - nothing to type yet; typing_destroy() it; -ENOMEM */
+int typing_create(struct typing **out, struct drover_hv *v, struct err *e);
+/** typing_destroy() - what waits is not typed; NULL is nothing */
+void typing_destroy(struct typing *t);
+/** cmd_send_key() - the command of that name (docs/control.md) */
+int cmd_send_key(void *owner, const json_t *args, json_t **ret, struct err *e);
 
 /* adopt.c */
 /** adopt_disks() - make the disks of the domain in @file nobody's (drover-hv(8), adopt) */

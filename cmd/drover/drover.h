@@ -15,7 +15,7 @@
  *     migrate.c  migrate, with its progress line
  *     console.c  console
  *     vmm.c      the VMM of a domain that runs on this host, and what it is asked
- *     screenshot.c  screenshot
+ *     screenshot.c, send_key.c
  *     ha.c       ha ...
  *     history.c  ha history
  *     watch.c    watch
@@ -51,6 +51,7 @@ struct options {
 	int max_restart;                       /* --max-restart, -1 = not given */
 	const char *format;                    /* --format */
 	const char *from;                      /* --from */
+	const char *text;                      /* --text */
 	const char *parents[DISK_PARENTS_MAX]; /* --parent, as often as it was said */
 	size_t n_parents;
 };
@@ -128,6 +129,8 @@ int verb_watch(struct drover *d);
  * Return: EXIT_REFUSED when it does not run on this host or the screen is dark; EXIT_NOTFOUND when it has no screen.
  */
 int verb_screenshot(struct drover *d);
+/** verb_send_key() - press keys of a domain of this host, or type --text; returns when its VMM has taken them */
+int verb_send_key(struct drover *d);
 /** verb_ha_add() - protect a domain, or first take in and start that of a file; options go before what that says */
 int verb_ha_add(struct drover *d);
 /** verb_ha_remove() - no longer protect it */

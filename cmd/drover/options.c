@@ -27,6 +27,7 @@ enum {
 	OPT_FROM,
 	OPT_CANONICAL,
 	OPT_OFFLINE,
+	OPT_TEXT,
 	OPT_VERSION
 };
 
@@ -53,6 +54,7 @@ static const struct option_row rows[] = {
 	{ "format", "raw|vhd|vhd-fixed", OPT_FORMAT, TAKES_FORMAT },
 	{ "parent", "IMAGE", OPT_PARENT, TAKES_PARENT },
 	{ "from", "raw|vhd", OPT_FROM, TAKES_FROM },
+	{ "text", "TEXT", OPT_TEXT, TAKES_TEXT },
 	{ "canonical", NULL, OPT_CANONICAL, TAKES_CANONICAL },
 	{ "offline", NULL, OPT_OFFLINE, TAKES_OFFLINE },
 };
@@ -167,6 +169,10 @@ static int take_option(int c, struct options *o, struct parsed *p)
 	case OPT_OFFLINE:
 		o->offline = true;
 		p->given |= TAKES_OFFLINE;
+		return EXIT_OK;
+	case OPT_TEXT:
+		o->text = optarg;
+		p->given |= TAKES_TEXT;
 		return EXIT_OK;
 	case OPT_MAX_RESTART:
 		if (take_number("--max-restart", optarg, 0, 100, &n))

@@ -17,6 +17,7 @@ static const struct verb verbs[] = {
 	{ "reset", "NAME", 1, 1, 0, verb_reset, "start the guest again at once, as its reset button does" },
 	{ "console", "NAME", 1, 1, TAKES_NO_JSON, verb_console, "serial port of a domain of this host, ^] leaves" },
 	{ "screenshot", "NAME FILE", 2, 2, 0, verb_screenshot, "screen of a domain of this host as a PNG file, - for standard output" },
+	{ "send-key", "NAME [KEYS]...", 1, 64, TAKES_TEXT, verb_send_key, "press keys of a domain of this host: ctrl-alt-delete, f5, ..." },
 	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT | TAKES_DRY_RUN, verb_migrate, "move a running domain, live" },
 	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },
 	{ "resume", "NAME", 1, 1, TAKES_WAIT, verb_resume, "let it go on" },
@@ -72,6 +73,7 @@ static const struct {
 			"                        as often as there are some, the nearest first\n" },
 	{ TAKES_CANONICAL, "      --canonical       with everything said that its file left out\n" },
 	{ TAKES_OFFLINE, "      --offline         ask no droverd: only whether it is well formed\n" },
+	{ TAKES_TEXT, "      --text TEXT       type it, as on a US keyboard\n" },
 	{ TAKES_MAX_RESTART, "      --max-restart N   failures in a row before it rests (0..100)\n" },
 };
 

@@ -60,13 +60,14 @@ static json_t *reboot_json(const struct vmm *v)
 
 static json_t *vmm_json(struct shell *s, const struct vmm *v)
 {
-	char console[EXECUTOR_PATH_MAX];
+	char console[EXECUTOR_PATH_MAX], control[EXECUTOR_PATH_MAX];
 	json_t *o, *reboot;
 
 	executor_console(shell_executor(s), vmm_name(v), console);
-	o = json_pack("{s:s, s:I, s:I, s:s}", "state", vmm_state_str(vmm_state(v)),
+	executor_control(shell_executor(s), vmm_name(v), control);
+	o = json_pack("{s:s, s:I, s:I, s:s, s:s}", "state", vmm_state_str(vmm_state(v)),
 		      "pid", (json_int_t)vmm_pid(v),
-		      "incarnation", (json_int_t)vmm_incarnation(v), "console", console);
+		      "incarnation", (json_int_t)vmm_incarnation(v), "console", console, "control", control);
 	reboot = o ? reboot_json(v) : NULL;
 	if (reboot)
 		json_object_set_new(o, "reboot", reboot);

@@ -36,12 +36,14 @@ struct gmem;
 struct gmem_region;
 struct irq;
 struct pci_bus;
+struct seat;
 
 /* The machine, as its devices see it; kept by pointer, must outlive them. */
 struct device_env {
 	struct gmem *mem;
 	struct bus *pio, *mmio;
 	struct irq *irq;
+	struct seat *seat;   /* where keys and the pointer come from (hv/display/seat.h) */
 	struct pci_bus *pci; /* the host bridge sets it, for the rows below its own */
 	/* Rule G: may the domain submit writes to its disks now?  Any thread, must not
 	 * block.  Required: a machine without a gate gives one that says true. */

@@ -25,5 +25,7 @@ const struct device_kind *const device_table[] = {
 	&virtio_net_device,
 	&virtio_rng_device,
 	&display_device,
+	&virtio_keyboard_device,
+	&virtio_tablet_device,
 	NULL
 };

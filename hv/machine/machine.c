@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "hv/display/display.h"
+#include "hv/display/seat.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -53,6 +54,8 @@ static int create_buses(struct machine *m, struct err *e)
 	ret = bus_create(&m->pio);
 	if (!ret)
 		ret = bus_create(&m->mmio);
+	if (!ret)
+		ret = seat_create(&m->seat);
 	if (ret)
 		return err_set(e, ret, "machine: out of memory");
 	return irq_create(&m->irq, m->kvm.vm_fd, e);
@@ -141,6 +144,7 @@ void machine_destroy(struct machine *m)
 	irq_destroy(m->irq);
 	bus_destroy(m->mmio);
 	bus_destroy(m->pio);
+	seat_destroy(m->seat);
 	if (m->has_kvm)
 		kvm_vm_destroy(&m->kvm);
 	gmem_destroy(m->mem);
@@ -269,6 +273,11 @@ struct serial *machine_serial(struct machine *m)
 struct display *machine_display(struct machine *m)
 {
 	return machine_device_only(m, &display_device);
+}
+
+struct seat *machine_seat(struct machine *m)
+{
+	return m->seat;
 }
 
 void machine_throttle(struct machine *m, unsigned int percent)

@@ -55,6 +55,7 @@ enum machine_holder {
 
 struct disk_broker;
 struct display;
+struct seat;
 
 struct machine_options {
 	const struct domain_conf *conf; /* must outlive the machine */
@@ -297,6 +298,9 @@ struct serial *machine_serial(struct machine *m);
 
 /** machine_display() - its screen, NULL when it has none; stays the machine's and lives as long */
 struct display *machine_display(struct machine *m);
+
+/** machine_seat() - its keyboard and pointer; stays the machine's and lives as long */
+struct seat *machine_seat(struct machine *m);
 
 /** machine_save() - all device and vCPU state, malloc'ed; only while held */
 int machine_save(struct machine *m, uint8_t **buf, size_t *len, struct err *e);

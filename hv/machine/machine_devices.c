@@ -262,6 +262,7 @@ static void env_fill(struct machine *m)
 	env->pio = m->pio;
 	env->mmio = m->mmio;
 	env->irq = m->irq;
+	env->seat = m->seat;
 	env->may_submit = may_submit;
 	env->disk_held = m->opt.disk_held ? disk_held : NULL;
 	env->leased = m->opt.leased;

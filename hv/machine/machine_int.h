@@ -53,6 +53,7 @@ struct machine {
 	void *region_devs[GMEM_REGIONS_MAX]; /* who answers on the bus where a region is, by its id */
 	struct bus *pio, *mmio;
 	struct irq *irq;
+	struct seat *seat;
 	struct vcpus *vcpus;
 
 	struct device_env env;

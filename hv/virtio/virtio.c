@@ -432,6 +432,8 @@ void virtio_dev_destroy(struct virtio_dev *v)
 {
 	if (!v)
 		return;
+	if (v->ops->leave)
+		v->ops->leave(v);
 	/* First the guest: then no vCPU is in here, nor comes in. */
 	pci_dev_unplug(&v->pci);
 	pthread_mutex_lock(&v->lock);

@@ -5,7 +5,7 @@
  *   virtio.c      a device: features, status, its queues, its thread, its state
  *   virtqueue.c   the split ring: pop, push, event index (virtqueue.h)
  *   virtio_pci.c  registers, MSI-X, ioeventfds
- *   virtio_{blk,net,rng}.c
+ *   virtio_{blk,net,rng,input}.c
  *
  * What a machine does with them, by their rows (virtio_device.c):
  *
@@ -181,8 +181,16 @@ int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, 
 int virtio_rng_create(struct device_env *env, unsigned int index, struct virtio_dev **out,
 		      struct err *e);
 
+/* --- keyboard and tablet: at the seat (hv/display/seat.h) of the environment --- */
+
+/** virtio_keyboard_create() - device "keyboard0", as virtio_blk_create() */
+int virtio_keyboard_create(struct device_env *env, struct virtio_dev **out, struct err *e);
+/** virtio_tablet_create() - device "tablet0", as virtio_blk_create() */
+int virtio_tablet_create(struct device_env *env, struct virtio_dev **out, struct err *e);
+
 /* --- rows of a machine's table: each device is a struct virtio_dev --- */
 
-extern const struct device_kind virtio_blk_device, virtio_net_device, virtio_rng_device;
+extern const struct device_kind virtio_blk_device, virtio_net_device, virtio_rng_device, virtio_keyboard_device,
+	virtio_tablet_device;
 
 #endif

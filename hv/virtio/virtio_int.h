@@ -52,6 +52,10 @@ struct virtio_ops {
 	/* The guest reset the device; nothing is in flight. */
 	void (*reset)(struct virtio_dev *v);
 	json_t *(*stats)(struct virtio_dev *v);
+	/* The driver wrote @len (1, 2, 4 or 8) bytes of @value at @at of the device's configuration.  NULL: it is read-only. */
+	void (*config_write)(struct virtio_dev *v, unsigned int at, unsigned int len, uint64_t value);
+	/* The device goes: on return nobody calls it but the guest.  Without lock.  NULL: nobody does. */
+	void (*leave)(struct virtio_dev *v);
 	/* Free what the device holds, @v itself too.  The thread has ended; without lock. */
 	void (*destroy)(struct virtio_dev *v);
 	/* State beyond the common part, NULL = none. */
@@ -85,7 +89,7 @@ struct virtio_dev {
 	uint16_t queue_select, config_vector;
 	struct virtq queues[VIRTIO_QUEUES_MAX];
 	unsigned int n_queues;
-	uint8_t config[VIRTIO_CONFIG_MAX]; /* device-specific configuration, read-only to the guest */
+	uint8_t config[VIRTIO_CONFIG_MAX]; /* device-specific configuration; what the guest writes is for ops->config_write */
 	unsigned int config_len;
 	uint32_t window; /* offset of the PCI_CFG capability */
 

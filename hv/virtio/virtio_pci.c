@@ -284,6 +284,8 @@ static void bar_write(void *dev, uint64_t offset, unsigned int len, uint64_t val
 	pthread_mutex_lock(&v->lock);
 	if (at < COMMON_SIZE)
 		common_access_write(v, at, len, value);
+	else if (at >= AREA_DEVICE && v->ops->config_write)
+		v->ops->config_write(v, at - AREA_DEVICE, len, value);
 	pthread_mutex_unlock(&v->lock);
 }
 

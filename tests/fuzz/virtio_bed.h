@@ -30,12 +30,14 @@ enum {
 	FUZZ_BLK,
 	FUZZ_NET,
 	FUZZ_RNG,
+	FUZZ_KEYBOARD,
+	FUZZ_TABLET,
 	FUZZ_DEVICES
 };
 
 struct fuzz_bed {
 	struct bed bed;
-	struct virtio_dev *dev[FUZZ_DEVICES]; /* slots 1, 2, 3 */
+	struct virtio_dev *dev[FUZZ_DEVICES]; /* slots 1, 2, 3, ... */
 	/* As they were when new, for fuzz_device_reset(). */
 	uint8_t fresh[FUZZ_DEVICES][DEVICE_STATES_MAX][FUZZ_STATE];
 	size_t fresh_len[FUZZ_DEVICES][DEVICE_STATES_MAX];
@@ -170,6 +172,10 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	fuzz_must(rtc_create(&f->rtc, f->bed.pio, NULL, &e) || rtc_plug(f->rtc, &e), "rtc");
 	fuzz_must(virtio_rng_create(&f->bed.env, 0, &f->dev[FUZZ_RNG], &e), "rng");
 	virtio_dev_plug(f->dev[FUZZ_RNG]);
+	fuzz_must(virtio_keyboard_create(&f->bed.env, &f->dev[FUZZ_KEYBOARD], &e), "keyboard");
+	virtio_dev_plug(f->dev[FUZZ_KEYBOARD]);
+	fuzz_must(virtio_tablet_create(&f->bed.env, &f->dev[FUZZ_TABLET], &e), "tablet");
+	virtio_dev_plug(f->dev[FUZZ_TABLET]);
 	fuzz_display(f);
 	f->bed.mem->tracking = true; /* memory neither comes nor goes from here on */
 	for (unsigned int i = 0; i < FUZZ_DEVICES; i++)

@@ -39,7 +39,7 @@ MAY = {
     "hv/platform": ["hv/device", "hv/kvm", "base"],
     "hv/cpu": ["hv/device", "hv/kvm", "base"],
     "hv/firmware": ["hv/cpu", "hv/platform", "hv/pci", "hv/kvm", "hv/memory", "base"],
-    "hv/virtio": ["hv/pci", "hv/disk", "hv/device", "hv/memory", "net/link", "conf", "base"],
+    "hv/virtio": ["hv/pci", "hv/display", "hv/disk", "hv/device", "hv/memory", "net/link", "conf", "base"],
     "hv/machine": ["hv/virtio", "hv/display", "hv/firmware", "hv/cpu", "hv/platform", "hv/pci", "hv/disk",
                    "hv/device", "hv/kvm", "hv/memory", "net/link", "conf", "base"],
     "hv/gate": ["hv/machine", "hv/disk", "conf", "base"],

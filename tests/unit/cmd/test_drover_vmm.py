@@ -144,5 +144,29 @@ class Screenshot(unittest.TestCase):
             self.assertIn("runs on n1: use drover screenshot there", r.stderr)
 
 
+class SendKey(unittest.TestCase):
+    def send(self, answer, *args):
+        with Api({}) as api:
+            vmm = Vmm(api, answer)
+            r = api.run("send-key", "web", *args)
+            vmm.close()
+        return r, [(q["execute"], q["arguments"]) for q in vmm.asked]
+
+    def test_keys_then_text_in_order(self):
+        r, asked = self.send(lambda *_: {"return": {}}, "ctrl-alt-f2", "ret", "--text", "root\n")
+        self.assertEqual((r.returncode, r.stdout), (0, "keys sent to 'web'\n"), r.stderr)
+        self.assertEqual(asked, [("send-key", {"keys": "ctrl-alt-f2"}), ("send-key", {"keys": "ret"}), ("send-key", {"text": "root\n"})])
+
+    def test_a_refusal_ends_it(self):
+        r, asked = self.send(lambda *_: {"error": {"code": 2, "text": "keys: 'x1' is no key"}}, "x1", "ret")
+        self.assertEqual((r.returncode, r.stderr), (2, "drover: web: keys: 'x1' is no key\n"))
+        self.assertEqual(len(asked), 1)
+
+    def test_nothing_to_send_is_a_mistake(self):
+        r, asked = self.send(lambda *_: {"return": {}})
+        self.assertEqual((r.returncode, asked), (2, []))
+        self.assertIn("expected keys", r.stderr)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

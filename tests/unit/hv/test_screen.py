@@ -62,6 +62,22 @@ def test_what_the_guest_draws_is_shown(tmp_path):
 
 
 @needs_kvm
+def test_keys_are_refused_that_nobody_would_hear_or_nobody_knows(tmp_path):
+    d = Domain(tmp_path, COUNT, extra="display: {}\n").connect()
+    try:
+        for arguments, code, text in (({"keys": "ctrl-alt-delete"}, 5, "no keyboard that its drivers listen to"),
+                                      ({"text": "a"}, 5, "no keyboard"), ({}, 2, "expected one of keys and text"),
+                                      ({"keys": "a", "text": "a"}, 2, "expected one of keys and text"),
+                                      ({"keys": "hyper"}, 2, "'hyper' is no key"), ({"text": "a\u00e4"}, 2, "byte 0xc3 at 1")):
+            error = d.call("send-key", **arguments)["error"]
+            assert error["code"] == code and text in error["text"], (arguments, error)
+        names = [k["name"] for k in d.ok("stats")["keyboards"] + d.ok("stats")["tablets"]]
+        assert names == ["keyboard0", "tablet0"]
+    finally:
+        d.end()
+
+
+@needs_kvm
 def test_a_dark_screen_and_none_are_told_apart(tmp_path):
     d = Domain(tmp_path, COUNT, extra="display: {memory: 4M}\n").connect()
     try:

@@ -32,12 +32,13 @@ int bed_init(struct bed *b)
 
 	memset(b, 0, sizeof(*b));
 	if (gmem_create(&b->mem, BED_MEMORY, BACKING_MEMFD, &e) || bus_create(&b->pio) ||
-	    bus_create(&b->mmio) || irq_create(&b->irq, -1, &e) ||
+	    bus_create(&b->mmio) || irq_create(&b->irq, -1, &e) || seat_create(&b->seat) ||
 	    pci_bus_create(&b->pci, b->pio, b->mmio, b->irq, &e) || pci_bus_plug(b->pci, &e))
 		return -1;
 	b->env = (struct device_env){
 		.mem = b->mem,
 		.irq = b->irq,
+		.seat = b->seat,
 		.pci = b->pci,
 		.may_submit = bed_may_submit,
 		.memory_place = bed_memory_place,
@@ -52,6 +53,7 @@ void bed_fini(struct bed *b)
 {
 	pci_bus_destroy(b->pci);
 	irq_destroy(b->irq);
+	seat_destroy(b->seat);
 	bus_destroy(b->mmio);
 	bus_destroy(b->pio);
 	gmem_destroy(b->mem);

@@ -7,6 +7,7 @@
 #ifndef DROVER_TESTS_VIRTIO_DRIVER_H
 #define DROVER_TESTS_VIRTIO_DRIVER_H
 
+#include "hv/display/seat.h"
 #include "hv/virtio/virtio.h"
 
 #define BED_MEMORY (16ull << 20)
@@ -17,6 +18,7 @@ struct bed {
 	struct bus *pio, *mmio;
 	struct irq *irq;
 	struct pci_bus *pci;
+	struct seat *seat;
 	struct device_env env;
 	_Atomic bool gate_open;
 	uint64_t next_gpa; /* bump allocator in guest memory */
