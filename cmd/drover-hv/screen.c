@@ -9,8 +9,10 @@
 
 #include "hv/device/state.h"
 #include "hv/display/display.h"
+#include "hv/display/vnc.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #define SLICE_MAX (512u << 10) /* bytes of pixels; as text twice as many, a quarter of what a client may have waiting */
@@ -53,6 +55,32 @@ static int cmd_screenshot(void *owner, const json_t *args, json_t **ret, struct 
 		return err_set(e, -EINVAL, "row: %lld, expected 0 to %u", (long long)row, p.height - 1);
 	*ret = slice(&p, memory, (uint32_t)row);
 	return *ret ? 0 : err_set(e, -ENOMEM, "out of memory");
+}
+
+int screen_open(struct drover_hv *v, struct err *e)
+{
+	char path[PATH_MAX];
+	struct vnc_options o = {
+		.path = path,
+		.name = v->conf->name,
+		.display = machine_display(v->machine),
+		.seat = machine_seat(v->machine),
+	};
+
+	vmm_beside_control(v, ".vnc", path, sizeof(path));
+	return o.display && *path ? vnc_create(&v->vnc, &o, e) : 0;
+}
+
+void screen_close(struct drover_hv *v)
+{
+	vnc_destroy(v->vnc);
+	v->vnc = NULL;
+}
+
+void screen_query(const struct drover_hv *v, json_t *answer)
+{
+	if (v->vnc)
+		json_object_set_new(answer, "vnc", json_string(vnc_path(v->vnc)));
 }
 
 const struct ctl_command screen_commands[] = {

@@ -249,19 +249,26 @@ static json_t *greeting(void *owner)
 
 /* --- life --- */
 
+void vmm_beside_control(const struct drover_hv *v, const char *suffix, char *path, size_t size)
+{
+	size_t len = v->opt.control ? strlen(v->opt.control) : 0;
+
+	path[0] = '\0';
+	if (!v->opt.control)
+		return;
+	if (len > 5 && strcmp(v->opt.control + len - 5, ".sock") == 0)
+		len -= 5;
+	snprintf(path, size, "%.*s%s", (int)len, v->opt.control, suffix);
+}
+
 static int open_console(struct drover_hv *v, struct err *e)
 {
-	char path[4096];
 	const char *where = v->opt.console;
-	size_t len;
+	char path[4096];
 
-	if (!where && v->opt.control) {
-		len = strlen(v->opt.control);
-		if (len > 5 && strcmp(v->opt.control + len - 5, ".sock") == 0)
-			len -= 5;
-		snprintf(path, sizeof(path), "%.*s.console", (int)len, v->opt.control);
+	vmm_beside_control(v, ".console", path, sizeof(path));
+	if (!where && *path)
 		where = path;
-	}
 	return console_create(&v->console, v, where ? where : "stdio", e);
 }
 
@@ -374,6 +381,8 @@ int vmm_init(struct drover_hv *v, struct err *e)
 		ret = open_console(v, e);
 	if (!ret)
 		ret = typing_create(&v->typing, v, e);
+	if (!ret)
+		ret = screen_open(v, e);
 	if (!ret && v->opt.control)
 		ret = open_control(v, e);
 	if (ret)
@@ -401,6 +410,7 @@ void vmm_fini(struct drover_hv *v)
 	}
 	ctl_destroy(v->ctl);
 	typing_destroy(v->typing);
+	screen_close(v);
 	if (!gate_stop(v->gate))
 		end_without_storage(v);
 	machine_destroy(v->machine);

@@ -9,7 +9,7 @@
  *     loop.c      main thread: epoll, timers, work from other threads
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
- *     screen.c    what is on the screen, as pixels
+ *     screen.c    what is on the screen, as pixels and for viewers
  *     typing.c    keys that a command sends
  *     adopt.c     set disks free whose owner is no more; no machine
  *     gated.c     what the gate of rule G (hv/gate/) asks and tells
@@ -70,6 +70,7 @@ enum vmm_reboot_phase {
 struct migration; /* helper structure of migrate.c and receive.c */
 struct console;
 struct typing;
+struct vnc;
 
 struct drover_hv {
 	struct vmm_options opt;
@@ -83,6 +84,7 @@ struct drover_hv {
 	struct err boot_why;
 	struct console *console;
 	struct typing *typing;
+	struct vnc *vnc;              /* NULL: no screen, or no control socket */
 	struct gate *gate;            /* NULL without --lease */
 	struct migration *migration;  /* owned by migrate.c/receive.c; NULL when there was none */
 	_Atomic uint64_t incarnation; /* of the ownership this process has or waits for; a migration's thread sets it */
@@ -143,6 +145,9 @@ int vmm_reset(struct drover_hv *v, struct err *e);
 /** vmm_end() - leave the main loop with @exit_code; @how and @text for whoever reads the life file */
 void vmm_end(struct drover_hv *v, enum vmm_end how, int exit_code, const char *text);
 
+/** vmm_beside_control() - the control socket's path with @suffix in place of .sock; "" without a control socket */
+void vmm_beside_control(const struct drover_hv *v, const char *suffix, char *path, size_t size);
+
 /** vmm_init() - fill @v, whose opt is set: loop, domain, machine, console, control socket, gate */
 int vmm_init(struct drover_hv *v, struct err *e);
 /** vmm_fini() - take it all down again, whatever there is of it */
@@ -178,8 +183,17 @@ int vmm_reboot_may_move(struct drover_hv *v, struct err *e);
 /** vmm_reboot_query() - add "reboot" to the answer of `query`, if there ever was one */
 void vmm_reboot_query(const struct drover_hv *v, json_t *answer);
 
-/* screen.c: those about the screen */
-extern const struct ctl_command screen_commands[];
+/* screen.c */
+/**
+ * screen_open() - for a domain that has one: let viewers come, at the control socket's path with .vnc in place of .sock
+ * Return: 0, also where there is no screen or no control socket; what vnc_create() says.
+ */
+int screen_open(struct drover_hv *v, struct err *e);
+/** screen_close() - no viewer any more */
+void screen_close(struct drover_hv *v);
+/** screen_query() - what `query` tells of it */
+void screen_query(const struct drover_hv *v, json_t *answer);
+extern const struct ctl_command screen_commands[]; /* those about the screen */
 
 /* typing.c */
 /** typing_create() - nothing to type yet; typing_destroy() it; -ENOMEM */

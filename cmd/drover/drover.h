@@ -15,7 +15,7 @@
  *     migrate.c  migrate, with its progress line
  *     console.c  console
  *     vmm.c      the VMM of a domain that runs on this host, and what it is asked
- *     screenshot.c, send_key.c
+ *     screenshot.c, send_key.c, vnc.c
  *     ha.c       ha ...
  *     history.c  ha history
  *     watch.c    watch
@@ -131,6 +131,8 @@ int verb_watch(struct drover *d);
 int verb_screenshot(struct drover *d);
 /** verb_send_key() - press keys of a domain of this host, or type --text; returns when its VMM has taken them */
 int verb_send_key(struct drover *d);
+/** verb_vnc() - the path of the socket at which viewers find the screen of a domain of this host; EXIT_NOTFOUND: it has none */
+int verb_vnc(struct drover *d);
 /** verb_ha_add() - protect a domain, or first take in and start that of a file; options go before what that says */
 int verb_ha_add(struct drover *d);
 /** verb_ha_remove() - no longer protect it */

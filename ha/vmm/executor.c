@@ -72,6 +72,8 @@ static void on_news(void *arg, struct vmm *v, const struct vmm_news *n)
 		s->dead = true; /* before the news: they may start the next one */
 		executor_console(x, vmm_name(v), path);
 		unlink(path);
+		executor_path(x, vmm_name(v), ".vnc", path);
+		unlink(path);
 		executor_path(x, vmm_name(v), ".lease", path);
 		unlink(path);
 		if (!x->reap_queued)

@@ -20,9 +20,9 @@ def lapic_registers(state):
 
 class Domain:
     def __init__(self, node, name, kernel="vmlinux", vcpus=1, memory="256M", disk=None, bridge=None,
-                 words="", options="", log=None, more_disks=()):
+                 words="", options="", log=None, more_disks=(), more=()):
         """@log: name of its log, when several processes of one name run here in turn.
-        @more_disks: devices of the host, used without its cache."""
+        @more_disks: devices of the host, used without its cache; @more: further lines of its file."""
         self.node, self.name, self.vcpus = node, name, vcpus
         self.control_path = f"/run/{name}.sock"
         conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}", f"kernel: /lab/{kernel}",
@@ -33,6 +33,7 @@ class Domain:
             conf += [f"  - path: {path}", "    direct: true"]
         if bridge:
             conf += ["nics:", f"  - bridge: {bridge}"]
+        conf += more
         file = f"{node.name}-{name}.yaml"
         with open(node.lab.path(file), "w", encoding="ascii") as f:
             f.write("\n".join(conf) + "\n")

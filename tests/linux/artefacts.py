@@ -21,7 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUSYBOX = "/bin/busybox"
 INITRD_MODULES = ["virtio_pci", "virtio_blk", "ext4"]
 ROOT_MODULES = ["virtio_net", "virtio_rng", "button", "evdev"]
-ROOT_SIZE = 24 << 20
+ASKED_MODULES = {"screen": ["bochs", "virtio_input", "evdev"]}     # loaded for the word lab.NAME only
+ROOT_SIZE = 32 << 20
 CMDLINE = "console=ttyS0 quiet panic=-1"
 HURRY = "nokaslr mitigations=off tsc=reliable"      # only makes an emulated boot shorter
 
@@ -136,6 +137,17 @@ def initramfs(init, mods):
     return c.bytes()
 
 
+def root_modules(tree, order, mods, there):
+    """Put modules into the image and their names into the list @order, but for those that are @there; what came."""
+    new = {name: data for name, data in mods if name not in there}
+    for name, data in new.items():
+        with open(os.path.join(tree, "modules", name), "wb") as f:
+            f.write(data)
+    with open(os.path.join(tree, "modules", order), "w", encoding="ascii") as f:
+        f.writelines(name + "\n" for name in new)
+    return new
+
+
 def root_image(path, version, programs):
     """An ext4 image with the guest's user space; @programs: {name: static program}."""
     tree = tempfile.mkdtemp(prefix="drover-root")
@@ -147,14 +159,9 @@ def root_image(path, version, programs):
             shutil.copy(program, os.path.join(tree, "bin", name))
         shutil.copy(os.path.join(HERE, "init"), os.path.join(tree, "sbin/init"))
         os.chmod(os.path.join(tree, "sbin/init"), 0o755)
-        with open(os.path.join(tree, "modules/order"), "w", encoding="ascii") as order:
-            loaded = dict(modules(version, INITRD_MODULES))
-            for name, data in modules(version, ROOT_MODULES):
-                if name in loaded:
-                    continue
-                with open(os.path.join(tree, "modules", name), "wb") as f:
-                    f.write(data)
-                order.write(name + "\n")
+        there = dict(modules(version, INITRD_MODULES))
+        for order, names in {"order": ROOT_MODULES, **ASKED_MODULES}.items():
+            there |= root_modules(tree, order, modules(version, names), there)
         with open(path, "wb") as f:
             f.truncate(ROOT_SIZE)
         subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-d", tree, "-L", "root",

@@ -168,5 +168,16 @@ class SendKey(unittest.TestCase):
         self.assertIn("expected keys", r.stderr)
 
 
+class Vnc(unittest.TestCase):
+    def test_the_socket_is_what_the_vmm_says(self):
+        for answer, code, out, err in (({"vnc": "/run/web.vnc"}, 0, "/run/web.vnc\n", ""),
+                                       ({}, 3, "", "drover: web: the domain has no screen ('display' in its file)\n")):
+            with Api({}) as api:
+                vmm = Vmm(api, lambda *_, a=answer: {"return": a})
+                r = api.run("vnc", "web")
+                vmm.close()
+            self.assertEqual((r.returncode, r.stdout, r.stderr), (code, out, err))
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

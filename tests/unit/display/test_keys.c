@@ -18,7 +18,14 @@ static void test_names_are_those_of_linux_and_of_people(void **state)
 		const char *name;
 		uint16_t code;
 	} some[] = {
-		{ "KEY_A", KEY_A }, { "key_a", KEY_A }, { "a", KEY_A }, { "F12", KEY_F12 }, { "Ctrl", KEY_LEFTCTRL }, { "del", KEY_DELETE }, { "ret", KEY_ENTER }, { "102nd", KEY_102ND },
+		{ "KEY_A", KEY_A },
+		{ "key_a", KEY_A },
+		{ "a", KEY_A },
+		{ "F12", KEY_F12 },
+		{ "Ctrl", KEY_LEFTCTRL },
+		{ "del", KEY_DELETE },
+		{ "ret", KEY_ENTER },
+		{ "102nd", KEY_102ND },
 	};
 
 	for (size_t i = 0; i < sizeof(some) / sizeof(some[0]); i++)

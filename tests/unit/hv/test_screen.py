@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The screen of a domain, from what its guest draws to what the control socket shows of it."""
 import os
+import socket
 import sys
 import time
 
@@ -57,6 +58,28 @@ def test_what_the_guest_draws_is_shown(tmp_path):
         assert rows[-3:] == bytes.fromhex("445566")
         for row in (-1, HEIGHT, 1 << 40):
             assert f"expected 0 to {HEIGHT - 1}" in d.call("screenshot", row=row)["error"]["text"]
+    finally:
+        d.end()
+
+
+@needs_kvm
+def test_viewers_find_it_beside_the_control_socket(tmp_path):
+    d = Domain(tmp_path, DRAW, extra="display: {}\n").connect()
+    try:
+        path = d.ok("query")["vnc"]
+        assert path == str(tmp_path / "web.vnc")
+        with socket.socket(socket.AF_UNIX) as viewer:
+            viewer.settimeout(20)
+            viewer.connect(path)
+            assert viewer.recv(12) == b"RFB 003.008\n"
+            d.ok("quit")
+            assert d.process.wait(20) == 0
+        assert not os.path.exists(path)
+    finally:
+        d.end()
+    d = Domain(tmp_path, COUNT, name="none").connect()
+    try:
+        assert "vnc" not in d.ok("query") and not (tmp_path / "none.vnc").exists()
     finally:
         d.end()
 
