@@ -93,6 +93,29 @@ int check_host(const struct tree *t, const struct tree_node *n, struct err *e)
 	return tree_fail(t, n, e, "got '%.80s', expected an IP address or a host name", n->value);
 }
 
+/* RFC 1122 3.2.1.3: "this network", loopback, multicast and above (class E, broadcast). */
+static bool is_hosts_v4(const uint8_t *a)
+{
+	return a[0] && a[0] != 127 && a[0] < 224;
+}
+
+/* RFC 4291 2.4, 2.5.5: not ::/96 (unspecified, loopback), not an IPv4 address in other clothes, no multicast. */
+static bool is_hosts_v6(const uint8_t *a)
+{
+	static const uint8_t zero[12];
+
+	return a[0] != 0xff && memcmp(a, zero, 12) != 0 && !(!memcmp(a, zero, 10) && a[10] == 0xff && a[11] == 0xff);
+}
+
+int check_ip(const struct tree *t, const struct tree_node *n, bool *v6, uint8_t bytes[16], struct err *e)
+{
+	memset(bytes, 0, 16);
+	*v6 = inet_pton(AF_INET6, n->value, bytes) == 1;
+	if (*v6 ? is_hosts_v6(bytes) : inet_pton(AF_INET, n->value, bytes) == 1 && is_hosts_v4(bytes))
+		return 0;
+	return tree_fail(t, n, e, "got '%.60s', expected a host's address such as 10.0.0.5 or 2001:db8::5", n->value);
+}
+
 int check_size(const struct tree *t, const struct tree_node *n, uint64_t min, uint64_t max,
 	       uint64_t align, uint64_t *out, struct err *e)
 {

@@ -30,6 +30,11 @@ int check_line(const struct tree *t, const struct tree_node *n, struct err *e);
 int check_ifname(const struct tree *t, const struct tree_node *n, struct err *e);
 /** check_host() - an IPv4 or IPv6 address or a host name */
 int check_host(const struct tree *t, const struct tree_node *n, struct err *e);
+/**
+ * check_ip() - an IPv4 or IPv6 address that one host can have
+ * @bytes: network order, 4 or 16 of them, the rest 0
+ */
+int check_ip(const struct tree *t, const struct tree_node *n, bool *v6, uint8_t bytes[16], struct err *e);
 /** check_size() - a size of @min..@max bytes, multiple of @align */
 int check_size(const struct tree *t, const struct tree_node *n, uint64_t min, uint64_t max,
 	       uint64_t align, uint64_t *out, struct err *e);

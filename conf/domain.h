@@ -19,11 +19,12 @@
 #define DOMAIN_VCPUS_MAX 255 /* xAPIC ids; more needs x2APIC */
 #define DOMAIN_DISKS_MAX 16
 #define DOMAIN_NICS_MAX 8
-#define DOMAIN_VLANS_MAX 64   /* that a guest tags itself, of one network card */
-#define DOMAIN_VLAN_MAX 4094  /* IEEE 802.1Q 9.6 */
-#define DOMAIN_MTU_MIN 68     /* VIRTIO 1.2 5.1.4.1 */
-#define DOMAIN_MTU_MAX 65521  /* Linux's tap: 65535 with the Ethernet header */
-#define DOMAIN_PARENTS_MAX 32 /* of all its disks */
+#define DOMAIN_VLANS_MAX 64     /* that a guest tags itself, of one network card */
+#define DOMAIN_VLAN_MAX 4094    /* IEEE 802.1Q 9.6 */
+#define DOMAIN_ADDRESSES_MAX 32 /* of one network card */
+#define DOMAIN_MTU_MIN 68       /* VIRTIO 1.2 5.1.4.1 */
+#define DOMAIN_MTU_MAX 65521    /* Linux's tap: 65535 with the Ethernet header */
+#define DOMAIN_PARENTS_MAX 32   /* of all its disks */
 #define DOMAIN_DISPLAY_MIN (4ull << 20)
 #define DOMAIN_DISPLAY_MAX (64ull << 20)
 #define DOMAIN_MEMORY_MIN (2ull << 20)
@@ -58,6 +59,17 @@ struct domain_disk {
 	size_t n_parents;
 };
 
+enum domain_filter {
+	FILTER_NONE,
+	FILTER_MAC,       /* frames of its own MAC address only */
+	FILTER_ADDRESSES, /* and IP from its own addresses only */
+};
+
+struct domain_address {
+	bool v6;
+	uint8_t bytes[16]; /* network order; 4 of them for IPv4, the rest 0 */
+};
+
 struct domain_nic {
 	uint8_t mac[6];                   /* unicast; made from the uuid and the index when the file has none */
 	char *bridge;                     /* NULL: the tap is left unattached */
@@ -66,6 +78,9 @@ struct domain_nic {
 	uint16_t vlan;                    /* 1..DOMAIN_VLAN_MAX: of frames without a tag; 0: none, or the bridge's own */
 	uint16_t vlans[DOMAIN_VLANS_MAX]; /* that the guest tags itself; neither twice nor @vlan */
 	size_t n_vlans;
+	enum domain_filter filter;
+	struct domain_address addresses[DOMAIN_ADDRESSES_MAX]; /* of FILTER_ADDRESSES; unicast, none twice */
+	size_t n_addresses;
 };
 
 /* A screen, and what comes with one. */

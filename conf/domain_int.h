@@ -33,6 +33,9 @@ struct domain_raw_disk {
 struct domain_raw_nic {
 	char *mac, *bridge, *tap;
 	uint32_t mtu, vlan, *vlans, vlans_count;
+	enum domain_filter filter;
+	char **addresses;
+	uint32_t addresses_count;
 };
 
 struct domain_raw_migration {
@@ -76,6 +79,9 @@ struct domain_build {
 
 /** domain_backing_name() - the word for it in a domain's file */
 const char *domain_backing_name(enum domain_backing b);
+
+/** domain_filter_name() - the word for it in a domain's file; NULL: none, the key is left out */
+const char *domain_filter_name(enum domain_filter f);
 
 /** domain_make_uuid() - that of a domain of this name whose file has none */
 void domain_make_uuid(const char *name, uint8_t uuid[16]);

@@ -43,6 +43,31 @@ static int build_vlans(struct domain_build *b, const struct domain_raw_nic *raw,
 	return 0;
 }
 
+static int build_filter(struct domain_build *b, const struct domain_raw_nic *raw, const struct tree_node *n,
+			struct domain_nic *nic)
+{
+	const struct tree_node *addresses = tree_get(n, "addresses"), *filter = tree_get(n, "filter");
+
+	nic->filter = filter ? raw->filter : FILTER_NONE;
+	if (addresses && nic->filter != FILTER_ADDRESSES)
+		return tree_fail(b->t, addresses, b->e, "expected 'filter: addresses' beside it");
+	if (!addresses && nic->filter == FILTER_ADDRESSES)
+		return tree_fail(b->t, filter, b->e, "expected 'addresses' beside it, such as [10.0.0.5, 2001:db8::5]");
+	if (addresses && !raw->addresses_count)
+		return tree_fail(b->t, addresses, b->e, "is empty, expected addresses such as [10.0.0.5, 2001:db8::5]");
+	for (size_t i = 0; i < raw->addresses_count; i++) {
+		struct domain_address *a = &nic->addresses[i];
+
+		if (check_ip(b->t, tree_at(addresses, i), &a->v6, a->bytes, b->e))
+			return -EINVAL;
+		for (size_t k = 0; k < i; k++)
+			if (nic->addresses[k].v6 == a->v6 && !memcmp(nic->addresses[k].bytes, a->bytes, sizeof(a->bytes)))
+				return tree_fail(b->t, tree_at(addresses, i), b->e, "is addresses[%zu] already", k);
+		nic->n_addresses = i + 1;
+	}
+	return 0;
+}
+
 static int build_mtu(struct domain_build *b, const struct domain_raw_nic *raw, const struct tree_node *n,
 		     struct domain_nic *nic)
 {
@@ -77,7 +102,7 @@ static int build_nic(struct domain_build *b, size_t i, const struct tree_node *n
 		if (tap && o->tap && !strcmp(o->tap, tap->value))
 			return tree_fail(b->t, tap, b->e, "nics[%zu] has this tap already", k);
 	}
-	if (build_vlans(b, raw, n, nic) || build_mtu(b, raw, tree_get(n, "mtu"), nic))
+	if (build_vlans(b, raw, n, nic) || build_filter(b, raw, n, nic) || build_mtu(b, raw, tree_get(n, "mtu"), nic))
 		return -EINVAL;
 	nic->bridge = raw->bridge ? strdup(raw->bridge) : NULL;
 	nic->tap = raw->tap ? strdup(raw->tap) : NULL;

@@ -7,6 +7,7 @@
 #include "conf/load.h"
 #include "conf/units.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,6 +22,7 @@ void domain_uuid_print(const uint8_t u[16], char buf[DOMAIN_UUID_TEXT])
 static void print_nic(FILE *f, const struct domain_nic *n)
 {
 	const uint8_t *m = n->mac;
+	char text[INET6_ADDRSTRLEN];
 
 	fprintf(f, "  - mac: \"%02x:%02x:%02x:%02x:%02x:%02x\"\n", m[0], m[1], m[2], m[3], m[4], m[5]);
 	print_text(f, "    bridge: ", n->bridge);
@@ -33,6 +35,11 @@ static void print_nic(FILE *f, const struct domain_nic *n)
 		fputs("    vlans:\n", f);
 	for (size_t i = 0; i < n->n_vlans; i++)
 		fprintf(f, "      - %u\n", n->vlans[i]);
+	print_text(f, "    filter: ", domain_filter_name(n->filter));
+	if (n->n_addresses)
+		fputs("    addresses:\n", f);
+	for (size_t i = 0; i < n->n_addresses; i++)
+		print_text(f, "      - ", inet_ntop(n->addresses[i].v6 ? AF_INET6 : AF_INET, n->addresses[i].bytes, text, sizeof(text)));
 }
 
 static void print_lists(FILE *f, const struct domain_conf *c)

@@ -43,6 +43,17 @@ static const cyaml_schema_value_t disk_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct domain_raw_disk, disk_fields),
 };
 
+static const cyaml_strval_t filter_words[] = {
+	{ "mac", FILTER_MAC },
+	{ "addresses", FILTER_ADDRESSES },
+};
+
+#define N_FILTERS (sizeof(filter_words) / sizeof(filter_words[0]))
+
+static const cyaml_schema_value_t address_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 64),
+};
+
 static const cyaml_schema_value_t vlan_schema = {
 	CYAML_VALUE_UINT(CYAML_FLAG_DEFAULT, uint32_t),
 };
@@ -55,6 +66,9 @@ static const cyaml_schema_field_t nic_fields[] = {
 	CYAML_FIELD_UINT("vlan", OPTIONAL, struct domain_raw_nic, vlan),
 	CYAML_FIELD_SEQUENCE("vlans", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_nic, vlans, &vlan_schema, 0,
 			     DOMAIN_VLANS_MAX),
+	CYAML_FIELD_ENUM("filter", OPTIONAL, struct domain_raw_nic, filter, filter_words, N_FILTERS),
+	CYAML_FIELD_SEQUENCE("addresses", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_nic, addresses,
+			     &address_schema, 0, DOMAIN_ADDRESSES_MAX),
 	CYAML_FIELD_END
 };
 
@@ -126,6 +140,11 @@ static const char *word(const cyaml_strval_t *words, size_t n, int64_t val)
 const char *domain_backing_name(enum domain_backing b)
 {
 	return word(backing_words, N_BACKINGS, b);
+}
+
+const char *domain_filter_name(enum domain_filter f)
+{
+	return f == FILTER_NONE ? NULL : word(filter_words, N_FILTERS, f);
 }
 
 const char *domain_format_word(enum domain_format f)

@@ -19,8 +19,29 @@ _Static_assert(DOMAIN_VLANS_MAX <= RTNL_VLANS_MAX && DOMAIN_VLAN_MAX == RTNL_VID
 		       DOMAIN_MTU_MIN == PORT_MTU_MIN && DOMAIN_MTU_MAX == PORT_MTU_MAX,
 	       "what a file may say, a port can do");
 
+/* @addresses: room for DOMAIN_ADDRESSES_MAX */
+static void nic_filter(const struct domain_nic *nic, struct filter_conf *f, struct filter_address *addresses)
+{
+	size_t i;
+
+	for (i = 0; i < nic->n_addresses; i++) {
+		addresses[i].v6 = nic->addresses[i].v6;
+		memcpy(addresses[i].bytes, nic->addresses[i].bytes, sizeof(addresses[i].bytes));
+	}
+	*f = (struct filter_conf){
+		.mac = nic->mac,
+		.vlans = nic->vlans,
+		.n_vlans = nic->n_vlans,
+		.by_address = nic->filter == FILTER_ADDRESSES,
+		.addresses = addresses,
+		.n_addresses = nic->n_addresses,
+	};
+}
+
 static int nic_port(const struct domain_nic *nic, struct port **out, struct err *e)
 {
+	struct filter_address addresses[DOMAIN_ADDRESSES_MAX];
+	struct filter_conf filter;
 	const struct port_conf c = {
 		.tap = nic->tap,
 		.bridge = nic->bridge,
@@ -29,9 +50,12 @@ static int nic_port(const struct domain_nic *nic, struct port **out, struct err 
 		.vlan = nic->vlan,
 		.vlans = nic->vlans,
 		.n_vlans = nic->n_vlans,
+		.filter = nic->filter ? &filter : NULL,
 	};
-	int ret = port_open(&c, out, e);
+	int ret;
 
+	nic_filter(nic, &filter, addresses);
+	ret = port_open(&c, out, e);
 	if (!ret)
 		log_info("NIC on %s%s%s, MTU %u", port_name(*out), nic->bridge ? ", bridge " : "",
 			 nic->bridge ? nic->bridge : "", nic->mtu ? nic->mtu : port_carries(*out));

@@ -21,6 +21,7 @@ struct port {
 	char bridge[TAP_NAME_MAX + 1]; /* that we put it on, "" for none */
 	int fd;                        /* -1: taken */
 	bool persistent;               /* it was there before us */
+	struct filter *filter;         /* NULL: none */
 	int mtu, mtu_before;           /* mtu_before: 0 unless changed by us */
 };
 
@@ -96,7 +97,9 @@ static int connect_it(struct port *p, const struct port_conf *c, struct err *e)
 {
 	int ret;
 
-	ret = c->bridge ? onto_bridge(p, c, e) : on_its_own(p, c, e);
+	ret = c->filter ? filter_set(p->name, c->filter, &p->filter, e) : 0;
+	if (!ret)
+		ret = c->bridge ? onto_bridge(p, c, e) : on_its_own(p, c, e);
 	if (!ret)
 		ret = tap_set_up(p->name, true, e);
 	if (ret)
@@ -167,5 +170,6 @@ void port_close(struct port *p)
 		leave(p);
 	if (p->fd >= 0)
 		close(p->fd);
+	filter_end(p->filter);
 	free(p);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * port - a guest's network card plugged into this host's network: a tap, its place on a bridge, its VLANs.
+ * port - a guest's network card plugged into this host's network: a tap, its place on a bridge, its VLANs, its filter.
  *
  * A port is made in this order, so that no frame passes before all rules hold:
  *
- *     tap made, down -> onto the bridge -> its VLANs -> up
+ *     tap made, down -> its filter -> onto the bridge -> its VLANs -> up
  *
  * and all of it is taken back by port_close().  A tap that was made for it goes with its last descriptor, also
  * when the process is killed, and takes with it whatever was set.  One that was there before (a persistent tap)
@@ -14,6 +14,7 @@
 #define DROVER_NET_LINK_PORT_H
 
 #include "base/err.h"
+#include "net/link/filter.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,7 @@ struct port_conf {
 	uint16_t vlan;         /* of frames without a tag, 1..4094; 0: none */
 	const uint16_t *vlans; /* that the guest tags itself; at most RTNL_VLANS_MAX (net/link/rtnl.h) */
 	size_t n_vlans;
+	const struct filter_conf *filter; /* NULL: none */
 };
 
 struct port;
@@ -49,7 +51,7 @@ const char *port_name(const struct port *p);
 /** port_carries() - the largest packet it carries, in bytes without the Ethernet header; at most 65535 */
 uint16_t port_carries(const struct port *p);
 
-/** port_close() - take back what port_open() did; NULL is nothing.  The descriptor may be closed before or after */
+/** port_close() - take back what port_open() did; NULL is nothing.  The filter goes with it: close the descriptor first */
 void port_close(struct port *p);
 
 #endif

@@ -136,7 +136,8 @@ static void what_is_printed_loads_to_the_same(void **state)
 		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report},\n"
 		      "        {path: /d2, format: vhd, parents: [/p, /d1, \"/p \\\"p\"]}]\n"
 		      "nics: [{bridge: br0}, {tap: t1, mtu: 9000},\n"
-		      "       {bridge: b, vlan: 10, vlans: [4094, 20]}]\ndisplay: {}\nha: {group: g}\n");
+		      "       {bridge: b, vlan: 10, vlans: [4094, 20]}, {filter: mac},\n"
+		      "       {filter: addresses, addresses: [10.0.0.5, \"2001:db8:0::5\"]}]\ndisplay: {}\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
 	struct domain_conf *b = parse(first);
 
@@ -150,6 +151,11 @@ static void what_is_printed_loads_to_the_same(void **state)
 	assert_int_equal(b->nics[2].vlan, 10);
 	assert_int_equal(b->nics[2].n_vlans, 2);
 	assert_int_equal(b->nics[2].vlans[0], 4094);
+	assert_int_equal(b->nics[2].filter, FILTER_NONE);
+	assert_int_equal(b->nics[3].filter, FILTER_MAC);
+	assert_int_equal(b->nics[4].filter, FILTER_ADDRESSES);
+	assert_int_equal(b->nics[4].n_addresses, 2);
+	assert_true(b->nics[4].addresses[1].v6 && b->nics[4].addresses[1].bytes[15] == 5);
 	assert_string_equal(first, second);
 	assert_string_equal(a->cmdline, b->cmdline);
 	assert_memory_equal(a->uuid, b->uuid, 16);
@@ -230,6 +236,9 @@ static void a_wrong_value_says_what_was_expected(void **state)
 
 static void disks_and_nics_are_checked_one_by_one(void **state)
 {
+	static const char *const no_host[] = { "10.0.0", "10.0.0.5/24", "0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1",
+					       "255.255.255.255", "::", "::1", "ff02::1", "::ffff:10.0.0.5", "fe80::1%eth0",
+					       "web", "2001:db8::5/64" };
 	refused(LEAST "disks:\n- path: /a\n- path: b\n",
 		"t.yaml:6: disks[1].path: got 'b', expected an absolute path");
 	refused(LEAST "disks:\n- path: /a\n- path: /a\n",
@@ -263,6 +272,26 @@ static void disks_and_nics_are_checked_one_by_one(void **state)
 	refused(LEAST "nics: [{bridge: b, vlans: [a]}]\n", "t.yaml:4: nics[0].vlans[0]: got 'a', expected a whole number");
 	refused(LEAST "nics: [{mtu: 67}]\n", "t.yaml:4: nics[0].mtu: got 67, expected 68 to 65521 bytes");
 	refused(LEAST "nics: [{mtu: 65522}]\n", "t.yaml:4: nics[0].mtu: got 65522, expected 68 to 65521 bytes");
+	refused(LEAST "nics: [{filter: ip}]\n", "t.yaml:4: nics[0].filter: got 'ip', expected one of mac, addresses");
+	refused(LEAST "nics: [{addresses: [10.0.0.5]}]\n",
+		"t.yaml:4: nics[0].addresses: expected 'filter: addresses' beside it");
+	refused(LEAST "nics: [{filter: mac, addresses: [10.0.0.5]}]\n",
+		"t.yaml:4: nics[0].addresses: expected 'filter: addresses' beside it");
+	refused(LEAST "nics: [{filter: addresses}]\n",
+		"t.yaml:4: nics[0].filter: expected 'addresses' beside it, such as [10.0.0.5, 2001:db8::5]");
+	refused(LEAST "nics: [{filter: addresses, addresses: []}]\n",
+		"t.yaml:4: nics[0].addresses: is empty, expected addresses such as [10.0.0.5, 2001:db8::5]");
+	refused(LEAST "nics: [{filter: addresses, addresses: [10.0.0.5, \"2001:db8::5\", \"2001:DB8:0::5\"]}]\n",
+		"t.yaml:4: nics[0].addresses[2]: is addresses[1] already");
+	for (size_t i = 0; i < sizeof(no_host) / sizeof(no_host[0]); i++) {
+		char text[200], said[200];
+
+		snprintf(text, sizeof(text), LEAST "nics: [{filter: addresses, addresses: [\"%s\"]}]\n", no_host[i]);
+		snprintf(said, sizeof(said), "t.yaml:4: nics[0].addresses[0]: got '%s', expected a host's address such as "
+					     "10.0.0.5 or 2001:db8::5",
+			 no_host[i]);
+		refused(text, said);
+	}
 	refused(LEAST "nics: [{},{},{},{},{},{},{},{},{}]\n",
 		"t.yaml:4: nics[8]: too many, at most 8");
 	refused(LEAST "ha: yes\n", "t.yaml:4: ha: expected keys with values below it");

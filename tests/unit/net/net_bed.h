@@ -3,7 +3,6 @@
 #ifndef DROVER_TESTS_UNIT_NET_NET_BED_H
 #define DROVER_TESTS_UNIT_NET_NET_BED_H
 
-#include "base/clock.h"
 #include "net/link/port.h"
 #include "net/link/tap.h"
 
@@ -13,6 +12,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@
 #define LOST 0xffff       /* instead of a tag: the frame does not arrive */
 #define TEST_TYPE 0x88b5  /* IEEE 802: local experimental */
 #define PATIENCE_MS 20000 /* for what must come */
-#define NOTHING_MS 50     /* for what must not: what is behind it has come by then, see wire_tag() */
+#define NOTHING_MS 50     /* for what must not */
 #define FRAME_MAX 2048
 
 static const uint8_t mac[6] = { 0x52, 0x54, 0, 1, 2, 3 }, peer[6] = { 0x52, 0x54, 0, 9, 9, 9 };
@@ -119,13 +119,13 @@ static inline size_t wire_next(int fd, uint8_t frame[FRAME_MAX], int ms)
 	return (size_t)n - TAP_HEADER;
 }
 
-/* In which VLAN the frame with @mark arrives; the host's own frames are passed over. */
-static inline uint16_t wire_tag(int fd, uint8_t mark)
+/* In which VLAN the frame with @mark arrives, if it does; the host's own frames are passed over. */
+static inline uint16_t wire_tag(int fd, uint8_t mark, bool lost)
 {
 	uint8_t f[FRAME_MAX] = { 0 };
 	uint16_t tag;
 
-	while (wire_next(fd, f, NOTHING_MS)) {
+	while (wire_next(fd, f, lost ? NOTHING_MS : PATIENCE_MS)) {
 		size_t at = f[12] == 0x81 && !f[13] ? 16 : 12;
 
 		tag = at == 16 ? (uint16_t)((f[14] & 0x0f) << 8 | f[15]) : 0;

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A drover-hv and the network of its host: what it makes there, what it refuses, what it leaves behind.
+
+Each host is a network namespace.  DROVER_HV names the program.
+"""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from test_drover_hv import needs_kvm
+from test_handover import vmm   # noqa: F401  (a fixture)
+
+pytestmark = [needs_kvm, pytest.mark.skipif(os.geteuid() != 0, reason="taps and namespaces need root")]
+
+MAC = "52:54:00:01:02:03"
+FILTERED = f"nics:\n  - {{mac: \"{MAC}\", bridge: br0, tap: t0, filter: addresses, addresses: [10.0.0.5]}}\n"
+# Names, MTUs and bridges of links, and filters; a persistent tap that was opened once has another state and qdisc.
+WHAT_THERE_IS = "ip -o link | sed -E 's/<[^>]*>|qdisc [^ ]+|state .*//g'; nft list ruleset"
+
+
+class Host:
+    """A network namespace, for as long as it is wanted."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo up; exec sleep 600"], stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"up\n"
+        self.enter = ["nsenter", "-t", str(self.process.pid), "-n", "--"]
+
+    def sh(self, command, check=True):
+        r = subprocess.run([*self.enter, "sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+        assert not check or r.returncode == 0, (command, r.stdout, r.stderr)
+        return r.stdout
+
+    def has_filter(self):
+        return "10.0.0.5" in self.sh("nft list table netdev drover-t0", check=False)
+
+    def has_tap(self):
+        return "t0" in self.sh("ip -o link show master br0")
+
+    def end(self):
+        self.process.kill()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def host():
+    made = []
+
+    def make():
+        made.append(Host())
+        return made[-1]
+
+    yield make
+    for h in made:
+        h.end()
+
+
+def wait_for(what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_filter_is_there_before_the_guest_and_ends_with_its_vmm(vmm, host, tmp_path):  # noqa: F811
+    a, b = host(), host()
+    for h in a, b:
+        h.sh("ip link add br0 up type bridge")
+    source = vmm("source", extra=FILTERED, wrap=a.enter).connect()
+    wait_for(lambda: source.state() == "running")
+    assert a.has_filter() and a.has_tap()
+    target = vmm("target", "--incoming", f"unix:{tmp_path}/stream", extra=FILTERED, wrap=b.enter).connect()
+    wait_for(lambda: "listen" in target.query())
+    assert target.state() == "incoming" and b.has_filter() and b.has_tap()
+    a.sh("nft flush ruleset")
+    assert a.has_filter()
+    source.ok("migrate", to=f"unix:{tmp_path}/stream", arbiter="cluster")
+    target.wait_event("ask")
+    for v in source, target:
+        v.ok("decide", outcome="commit", incarnation=2)
+    wait_for(lambda: target.state() == "running")
+    assert b.has_filter()
+    assert source.process.wait(20) is not None
+    assert not a.has_filter() and not a.has_tap()
+    target.process.send_signal(signal.SIGKILL)
+    target.process.wait(20)
+    wait_for(lambda: not b.has_filter() and not b.has_tap())
+
+
+@pytest.mark.parametrize("prepare, nic, said", [
+    ("true", "{bridge: br0}", "nics[0]: bridge br0: no such link on this host"),
+    ("true", "{bridge: lo}", "nics[0]: bridge lo: is not a bridge"),
+    ("ip link add br0 type bridge", "{bridge: br0, mtu: 9000}",
+     "nics[0]: bridge br0: carries packets of up to 1500 bytes, expected 9000"),
+    ("ip link add br0 type bridge", "{bridge: br0, vlan: 10}",
+     "nics[0]: bridge br0: does not filter VLANs, expected vlan_filtering 1"),
+    ("ip link add br0 type bridge; ip link add br1 type bridge; ip tuntap add t0 mode tap; ip link set t0 master br1",
+     "{bridge: br0, tap: t0}", "nics[0]: link t0: attach to bridge br0: belongs to another bridge"),
+    ("ip link add br0 type bridge", "{bridge: br0, tap: br0}", "nics[0]: tap br0: Invalid argument"),
+    ("ip tuntap add t0 mode tap; nft add table netdev drover-t0", "{tap: t0, filter: mac}",
+     "nics[0]: tap t0: filter: nftables: Could not process rule: Operation not supported"),
+])
+def test_what_a_host_cannot_give_is_refused_in_one_line(vmm, host, prepare, nic, said):  # noqa: F811
+    h = host()
+    h.sh(prepare)
+    before = h.sh(WHAT_THERE_IS)
+    v = vmm("web", extra=f"nics:\n  - {nic}\n", wrap=h.enter)
+    assert v.process.wait(20) != 0
+    assert v.log().count("\n") == 1 and said in v.log(), v.log()
+    assert h.sh(WHAT_THERE_IS) == before   # nothing is left behind
