@@ -2,7 +2,7 @@
 /*
  * domain - a domain file in three steps: the schema (conf/load.h) settles
  * which keys there are and what shape they have; libcyaml fills `struct domain_raw`,
- * where every size and address is still text; build_*() here and in domain_disks.c and domain_nics.c turn text into
+ * where every size and address is still text; build_*() here and in domain_boot.c, domain_disks.c and domain_nics.c turn text into
  * values, check ranges, and fill in what was left out.
  */
 #include "conf/domain_int.h"
@@ -51,22 +51,6 @@ static int build_machine(struct domain_build *b)
 				 DOMAIN_VCPUS_MAX);
 	return check_size(b->t, tree_get(b->t->root, "memory"), DOMAIN_MEMORY_MIN, DOMAIN_MEMORY_MAX,
 			  MEMORY_ALIGN, &b->c->memory, b->e);
-}
-
-static int build_boot(struct domain_build *b)
-{
-	const struct tree_node *root = b->t->root, *n = tree_get(root, "initrd");
-
-	if (check_path(b->t, tree_get(root, "kernel"), b->e) ||
-	    (n && check_path(b->t, n, b->e)))
-		return -EINVAL;
-	b->c->kernel = strdup(b->raw->kernel);
-	b->c->initrd = n ? strdup(b->raw->initrd) : NULL;
-	b->c->cmdline = strdup(b->raw->cmdline ? b->raw->cmdline : "");
-	if (!b->c->kernel || !b->c->cmdline || (n && !b->c->initrd))
-		return tree_nomem(b->t->file, b->e);
-	n = tree_get(root, "cmdline");
-	return n ? check_line(b->t, n, b->e) : 0;
 }
 
 static int build_display(struct domain_build *b)
@@ -137,7 +121,7 @@ static int domain_conf_build(const struct tree *t, const void *raw, void **out, 
 
 	if (!b.c)
 		return tree_nomem(t->file, e);
-	if ((rc = build_names(&b)) || (rc = build_machine(&b)) || (rc = build_boot(&b)) ||
+	if ((rc = build_names(&b)) || (rc = build_machine(&b)) || (rc = domain_build_boot(&b)) ||
 	    (rc = domain_build_disks(&b)) || (rc = domain_build_nics(&b)) || (rc = build_display(&b)) || (rc = build_ha(&b)) ||
 	    (rc = build_migration(&b))) {
 		domain_conf_free(b.c);
@@ -183,6 +167,7 @@ void domain_conf_free(struct domain_conf *c)
 		free(c->nics[i].tap);
 	}
 	free(c->name);
+	free(c->firmware_image);
 	free(c->kernel);
 	free(c->initrd);
 	free(c->cmdline);

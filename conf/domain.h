@@ -49,6 +49,13 @@ enum domain_format {
 	FORMAT_VHD,
 };
 
+/* What a guest begins in. */
+enum domain_firmware {
+	FIRMWARE_NONE, /* its kernel, which the VMM loads */
+	FIRMWARE_BIOS, /* a PC BIOS, which finds something to boot on its disks */
+	FIRMWARE_UEFI, /* not there yet: no file that says so is taken */
+};
+
 struct domain_disk {
 	char *path; /* absolute path of a file or a block device */
 	bool readonly;
@@ -109,7 +116,9 @@ struct domain_conf {
 	uint64_t memory;  /* bytes, multiple of 2 MiB */
 	enum domain_backing backing;
 	uint32_t vcpus; /* 1..DOMAIN_VCPUS_MAX */
-	char *kernel;   /* absolute path; bzImage or PVH ELF */
+	enum domain_firmware firmware;
+	char *firmware_image; /* absolute path; NULL without firmware */
+	char *kernel;         /* absolute path; bzImage or PVH ELF; NULL with firmware */
 	char *initrd;   /* or NULL */
 	char *cmdline;  /* never NULL */
 	struct domain_disk disks[DOMAIN_DISKS_MAX];
@@ -141,6 +150,9 @@ void domain_conf_free(struct domain_conf *c);
  * Return: a string to free(), or NULL without memory.
  */
 char *domain_conf_print(const struct domain_conf *c);
+
+/** domain_has_firmware() - does its guest begin in firmware, and not in a kernel that the VMM loads? */
+bool domain_has_firmware(const struct domain_conf *c);
 
 /** domain_format_word() - its word after `format:`, "raw" where the file says nothing */
 const char *domain_format_word(enum domain_format f);

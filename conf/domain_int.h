@@ -4,6 +4,7 @@
  *
  *     domain_schema.c   which keys there are, and their words
  *     domain.c          the domain itself
+ *     domain_boot.c     what it begins in
  *     domain_disks.c    its disks
  *     domain_nics.c     its network cards
  *     domain_made.c     what a file leaves out
@@ -53,7 +54,8 @@ struct domain_raw_ha {
 };
 
 struct domain_raw {
-	char *name, *uuid, *memory, *kernel, *initrd, *cmdline;
+	char *name, *uuid, *memory, *kernel, *initrd, *cmdline, *firmware_image;
+	enum domain_firmware firmware;
 	enum domain_backing backing;
 	uint32_t vcpus;
 	bool rng;
@@ -83,6 +85,9 @@ const char *domain_backing_name(enum domain_backing b);
 /** domain_filter_name() - the word for it in a domain's file; NULL: none, the key is left out */
 const char *domain_filter_name(enum domain_filter f);
 
+/** domain_firmware_name() - the word for it in a domain's file */
+const char *domain_firmware_name(enum domain_firmware f);
+
 /** domain_make_uuid() - that of a domain of this name whose file has none */
 void domain_make_uuid(const char *name, uint8_t uuid[16]);
 /** domain_make_mac() - that of nics[@index] of a domain, which the file does not say */
@@ -92,6 +97,7 @@ void domain_make_mac(const uint8_t uuid[16], size_t index, uint8_t mac[6]);
  * Check a part of the file and put it into @b->c.
  * Return: 0, or -EINVAL with "file:line: field: what" in @b->e.
  */
+int domain_build_boot(struct domain_build *b);
 int domain_build_disks(struct domain_build *b);
 int domain_build_nics(struct domain_build *b);
 

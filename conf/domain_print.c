@@ -91,9 +91,12 @@ char *domain_conf_print(const struct domain_conf *c)
 	print_text(f, "name: ", c->name);
 	fprintf(f, "uuid: \"%s\"\nmemory: %s\nbacking: %s\nvcpus: %u\n", uuid,
 		units_print_size(c->memory, size), domain_backing_name(c->backing), c->vcpus);
+	fprintf(f, "firmware: %s\n", domain_firmware_name(c->firmware));
+	print_text(f, "firmware_image: ", c->firmware_image);
 	print_text(f, "kernel: ", c->kernel);
 	print_text(f, "initrd: ", c->initrd);
-	print_text(f, "cmdline: ", c->cmdline);
+	if (c->kernel)
+		print_text(f, "cmdline: ", c->cmdline);
 	print_lists(f, c);
 	fprintf(f, "rng: %s\n", c->rng ? "true" : "false");
 	if (c->display.present)

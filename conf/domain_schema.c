@@ -102,6 +102,13 @@ static const cyaml_strval_t backing_words[] = {
 	{ "anon", BACKING_ANON },
 };
 
+static const cyaml_strval_t firmware_words[] = {
+	{ "none", FIRMWARE_NONE },
+	{ "bios", FIRMWARE_BIOS },
+	{ "uefi", FIRMWARE_UEFI },
+};
+
+#define N_FIRMWARES (sizeof(firmware_words) / sizeof(firmware_words[0]))
 #define N_BACKINGS (sizeof(backing_words) / sizeof(backing_words[0]))
 
 static const cyaml_schema_field_t domain_fields[] = {
@@ -110,7 +117,9 @@ static const cyaml_schema_field_t domain_fields[] = {
 	TEXT("memory", 0, struct domain_raw, memory, 1, 64),
 	CYAML_FIELD_ENUM("backing", OPTIONAL, struct domain_raw, backing, backing_words, N_BACKINGS),
 	CYAML_FIELD_UINT("vcpus", OPTIONAL, struct domain_raw, vcpus),
-	TEXT("kernel", 0, struct domain_raw, kernel, 1, PATH_LEN_MAX),
+	CYAML_FIELD_ENUM("firmware", OPTIONAL, struct domain_raw, firmware, firmware_words, N_FIRMWARES),
+	TEXT("firmware_image", OPTIONAL, struct domain_raw, firmware_image, 1, PATH_LEN_MAX),
+	TEXT("kernel", OPTIONAL, struct domain_raw, kernel, 1, PATH_LEN_MAX),
 	TEXT("initrd", OPTIONAL, struct domain_raw, initrd, 1, PATH_LEN_MAX),
 	TEXT("cmdline", OPTIONAL, struct domain_raw, cmdline, 0, CMDLINE_MAX),
 	CYAML_FIELD_SEQUENCE("disks", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, disks,
@@ -145,6 +154,11 @@ const char *domain_backing_name(enum domain_backing b)
 const char *domain_filter_name(enum domain_filter f)
 {
 	return f == FILTER_NONE ? NULL : word(filter_words, N_FILTERS, f);
+}
+
+const char *domain_firmware_name(enum domain_firmware f)
+{
+	return word(firmware_words, N_FIRMWARES, f);
 }
 
 const char *domain_format_word(enum domain_format f)

@@ -193,8 +193,60 @@ static void a_missing_key_is_named(void **state)
 {
 	refused("memory: 4G\nkernel: /k\n", "t.yaml:1: 'name' is missing");
 	refused("name: a\nkernel: /k\n", "t.yaml:1: 'memory' is missing");
-	refused("name: a\nmemory: 4G\n", "t.yaml:1: 'kernel' is missing");
+	refused("name: a\nmemory: 4G\n", "t.yaml:1: neither a `kernel:` nor a disk to boot from, expected one of them");
 	refused(LEAST "disks:\n  - readonly: true\n", "t.yaml:5: disks[0]: 'path' is missing");
+}
+
+/* With a kernel there is no firmware, without one a BIOS; both can be said aloud, and nothing else. */
+static void who_has_no_kernel_begins_in_a_bios(void **state)
+{
+	struct domain_conf *c = parse(LEAST), *same;
+	char *text;
+
+	assert_int_equal(c->firmware, FIRMWARE_NONE);
+	assert_false(domain_has_firmware(c));
+	assert_null(c->firmware_image);
+	domain_conf_free(c);
+	c = parse(LEAST "firmware: none\n");
+	assert_false(domain_has_firmware(c));
+	domain_conf_free(c);
+	c = parse("name: a\nmemory: 4G\ndisks: [{path: /d}]\n");
+	assert_true(domain_has_firmware(c));
+	assert_int_equal(c->firmware, FIRMWARE_BIOS);
+	assert_string_equal(c->firmware_image, "/usr/share/seabios/bios-256k.bin");
+	assert_null(c->kernel);
+	assert_string_equal(c->cmdline, "");
+	text = domain_conf_print(c);
+	same = parse(text);
+	assert_int_equal(same->firmware, FIRMWARE_BIOS);
+	assert_string_equal(same->firmware_image, c->firmware_image);
+	domain_conf_free(same);
+	domain_conf_free(c);
+	free(text);
+	c = parse("name: a\nmemory: 4G\nfirmware: bios\nfirmware_image: /b\n");
+	assert_string_equal(c->firmware_image, "/b");
+	assert_int_equal(c->n_disks, 0);
+	domain_conf_free(c);
+}
+
+static void what_firmware_cannot_be_is_refused(void **state)
+{
+	refused("name: a\nmemory: 4G\nfirmware: uefi\n",
+		"t.yaml:3: firmware: 'uefi' is not there yet, expected bios, or none and a `kernel:`");
+	refused("name: a\nmemory: 4G\nfirmware: coreboot\n",
+		"t.yaml:3: firmware: got 'coreboot', expected one of none, bios, uefi");
+	refused("name: a\nmemory: 4G\nfirmware: none\n",
+		"t.yaml:3: firmware: 'none' and no `kernel:` leave nothing to begin in, expected one of them");
+	refused(LEAST "firmware: bios\n",
+		"t.yaml:4: firmware: a `kernel:` is loaded without firmware, expected none, or no `kernel:`");
+	refused(LEAST "firmware_image: /b\n",
+		"t.yaml:4: firmware_image: a `kernel:` is loaded without firmware, expected one of them");
+	refused("name: a\nmemory: 4G\nfirmware: bios\nfirmware_image: b\n",
+		"t.yaml:4: firmware_image: got 'b', expected an absolute path");
+	refused("name: a\nmemory: 4G\nfirmware: bios\ncmdline: quiet\n",
+		"t.yaml:4: cmdline: is for a kernel, expected `kernel:` as well");
+	refused("name: a\nmemory: 4G\ndisks: [{path: /d}]\ninitrd: /i\n",
+		"t.yaml:4: initrd: is for a kernel, expected `kernel:` as well");
 }
 
 static void a_wrong_value_says_what_was_expected(void **state)
@@ -384,6 +436,8 @@ int main(void)
 		cmocka_unit_test(what_is_printed_loads_to_the_same),
 		cmocka_unit_test(a_wrong_key_is_named_with_the_nearest),
 		cmocka_unit_test(a_missing_key_is_named),
+		cmocka_unit_test(who_has_no_kernel_begins_in_a_bios),
+		cmocka_unit_test(what_firmware_cannot_be_is_refused),
 		cmocka_unit_test(a_wrong_value_says_what_was_expected),
 		cmocka_unit_test(disks_and_nics_are_checked_one_by_one),
 		cmocka_unit_test(what_is_no_configuration_is_refused),
