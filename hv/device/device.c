@@ -2,6 +2,8 @@
 /* device - see device.h: the hooks of devices that do nothing by themselves. */
 #include "hv/device/device.h"
 
+#include "conf/domain.h"
+
 int device_passive_start(void *dev, struct err *e)
 {
 	(void)dev;
@@ -38,4 +40,14 @@ unsigned int device_one(const struct domain_conf *conf)
 {
 	(void)conf;
 	return 1;
+}
+
+unsigned int device_with_firmware(const struct domain_conf *conf)
+{
+	return domain_has_firmware(conf);
+}
+
+unsigned int device_vcpus(const struct domain_conf *conf)
+{
+	return conf->vcpus;
 }

@@ -125,11 +125,21 @@ json_t *device_passive_stats(void *dev);
 unsigned int device_no_slot(void *dev);
 /** device_one() - wanted() of what every machine has */
 unsigned int device_one(const struct domain_conf *conf);
+/** device_with_firmware() - wanted() of what only firmware looks for: one where the domain begins in firmware */
+unsigned int device_with_firmware(const struct domain_conf *conf);
 
-/* The hooks of a device of the platform: always there, passive, without figures. */
-#define DEVICE_PLATFORM                                                               \
-	.wanted = device_one, .slot = device_no_slot, .stats = device_passive_stats,  \
+/** device_vcpus() - how many vCPUs the domain has: for rows in rooms that do not know its file */
+unsigned int device_vcpus(const struct domain_conf *conf);
+
+/* The hooks of a device that is not on the PCI bus, passive, without figures. */
+#define DEVICE_PASSIVE                                                                \
+	.slot = device_no_slot, .stats = device_passive_stats,                        \
 	.start = device_passive_start, .quiesce_begin = device_passive_quiesce_begin, \
 	.quiesce = device_passive_quiesce
+
+/* ... that every machine has. */
+#define DEVICE_PLATFORM .wanted = device_one, DEVICE_PASSIVE
+/* ... that a machine has whose guest begins in firmware. */
+#define DEVICE_FIRMWARE .wanted = device_with_firmware, DEVICE_PASSIVE
 
 #endif

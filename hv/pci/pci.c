@@ -20,14 +20,11 @@
 
 /* PCI 3.0 6.1, 6.2 */
 #define PCI_VENDOR 0x00
-#define PCI_DEVICE 0x02
 #define PCI_STATUS 0x06
 #define PCI_REVISION 0x08
 #define PCI_CLASS 0x09
 #define PCI_CACHE_LINE 0x0c
 #define PCI_LATENCY 0x0d
-#define PCI_SUBSYSTEM_VENDOR 0x2c
-#define PCI_SUBSYSTEM 0x2e
 #define PCI_CAPABILITIES 0x34
 #define PCI_INTERRUPT_LINE 0x3c
 #define PCI_HEADER_SIZE 0x40
@@ -122,21 +119,25 @@ int pci_dev_cap(struct pci_dev *d, uint8_t id, const uint8_t *body, const uint8_
 
 /* --- devices --- */
 
-int pci_dev_init(struct pci_dev *d, struct pci_bus *b, const struct pci_dev_ops *ops,
-		 const struct pci_ident *id, const char *name, struct err *e)
+/* The lowest free one from @first to @last; PCI_DEVICES_MAX: all are taken. */
+static unsigned int slot_take(struct pci_bus *b, struct pci_dev *d, unsigned int first, unsigned int last)
 {
-	unsigned int slot;
+	unsigned int slot = first;
 
-	memset(d, 0, sizeof(*d));
 	pthread_mutex_lock(&b->lock);
-	for (slot = 0; slot < PCI_DEVICES_MAX && b->devices[slot]; slot++)
-		;
-	if (slot < PCI_DEVICES_MAX)
+	while (slot <= last && b->devices[slot])
+		slot++;
+	if (slot > last)
+		slot = PCI_DEVICES_MAX;
+	else
 		b->devices[slot] = d;
 	pthread_mutex_unlock(&b->lock);
-	if (slot == PCI_DEVICES_MAX)
-		return err_set(e, -ENOSPC, "%s: more than %d PCI devices", name,
-			       PCI_DEVICES_MAX);
+	return slot;
+}
+
+static void dev_fill(struct pci_dev *d, struct pci_bus *b, unsigned int slot, const struct pci_dev_ops *ops,
+		     const struct pci_ident *id, const char *name)
+{
 	d->bus = b;
 	d->ops = ops;
 	d->slot = slot;
@@ -155,7 +156,42 @@ int pci_dev_init(struct pci_dev *d, struct pci_bus *b, const struct pci_dev_ops 
 	d->writable[PCI_LATENCY] = 0xff;
 	d->writable[PCI_INTERRUPT_LINE] = 0xff;
 	d->cap_end = PCI_HEADER_SIZE;
+}
+
+int pci_dev_init(struct pci_dev *d, struct pci_bus *b, const struct pci_dev_ops *ops,
+		 const struct pci_ident *id, const char *name, struct err *e)
+{
+	unsigned int slot;
+
+	memset(d, 0, sizeof(*d));
+	slot = slot_take(b, d, 0, PCI_DEVICES_MAX - 1);
+	if (slot == PCI_DEVICES_MAX)
+		return err_set(e, -ENOSPC, "%s: more than %d PCI devices", name, PCI_DEVICES_MAX);
+	dev_fill(d, b, slot, ops, id, name);
 	return 0;
+}
+
+int pci_dev_init_at(struct pci_dev *d, struct pci_bus *b, unsigned int slot, const struct pci_dev_ops *ops,
+		    const struct pci_ident *id, const char *name, struct err *e)
+{
+	assert(slot && slot < PCI_DEVICES_MAX);
+	memset(d, 0, sizeof(*d));
+	if (slot_take(b, d, slot, slot) != slot)
+		return err_set(e, -EEXIST, "%s: PCI slot %u is taken", name, slot);
+	dev_fill(d, b, slot, ops, id, name);
+	return 0;
+}
+
+unsigned int pci_bus_slot_of(struct pci_bus *b, const char *name)
+{
+	unsigned int slot;
+
+	pthread_mutex_lock(&b->lock);
+	for (slot = 1; slot < PCI_DEVICES_MAX; slot++)
+		if (b->devices[slot] && !strcmp(b->devices[slot]->name, name))
+			break;
+	pthread_mutex_unlock(&b->lock);
+	return slot < PCI_DEVICES_MAX ? slot : 0;
 }
 
 void pci_dev_plug(struct pci_dev *d)
@@ -351,6 +387,7 @@ int pci_bus_create(struct pci_bus **out, struct bus *pio, struct bus *mmio, stru
 	b->mmio = mmio;
 	b->irq = irq;
 	b->reset = no_reset;
+	b->mmio_end = PCI_MMIO_END;
 	pthread_mutex_init(&b->lock, NULL);
 	pthread_mutex_init(&b->bars_lock, NULL);
 	/* Slot 0: nobody has one before it. */

@@ -30,6 +30,9 @@
 #define PCI_BUSES 1                 /* only bus 0 exists: MCFG end bus 0 */
 #define PCI_MMIO_BASE 0xc0000000ull /* 32-bit BARs: the host bridge's window (_CRS) */
 #define PCI_MMIO_END 0xfe000000ull
+/* Where there is firmware: a BIOS puts BARs right below the I/O APIC. */
+#define PCI_Q35_MMIO_END 0xfec00000ull
+#define PCI_Q35_LPC_SLOT 0x1f /* where a PC with this bridge has its LPC bridge */
 #define PCI_PORT_ADDRESS 0xcf8
 #define PCI_PORT_DATA 0xcfc
 
@@ -103,6 +106,16 @@ int pci_bus_plug(struct pci_bus *b, struct err *e);
 /** pci_bus_destroy() - take it from the guest, which may run, and free it; no device is on it any more */
 void pci_bus_destroy(struct pci_bus *b);
 
+/**
+ * pci_bus_be_q35() - show the host bridge that firmware for PCs knows; before pci_bus_plug() (pci_q35.c)
+ * Its BARs may lie up to PCI_Q35_MMIO_END then, where nothing else is.
+ */
+void pci_bus_be_q35(struct pci_bus *b);
+extern const struct device_kind pci_q35_device;
+
+/** pci_bus_slot_of() - the slot of the device called @name; 0: there is none */
+unsigned int pci_bus_slot_of(struct pci_bus *b, const char *name);
+
 /** pci_bus_on_reset() - call @fn on a vCPU thread when the guest asks for a reset by port 0xcf9 */
 void pci_bus_on_reset(struct pci_bus *b, void (*fn)(void *arg), void *arg);
 
@@ -123,6 +136,9 @@ struct pci_ident {
  */
 int pci_dev_init(struct pci_dev *d, struct pci_bus *b, const struct pci_dev_ops *ops,
 		 const struct pci_ident *id, const char *name, struct err *e);
+/** pci_dev_init_at() - the same in slot @slot, 1 to PCI_DEVICES_MAX - 1; -EEXIST when it is taken */
+int pci_dev_init_at(struct pci_dev *d, struct pci_bus *b, unsigned int slot, const struct pci_dev_ops *ops,
+		    const struct pci_ident *id, const char *name, struct err *e);
 /** pci_dev_plug() - let the guest find it; any time */
 void pci_dev_plug(struct pci_dev *d);
 /**

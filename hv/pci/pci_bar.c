@@ -18,7 +18,7 @@ static uint64_t bar_wanted(const struct pci_dev *d, unsigned int n)
 
 	if (!(config_u16(d, PCI_COMMAND) & PCI_COMMAND_MEMORY))
 		return 0;
-	if (base < PCI_MMIO_BASE || base + d->bars[n].size > PCI_MMIO_END)
+	if (base < PCI_MMIO_BASE || base + d->bars[n].size > d->bus->mmio_end)
 		return 0;
 	return base;
 }

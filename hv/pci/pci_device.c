@@ -17,10 +17,11 @@ static int device_create(struct device_env *env, const struct domain_conf *conf,
 {
 	int ret = pci_bus_create(&env->pci, env->pio, env->mmio, env->irq, e);
 
-	(void)conf;
 	(void)index;
 	if (ret)
 		return ret;
+	if (device_with_firmware(conf))
+		pci_bus_be_q35(env->pci);
 	pci_bus_on_reset(env->pci, port_reset, env);
 	*dev = env->pci;
 	return 0;

@@ -8,8 +8,11 @@
 #include <stdatomic.h>
 
 /* PCI 3.0 6.1 */
+#define PCI_DEVICE 0x02
 #define PCI_COMMAND 0x04
 #define PCI_BAR0 0x10
+#define PCI_SUBSYSTEM_VENDOR 0x2c
+#define PCI_SUBSYSTEM 0x2e
 #define PCI_COMMAND_MEMORY 0x0002
 /* PCI 3.0 6.2.5.1 */
 #define PCI_BAR_PREFETCHABLE 0x08
@@ -20,6 +23,7 @@ struct pci_bus {
 	pthread_mutex_t lock;
 	pthread_mutex_t bars_lock;                /* where BARs answer: bars[].base of all devices */
 	bool bars_freed;                          /* ... and one has given up its place since it was locked */
+	uint64_t mmio_end;                        /* of the window for BARs: PCI_MMIO_END, or PCI_Q35_MMIO_END */
 	uint32_t address;                         /* what was last written to 0xcf8 */
 	struct pci_dev *devices[PCI_DEVICES_MAX]; /* whose slot it is; guards what their BARs ask for, too */
 	/* Those that the guest finds.  Read in the bus's handlers without a lock: who clears one waits for
