@@ -12,6 +12,8 @@
  */
 #include "hv/platform/rtc.h"
 
+#include "hv/memory/memory.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -197,6 +199,29 @@ int rtc_create(struct rtc **out, struct bus *pio, time_t (*now)(void), struct er
 	return 0;
 }
 
+/* Little-endian, and as much as fits. */
+static void cmos_number(struct rtc *r, unsigned int at, unsigned int bytes, uint64_t v)
+{
+	uint64_t most = (1ull << 8 * bytes) - 1;
+
+	v = v < most ? v : most;
+	for (unsigned int i = 0; i < bytes; i++)
+		r->cmos[at + i] = (uint8_t)(v >> 8 * i);
+}
+
+void rtc_tell(struct rtc *r, uint64_t low, uint64_t high, uint32_t vcpus)
+{
+	const uint64_t mib = 1u << 20, kib = 1024, chunk = 64 * kib;
+
+	cmos_number(r, 0x15, 2, 640);                                            /* KiB below 640 KiB */
+	cmos_number(r, 0x17, 2, low > mib ? (low - mib) / kib : 0);              /* KiB above 1 MiB */
+	cmos_number(r, 0x30, 2, low > mib ? (low - mib) / kib : 0);              /* the same */
+	cmos_number(r, 0x34, 2, low > 16 * mib ? (low - 16 * mib) / chunk : 0);  /* 64 KiB above 16 MiB */
+	cmos_number(r, 0x5b, 3, high / chunk);                                   /* 64 KiB above 4 GiB */
+	cmos_number(r, 0x5f, 1, vcpus - 1);
+	cmos_number(r, 0x3d, 1, 2); /* boot from the first hard disk */
+}
+
 int rtc_plug(struct rtc *r, struct err *e)
 {
 	int ret = bus_add(r->pio, RTC_PORT, 2, &rtc_ops, r);
@@ -261,11 +286,13 @@ static int device_create(struct device_env *env, const struct domain_conf *conf,
 	struct rtc *r;
 	int ret = rtc_create(&r, env->pio, NULL, e);
 
-	(void)conf;
 	(void)index;
-	if (!ret)
-		*dev = r;
-	return ret;
+	if (ret)
+		return ret;
+	if (device_with_firmware(conf))
+		rtc_tell(r, env->mem->regions[0].size, env->mem->n_ram > 1 ? env->mem->regions[1].size : 0, device_vcpus(conf));
+	*dev = r;
+	return 0;
 }
 
 static int device_plug(void *dev, struct err *e)

@@ -5,6 +5,9 @@
  * Gives the host's time plus the offset at which the guest set it.  No alarm and
  * no periodic interrupt: a guest has better timers; register C reads as "none".
  * The offset travels in a migration, the host's clock does not.
+ *
+ * Where the guest begins in firmware, CMOS says how much memory and how many vCPUs there are, at the addresses at which
+ * SeaBIOS and OVMF look (their sources: src/hw/rtc.h; OvmfPkg, PlatformPei): what a PC's firmware finds out and keeps there.
  */
 #ifndef DROVER_HV_PLATFORM_RTC_H
 #define DROVER_HV_PLATFORM_RTC_H
@@ -26,6 +29,8 @@ struct rtc;
  * @now: tells seconds since 1970; NULL for the host's wall clock
  */
 int rtc_create(struct rtc **out, struct bus *pio, time_t (*now)(void), struct err *e);
+/** rtc_tell() - put into CMOS how much RAM there is, in bytes below 4 GiB and above, and how many vCPUs; before a guest runs */
+void rtc_tell(struct rtc *r, uint64_t low, uint64_t high, uint32_t vcpus);
 /** rtc_plug() - let the guest reach it; -EEXIST when its ports are taken */
 int rtc_plug(struct rtc *r, struct err *e);
 /** rtc_destroy() - take it from the guest, which may run, and free it; NULL is nothing */
