@@ -2,21 +2,18 @@
 /*
  * acpi - see acpi.h.
  *
- *     BOOT_ACPI: RSDP | XSDT | FADT | MADT | MCFG | DSDT
+ *     DSDT | FADT | MADT | MCFG | XSDT      each at a multiple of 16
  *
- * Section numbers are those of ACPI 6.4.  Power control (power.h) uses the
+ * Section numbers are those of ACPI 6.4.  Power control (acpi_pm.h) uses the
  * registers that hardware-reduced ACPI defines, the power button is a control
- * method device behind a Generic Event Device.
+ * method device behind a Generic Event Device (acpi_dsdt.c).
  */
-#include "hv/firmware/acpi.h"
+#include "hv/firmware/acpi_int.h"
 
-#include "hv/firmware/aml.h"
 #include "hv/firmware/boot.h"
 #include "hv/kvm/irq.h"
 #include "hv/pci/pci.h"
 #include "hv/platform/acpi_pm.h"
-#include "hv/platform/rtc.h"
-#include "hv/platform/serial.h"
 
 #include "base/bytes.h"
 
@@ -25,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AREA (BOOT_ACPI_END - BOOT_ACPI)
+#define RSDP_ROOM 48 /* rounded to 16 */
 #define HEADER 36
 #define LAPIC_BASE 0xfee00000u
 #define IOAPIC_BASE 0xfec00000u
@@ -35,14 +32,18 @@
 #define GAS_SYSTEM_MEMORY 0
 #define MADT_PCAT_COMPAT 1
 
-struct tables {
-	uint8_t *area;
-	size_t len;
-};
+_Static_assert(ACPI_TABLES_SIZE == BOOT_ACPI_END - BOOT_ACPI - RSDP_ROOM, "tables and RSDP fill their place");
 
-static uint64_t here(const struct tables *t)
+static uint64_t here(const struct acpi_tables *t)
 {
-	return BOOT_ACPI + t->len;
+	return t->base + t->len;
+}
+
+/* A table refers to another by its address: where that stands, and at what it points. */
+static void point(struct acpi_tables *t, size_t at, uint64_t to)
+{
+	assert(t->n_pointers < ACPI_POINTERS_MAX);
+	t->pointers[t->n_pointers++] = (struct acpi_pointer){ (uint32_t)at, (uint32_t)(to - t->base) };
 }
 
 static uint8_t checksum(const uint8_t *p, size_t len)
@@ -68,25 +69,27 @@ static void put_header(struct writer *w, const char *signature, uint8_t revision
 	writer_u32(w, 1);
 }
 
-static struct writer table_begin(struct tables *t, const char *signature, uint8_t revision)
+static struct writer table_begin(struct acpi_tables *t, const char *signature, uint8_t revision)
 {
-	struct writer w = writer_make(t->area + t->len, AREA - t->len);
+	struct writer w = writer_make(t->area + t->len, sizeof(t->area) - t->len);
 
-	assert(t->len <= AREA && t->len % 16 == 0);
+	assert(t->len <= sizeof(t->area) && t->len % 16 == 0);
 	put_header(&w, signature, revision);
 	return w;
 }
 
-static int table_end(struct tables *t, struct writer *w, struct err *e)
+static int table_end(struct acpi_tables *t, struct writer *w, struct err *e)
 {
 	uint32_t len = (uint32_t)writer_len(w), le = htole32(len);
 
 	if (w->bad)
-		return err_set(e, -ENOSPC, "ACPI tables do not fit %u KiB", AREA >> 10);
+		return err_set(e, -ENOSPC, "ACPI tables do not fit %zu bytes", sizeof(t->area));
 	assert(len >= HEADER);
 	memcpy(w->start + 4, &le, sizeof(le));
 	w->start[9] = checksum(w->start, len);
 	assert(!checksum(w->start, len));
+	assert(t->n_tables < ACPI_TABLES_MAX);
+	t->tables[t->n_tables++] = (struct acpi_table){ (uint32_t)t->len, len };
 	t->len = (t->len + len + 15) & ~(size_t)15;
 	return 0;
 }
@@ -107,7 +110,7 @@ static void put_zeros(struct writer *w, size_t until)
 }
 
 /* 5.2.9 */
-static int put_fadt(struct tables *t, uint64_t dsdt, struct err *e)
+static int put_fadt(struct acpi_tables *t, uint64_t dsdt, struct err *e)
 {
 	struct writer w = table_begin(t, "FACP", 5);
 
@@ -116,6 +119,7 @@ static int put_fadt(struct tables *t, uint64_t dsdt, struct err *e)
 	put_gas(&w, ACPI_PM_RESET); /* 116 */
 	writer_u8(&w, ACPI_PM_RESET_VALUE);
 	put_zeros(&w, 140);
+	point(t, t->len + 140, dsdt);
 	writer_u64(&w, dsdt); /* 140: X_DSDT */
 	put_zeros(&w, 244);
 	put_gas(&w, ACPI_PM_SLEEP_CONTROL);
@@ -125,7 +129,7 @@ static int put_fadt(struct tables *t, uint64_t dsdt, struct err *e)
 }
 
 /* 5.2.12 */
-static int put_madt(struct tables *t, uint32_t n_vcpus, struct err *e)
+static int put_madt(struct acpi_tables *t, uint32_t n_vcpus, struct err *e)
 {
 	struct writer w = table_begin(t, "APIC", 3);
 
@@ -159,7 +163,7 @@ static int put_madt(struct tables *t, uint32_t n_vcpus, struct err *e)
 }
 
 /* PCI Firmware 3.0, 4.1.2 */
-static int put_mcfg(struct tables *t, struct err *e)
+static int put_mcfg(struct acpi_tables *t, struct err *e)
 {
 	struct writer w = table_begin(t, "MCFG", 1);
 
@@ -172,210 +176,81 @@ static int put_mcfg(struct tables *t, struct err *e)
 	return table_end(t, &w, e);
 }
 
-static void dsdt_serial(struct aml *a)
-{
-	size_t d = aml_device(a, "COM1"), r;
-
-	aml_name(a, "_HID");
-	aml_eisaid(a, "PNP0501");
-	aml_name(a, "_UID");
-	aml_int(a, 1);
-	aml_name(a, "_STA");
-	aml_int(a, 0xf);
-	aml_name(a, "_CRS");
-	r = aml_resources(a);
-	aml_res_io(a, SERIAL_PORT, 8);
-	aml_res_irq(a, SERIAL_GSI);
-	aml_resources_close(a, r);
-	aml_close(a, d);
-}
-
-static void dsdt_rtc(struct aml *a)
-{
-	size_t d = aml_device(a, "RTC"), r;
-
-	aml_name(a, "_HID");
-	aml_eisaid(a, "PNP0B00");
-	aml_name(a, "_CRS");
-	r = aml_resources(a);
-	aml_res_io(a, RTC_PORT, 2);
-	aml_resources_close(a, r);
-	aml_close(a, d);
-}
-
-/* Method (_EVT, 1) { Local0 = ESEL; If ((Local0 & 2) == 2) { Notify (PWRB, 0x80) } } */
-static void dsdt_event_method(struct aml *a)
-{
-	static const uint8_t condition[] = {
-		0x93, /* LEqual */
-		0x7b,
-		0x60,
-		0x0a,
-		ACPI_PM_SELECT_BUTTON,
-		0x00, /* And (Local0, 2) */
-		0x0a,
-		ACPI_PM_SELECT_BUTTON,
-	};
-	size_t m = aml_method(a, "_EVT", 1, true), i;
-
-	aml_byte(a, 0x70); /* Store (ESEL, Local0) */
-	aml_seg(a, "ESEL");
-	aml_byte(a, 0x60);
-	i = aml_if(a);
-	aml_bytes(a, condition, sizeof(condition));
-	aml_byte(a, 0x86); /* Notify (PWRB, 0x80) */
-	aml_seg(a, "PWRB");
-	aml_int(a, 0x80);
-	aml_close(a, i);
-	aml_close(a, m);
-}
-
-static void dsdt_power(struct aml *a)
-{
-	size_t d = aml_device(a, "GED"), r, f;
-
-	aml_name(a, "_HID");
-	aml_string(a, "ACPI0013");
-	aml_name(a, "_UID");
-	aml_string(a, "GED");
-	aml_name(a, "_CRS");
-	r = aml_resources(a);
-	aml_res_interrupt(a, ACPI_PM_GSI);
-	aml_resources_close(a, r);
-	aml_byte(a, 0x5b); /* OperationRegion (EREG, SystemMemory, ...) */
-	aml_byte(a, 0x80);
-	aml_seg(a, "EREG");
-	aml_byte(a, 0);
-	aml_int(a, ACPI_PM_BASE);
-	aml_int(a, 4);
-	f = aml_field(a, "EREG", 0x43); /* DWordAcc, NoLock, WriteAsZeros */
-	aml_seg(a, "ESEL");
-	aml_byte(a, 32); /* bits */
-	aml_close(a, f);
-	dsdt_event_method(a);
-	aml_close(a, d);
-	d = aml_device(a, "PWRB");
-	aml_name(a, "_HID");
-	aml_eisaid(a, "PNP0C0C");
-	aml_name(a, "_UID");
-	aml_int(a, 0);
-	aml_close(a, d);
-}
-
-static void dsdt_pci(struct aml *a)
-{
-	size_t d = aml_device(a, "PCI0"), r;
-
-	aml_name(a, "_HID");
-	aml_eisaid(a, "PNP0A08");
-	aml_name(a, "_CID");
-	aml_eisaid(a, "PNP0A03");
-	aml_name(a, "_SEG");
-	aml_int(a, 0);
-	aml_name(a, "_BBN");
-	aml_int(a, 0);
-	aml_name(a, "_UID");
-	aml_int(a, 0);
-	aml_name(a, "_CCA");
-	aml_int(a, 1);
-	aml_name(a, "_CRS");
-	r = aml_resources(a);
-	aml_res_bus(a, 0, PCI_BUSES - 1);
-	aml_res_io(a, PCI_PORT_ADDRESS, 8);
-	aml_res_memory32(a, (uint32_t)PCI_MMIO_BASE, (uint32_t)(PCI_MMIO_END - 1));
-	aml_resources_close(a, r);
-	aml_close(a, d);
-}
-
-static int put_dsdt(struct tables *t, struct err *e)
+static int put_dsdt(struct acpi_tables *t, bool q35, struct err *e)
 {
 	struct writer w = table_begin(t, "DSDT", 2);
 	struct aml a = { .buf = w.p, .size = (size_t)(w.end - w.p) };
-	size_t scope, p;
 
-	scope = aml_scope(&a, "\\_SB");
-	dsdt_serial(&a);
-	dsdt_rtc(&a);
-	dsdt_power(&a);
-	dsdt_pci(&a);
-	aml_close(&a, scope);
-	scope = aml_scope(&a, "\\");
-	aml_name(&a, "_S5");
-	p = aml_package(&a, 4);
-	aml_int(&a, ACPI_PM_SLEEP_TYPE_S5);
-	aml_int(&a, 0);
-	aml_int(&a, 0);
-	aml_int(&a, 0);
-	aml_close(&a, p);
-	aml_close(&a, scope);
+	acpi_dsdt(&a, q35);
 	if (a.bad || !writer_room(&w, a.len))
 		w.bad = true;
 	return table_end(t, &w, e);
 }
 
-static int put_xsdt(struct tables *t, const uint64_t *tables, size_t n, struct err *e)
+static int put_xsdt(struct acpi_tables *t, const uint64_t *tables, size_t n, struct err *e)
 {
 	struct writer w = table_begin(t, "XSDT", 1);
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		point(t, t->len + writer_len(&w), tables[i]);
 		writer_u64(&w, tables[i]);
+	}
 	return table_end(t, &w, e);
 }
 
-struct rsdp {
-	char signature[8];
-	uint8_t checksum;
-	char oem[6];
-	uint8_t revision;
-	uint32_t rsdt, length;
-	uint64_t xsdt;
-	uint8_t checksum_all, reserved[3];
-} __attribute__((packed));
-
-_Static_assert(sizeof(struct rsdp) == HEADER, "ACPI 6.4, 5.2.5.3");
-
 /* 5.2.5.3: two checksums, over the first 20 and over all 36 bytes */
-static void put_rsdp(struct tables *t, uint64_t xsdt)
+struct acpi_rsdp acpi_rsdp(uint64_t xsdt)
 {
-	struct rsdp r = { .revision = 2, .length = htole32(HEADER), .xsdt = htole64(xsdt) };
+	struct acpi_rsdp r = { .revision = 2, .length = htole32(HEADER), .xsdt = htole64(xsdt) };
 
 	memcpy(r.signature, "RSD PTR ", sizeof(r.signature));
 	memcpy(r.oem, "DROVER", sizeof(r.oem));
-	r.checksum = checksum((uint8_t *)&r, 20);
+	r.checksum = checksum((uint8_t *)&r, ACPI_RSDP_FIRST);
 	r.checksum_all = checksum((uint8_t *)&r, sizeof(r));
-	assert(!checksum((uint8_t *)&r, 20) && !checksum((uint8_t *)&r, sizeof(r)));
-	memcpy(t->area, &r, sizeof(r));
+	assert(!checksum((uint8_t *)&r, ACPI_RSDP_FIRST) && !checksum((uint8_t *)&r, sizeof(r)));
+	return r;
+}
+
+int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, struct err *e)
+{
+	uint64_t list[3], dsdt;
+	int ret;
+
+	memset(t, 0, sizeof(*t));
+	t->base = base;
+	dsdt = here(t);
+	ret = put_dsdt(t, q35, e);
+	list[0] = here(t);
+	if (!ret)
+		ret = put_fadt(t, dsdt, e);
+	list[1] = here(t);
+	if (!ret)
+		ret = put_madt(t, n_vcpus, e);
+	list[2] = here(t);
+	if (!ret)
+		ret = put_mcfg(t, e);
+	t->xsdt = here(t);
+	return ret ? ret : put_xsdt(t, list, 3, e);
 }
 
 int acpi_build(struct gmem *m, uint32_t n_vcpus, uint64_t *rsdp, struct err *e)
 {
-	struct tables t = { .area = calloc(1, AREA), .len = 48 }; /* RSDP, rounded to 16 */
-	uint64_t list[3], dsdt, xsdt;
+	struct acpi_tables *t = malloc(sizeof(*t));
+	struct acpi_rsdp r;
 	int ret;
 
-	if (!t.area)
+	if (!t)
 		return err_set(e, -ENOMEM, "ACPI: out of memory");
-	dsdt = here(&t);
-	ret = put_dsdt(&t, e);
-	list[0] = here(&t);
-	if (!ret)
-		ret = put_fadt(&t, dsdt, e);
-	list[1] = here(&t);
-	if (!ret)
-		ret = put_madt(&t, n_vcpus, e);
-	list[2] = here(&t);
-	if (!ret)
-		ret = put_mcfg(&t, e);
-	xsdt = here(&t);
-	if (!ret)
-		ret = put_xsdt(&t, list, 3, e);
+	ret = acpi_make(t, BOOT_ACPI + RSDP_ROOM, n_vcpus, false, e);
 	if (!ret) {
-		put_rsdp(&t, xsdt);
+		r = acpi_rsdp(t->xsdt);
 		*rsdp = BOOT_ACPI;
-		ret = gmem_write(m, BOOT_ACPI, t.area, t.len);
+		ret = gmem_write(m, BOOT_ACPI, &r, sizeof(r));
+		if (!ret)
+			ret = gmem_write(m, t->base, t->area, t->len);
 		if (ret)
 			err_set(e, ret, "ACPI: the guest has no memory at 0x%x", BOOT_ACPI);
 	}
-	free(t.area);
+	free(t);
 	return ret;
 }
