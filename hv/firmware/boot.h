@@ -9,6 +9,7 @@
  *   bzImage   64-bit entry (Documentation/x86/boot.rst): long mode, RSI = zero page
  *   PVH       ELF with note "Xen" type 18 (xen/include/public/arch-x86/hvm/start_info.h):
  *             32-bit protected mode, EBX = hvm_start_info
+ *   firmware  a PC's BIOS, which the domain's file asks for: real mode, at the reset vector (boot_firmware.c)
  *
  * Images are opened once, by boot_open(), and read again for each boot from the descriptors that it
  * keeps.  So a guest is reset into the files that its VMM was started with: one that has been put in
@@ -49,6 +50,9 @@
 #define BOOT_RESET_VECTOR 0xffff0 /* f000:fff0, where an 8086 began */
 #define BOOT_HIGH 0x100000
 #define BOOT_HEAD 4096 /* bytes that tell what an image is */
+#define BOOT_FIRMWARE_MIN (64u << 10)
+#define BOOT_FIRMWARE_MAX (256u << 10) /* below it are pages of KVM's own (hv/kvm/kvm.c) */
+#define BOOT_FIRMWARE_REGION "firmware"
 
 /* An image, as bytes: a file that was read, or a fuzzer's buffer. */
 struct boot_file {
@@ -84,7 +88,7 @@ struct boot_way {
 	int (*registers)(struct gmem *m, const struct boot_entry *entry, struct vcpu_state *s);
 };
 
-extern const struct boot_way boot_bzimage, boot_pvh;
+extern const struct boot_way boot_bzimage, boot_pvh, boot_firmware;
 
 /**
  * boot_load() - load kernel, initrd, command line and memory map
@@ -119,5 +123,17 @@ void boot_close(struct boot *b);
  */
 int boot_enter(const struct boot *b, struct gmem *m, const char *cmdline, uint32_t vcpus, struct vcpu_state *first,
 	       struct err *e);
+
+/* Firmware, which is opened once, by boot_firmware_read(), and then is guest memory. */
+
+/**
+ * boot_firmware_read() - read an image of firmware
+ * Return: 0 and *@image, of which the caller frees `data`; -ENOENT; -EINVAL when it is no file of such a size; -errno.
+ */
+int boot_firmware_read(const char *path, struct boot_file *image, struct err *e);
+/** boot_firmware_rom() - the region of guest memory that @image, which must outlive it, is to be */
+struct gmem_piece boot_firmware_rom(const struct boot_file *image);
+/** boot_enter_firmware() - as boot_enter(), into the firmware that is in @m; -ENOENT when there is none */
+int boot_enter_firmware(struct gmem *m, struct vcpu_state *first, struct err *e);
 
 #endif

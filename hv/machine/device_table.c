@@ -10,8 +10,12 @@
 #include "hv/machine/device_table.h"
 
 #include "hv/display/display.h"
+#include "hv/firmware/fw_items.h"
 #include "hv/pci/pci.h"
 #include "hv/platform/acpi_pm.h"
+#include "hv/platform/debugcon.h"
+#include "hv/platform/lpc.h"
+#include "hv/platform/pm_block.h"
 #include "hv/platform/rtc.h"
 #include "hv/platform/serial.h"
 #include "hv/virtio/virtio.h"
@@ -27,5 +31,10 @@ const struct device_kind *const device_table[] = {
 	&display_device,
 	&virtio_keyboard_device,
 	&virtio_tablet_device,
+	&pci_q35_device,
+	&lpc_device,
+	&pm_block_device,
+	&debugcon_device,
+	&fw_cfg_device,
 	NULL
 };

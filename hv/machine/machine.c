@@ -99,6 +99,8 @@ static int create_all(struct machine *m, struct err *e)
 	if (!ret)
 		ret = create_buses(m, e);
 	if (!ret)
+		ret = machine_firmware_add(m, e);
+	if (!ret)
 		ret = create_vcpus(m, e);
 	if (!ret)
 		ret = machine_devices_create(m, e);

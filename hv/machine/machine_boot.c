@@ -6,16 +6,37 @@
  *     boot    tables and image into memory, the first vCPU to the entry, from what is
  *             open since before the guest first ran                    (hv/firmware/boot.h)
  *
+ * Firmware is guest memory from the machine's creation on: nothing is open for it, and boot copies its end to where
+ * real mode begins.
+ *
  * Power-on is boot alone: everything is new.  Memory is neither's: what boot does not write over stays
  * as the last guest left it, as on a PC.
  */
 #include "hv/machine/machine_int.h"
 
 #include <errno.h>
+#include <stdlib.h>
+
+int machine_firmware_add(struct machine *m, struct err *e)
+{
+	struct boot_file image;
+	struct gmem_piece rom;
+	int ret;
+
+	if (!domain_has_firmware(m->conf))
+		return 0;
+	ret = boot_firmware_read(m->conf->firmware_image, &image, e);
+	if (ret)
+		return ret;
+	rom = boot_firmware_rom(&image);
+	ret = machine_memory_add(m, &rom, NULL, NULL, e);
+	free((void *)image.data);
+	return ret;
+}
 
 static int open_locked(struct machine *m, struct err *e)
 {
-	if (m->boot)
+	if (m->boot || domain_has_firmware(m->conf))
 		return 0;
 	return boot_open(&m->boot, m->conf->kernel, m->conf->initrd, m->conf->memory, e);
 }
@@ -35,7 +56,9 @@ static int boot_locked(struct machine *m, struct err *e)
 	struct vcpu *first = &m->vcpus->v[0];
 	int ret = vcpu_state_get(first, e);
 
-	if (!ret)
+	if (!ret && domain_has_firmware(m->conf))
+		ret = boot_enter_firmware(m->mem, first->state, e);
+	else if (!ret)
 		ret = boot_enter(m->boot, m->mem, m->conf->cmdline, m->conf->vcpus, first->state, e);
 	return ret ? ret : vcpu_state_set(first, e);
 }
@@ -59,7 +82,7 @@ static int reset_locked(struct machine *m, struct err *e)
 	/* A migration has sent, or is about to send, what memory holds: not now. */
 	if (machine_holders(m) & HOLD_MIGRATION)
 		return err_set(e, -EBUSY, "reset: a migration holds the domain");
-	if (!m->boot)
+	if (!m->boot && !domain_has_firmware(m->conf))
 		return err_set(e, -ENOENT, "reset: this VMM has not opened what the domain boots from");
 	if (m->disks_moving)
 		return err_set(e, -ETIMEDOUT, "reset: the domain's disks are being let go of or taken again (the lease)");

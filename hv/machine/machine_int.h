@@ -83,6 +83,10 @@ int machine_settle(struct machine *m, unsigned int wait_ms, struct err *e);
 /** machine_release_locked() - machine_release() with m->lock held */
 int machine_release_locked(struct machine *m, enum machine_holder who, struct err *e);
 
+/* machine_boot.c */
+/** machine_firmware_add() - make the firmware of a domain that has some part of its memory; nobody else has the machine yet */
+int machine_firmware_add(struct machine *m, struct err *e);
+
 /* machine_devices.c; with m->lock held unless it says otherwise */
 /** machine_devices_create() - all that the configuration asks for; nobody else has the machine yet, so without m->lock */
 int machine_devices_create(struct machine *m, struct err *e);
