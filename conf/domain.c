@@ -2,7 +2,7 @@
 /*
  * domain - a domain file in three steps: the schema (conf/load.h) settles
  * which keys there are and what shape they have; libcyaml fills `struct domain_raw`,
- * where every size and address is still text; build_*() here and in domain_boot.c, domain_disks.c and domain_nics.c turn text into
+ * where every size and address is still text; build_*() here and in domain_boot.c, domain_cpu.c, domain_disks.c and domain_nics.c turn text into
  * values, check ranges, and fill in what was left out.
  */
 #include "conf/domain_int.h"
@@ -121,7 +121,7 @@ static int domain_conf_build(const struct tree *t, const void *raw, void **out, 
 
 	if (!b.c)
 		return tree_nomem(t->file, e);
-	if ((rc = build_names(&b)) || (rc = build_machine(&b)) || (rc = domain_build_boot(&b)) ||
+	if ((rc = build_names(&b)) || (rc = build_machine(&b)) || (rc = domain_build_cpu(&b)) || (rc = domain_build_boot(&b)) ||
 	    (rc = domain_build_disks(&b)) || (rc = domain_build_nics(&b)) || (rc = build_display(&b)) || (rc = build_ha(&b)) ||
 	    (rc = build_migration(&b))) {
 		domain_conf_free(b.c);

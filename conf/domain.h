@@ -10,6 +10,7 @@
 #define DROVER_CONF_DOMAIN_H
 
 #include "base/err.h"
+#include "conf/cpu_model.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -110,17 +111,24 @@ struct domain_migration {
 	unsigned int throttle; /* percent of its time, 0..80, that its vCPUs may be held back for; default 0 */
 };
 
+/* The processor that the guest sees; all zero: what the host has, without what cannot move. */
+struct domain_cpu {
+	const struct cpu_model *model;   /* NULL: as the host's */
+	struct cpu_features add, remove; /* as the file has them; no feature in both */
+};
+
 struct domain_conf {
 	char *name;
 	uint8_t uuid[16]; /* made from the name when the file has none */
 	uint64_t memory;  /* bytes, multiple of 2 MiB */
 	enum domain_backing backing;
 	uint32_t vcpus; /* 1..DOMAIN_VCPUS_MAX */
+	struct domain_cpu cpu;
 	enum domain_firmware firmware;
 	char *firmware_image; /* absolute path; NULL without firmware */
 	char *kernel;         /* absolute path; bzImage or PVH ELF; NULL with firmware */
-	char *initrd;   /* or NULL */
-	char *cmdline;  /* never NULL */
+	char *initrd;         /* or NULL */
+	char *cmdline;        /* never NULL */
 	struct domain_disk disks[DOMAIN_DISKS_MAX];
 	size_t n_disks;
 	struct domain_nic nics[DOMAIN_NICS_MAX];
@@ -153,6 +161,13 @@ char *domain_conf_print(const struct domain_conf *c);
 
 /** domain_has_firmware() - does its guest begin in firmware, and not in a kernel that the VMM loads? */
 bool domain_has_firmware(const struct domain_conf *c);
+
+/**
+ * domain_cpu_features() - what a guest with @c must have, and what it must not
+ * @has: the model's and those added, with what they need; as the host's: only those added
+ * @gone: those taken away, with what needs them
+ */
+void domain_cpu_features(const struct domain_cpu *c, struct cpu_features *has, struct cpu_features *gone);
 
 /** domain_format_word() - its word after `format:`, "raw" where the file says nothing */
 const char *domain_format_word(enum domain_format f);

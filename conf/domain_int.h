@@ -5,6 +5,7 @@
  *     domain_schema.c   which keys there are, and their words
  *     domain.c          the domain itself
  *     domain_boot.c     what it begins in
+ *     domain_cpu.c      the processor it sees
  *     domain_disks.c    its disks
  *     domain_nics.c     its network cards
  *     domain_made.c     what a file leaves out
@@ -15,6 +16,8 @@
 
 #include "conf/domain.h"
 #include "conf/load.h"
+
+#include <stdio.h>
 
 /* The file as libcyaml fills it: sizes and addresses are text still. */
 enum domain_raw_on_error {
@@ -48,6 +51,12 @@ struct domain_raw_display {
 	char *memory;
 };
 
+struct domain_raw_cpu {
+	char *model;
+	char **features;
+	uint32_t features_count;
+};
+
 struct domain_raw_ha {
 	char *group;
 	uint32_t max_restart;
@@ -59,6 +68,7 @@ struct domain_raw {
 	enum domain_backing backing;
 	uint32_t vcpus;
 	bool rng;
+	struct domain_raw_cpu *cpu;
 	struct domain_raw_disk *disks;
 	uint32_t disks_count;
 	struct domain_raw_nic *nics;
@@ -98,7 +108,11 @@ void domain_make_mac(const uint8_t uuid[16], size_t index, uint8_t mac[6]);
  * Return: 0, or -EINVAL with "file:line: field: what" in @b->e.
  */
 int domain_build_boot(struct domain_build *b);
+int domain_build_cpu(struct domain_build *b);
 int domain_build_disks(struct domain_build *b);
 int domain_build_nics(struct domain_build *b);
+
+/** domain_cpu_print() - @c as the `cpu:` of a domain's file; nothing where it says nothing */
+void domain_cpu_print(FILE *f, const struct domain_cpu *c);
 
 #endif

@@ -81,6 +81,17 @@ static const cyaml_schema_field_t display_fields[] = {
 	CYAML_FIELD_END
 };
 
+static const cyaml_schema_value_t word_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 64),
+};
+
+static const cyaml_schema_field_t cpu_fields[] = {
+	TEXT("model", OPTIONAL, struct domain_raw_cpu, model, 1, 64),
+	CYAML_FIELD_SEQUENCE("features", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_cpu, features, &word_schema, 0,
+			     CPU_FEATURES_MAX),
+	CYAML_FIELD_END
+};
+
 static const cyaml_schema_field_t ha_fields[] = {
 	TEXT("group", OPTIONAL, struct domain_raw_ha, group, 1, 255),
 	CYAML_FIELD_UINT("max_restart", OPTIONAL, struct domain_raw_ha, max_restart),
@@ -117,6 +128,7 @@ static const cyaml_schema_field_t domain_fields[] = {
 	TEXT("memory", 0, struct domain_raw, memory, 1, 64),
 	CYAML_FIELD_ENUM("backing", OPTIONAL, struct domain_raw, backing, backing_words, N_BACKINGS),
 	CYAML_FIELD_UINT("vcpus", OPTIONAL, struct domain_raw, vcpus),
+	CYAML_FIELD_MAPPING_PTR("cpu", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, cpu, cpu_fields),
 	CYAML_FIELD_ENUM("firmware", OPTIONAL, struct domain_raw, firmware, firmware_words, N_FIRMWARES),
 	TEXT("firmware_image", OPTIONAL, struct domain_raw, firmware_image, 1, PATH_LEN_MAX),
 	TEXT("kernel", OPTIONAL, struct domain_raw, kernel, 1, PATH_LEN_MAX),

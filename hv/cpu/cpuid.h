@@ -2,15 +2,18 @@
 /*
  * cpuid - the processor a guest sees.
  *
- * One table per machine, made from what this host's KVM supports, without what
- * cannot migrate; each vCPU gets a copy with its own APIC id in it.  The table
- * travels with the guest: a destination shows the guest the source's table, or
- * refuses with the names of the features it lacks.
+ * One table per machine: what this host's KVM supports, without what cannot migrate, and of that what the
+ * domain's model has; each vCPU gets a copy with its own APIC id in it.  The table travels with the guest: a
+ * destination shows the guest the source's table, whatever its own file says, or refuses with the names of
+ * the features it lacks.
+ *
+ *     KVM ── cpuid_rules.c ──> the host's table ── cpuid_guest.c, cpuid_topology.c ──> the guest's
  */
 #ifndef DROVER_HV_CPU_CPUID_H
 #define DROVER_HV_CPU_CPUID_H
 
 #include "base/err.h"
+#include "conf/domain.h"
 #include "hv/kvm/kvm.h"
 
 #include <stdint.h>
@@ -21,12 +24,32 @@ struct cpuid_table {
 	struct kvm_cpuid_entry2 entries[KVM_CPUID_MAX];
 };
 
-/** cpuid_host() - what a guest with @n_vcpus may see on this host */
-int cpuid_host(struct cpuid_table *t, const struct kvm_vm *k, uint32_t n_vcpus, struct err *e);
+/** cpuid_host() - all that a guest may see on this host, whatever its topology */
+int cpuid_host(struct cpuid_table *t, const struct kvm_vm *k, struct err *e);
+
+/* What a domain's file says of its processor. */
+struct cpuid_wish {
+	struct domain_cpu cpu;
+	uint32_t vcpus;
+	uint64_t memory; /* bytes; a model has as many address bits as that needs */
+};
+
+/**
+ * cpuid_guest() - what a guest with @w sees where @host is what may be seen
+ * Return: 0; -EPERM with the names of what the host lacks of it.
+ */
+int cpuid_guest(struct cpuid_table *t, const struct cpuid_table *host, const struct cpuid_wish *w, struct err *e);
 
 /** cpuid_for_vcpu() - @t as vCPU @id sees it */
 void cpuid_for_vcpu(const struct cpuid_table *t, uint32_t id, uint32_t n_vcpus,
 		    struct cpuid_table *out);
+
+/** cpuid_features() - the features that @t shows */
+void cpuid_features(const struct cpuid_table *t, struct cpu_features *out);
+/** cpuid_vendor() - who made the processor of @t */
+enum cpu_vendor cpuid_vendor(const struct cpuid_table *t);
+/** cpuid_address_bits() - how many a physical address has in @t */
+unsigned int cpuid_address_bits(const struct cpuid_table *t);
 
 /**
  * cpuid_check() - can a guest that saw @theirs run where @ours is what the host offers?

@@ -6,7 +6,8 @@
  * allow list: a leaf or a bit that is not in it is not shown, because it was made
  * after this was written and nobody has looked at whether its state is carried.
  *
- *   BITS     a feature per bit, of which these may be shown; a guest that saw one needs it
+ *   BITS     a feature per bit, of which those with a name may be shown (conf/cpu_feature.h); a guest
+ *            that saw one needs it
  *   EQUAL    part of how state is laid out, or of who made the processor: the same, or no move
  *   WIDTH    address bits: at least as many
  *   IGNORE   tells, promises nothing: the guest keeps seeing what it saw
@@ -22,7 +23,6 @@
 
 #define ANY UINT32_MAX
 #define LEAF_KVM 0x40000000u
-#define LEAF_KVM_FEATURES 0x40000001u
 
 enum meaning {
 	BITS,
@@ -31,218 +31,74 @@ enum meaning {
 	IGNORE
 };
 
-struct word {
-	enum meaning meaning;
-	uint32_t allow;          /* BITS */
-	const char *const *bits; /* names by bit, or NULL */
-};
-
 struct rule {
 	uint32_t leaf, first, last; /* indices */
-	struct word reg[4];         /* EAX, EBX, ECX, EDX */
+	enum meaning reg[4];
 };
 
-/* A register per line. */
-/* clang-format off */
 static const struct rule rules[] = {
 	/* highest leaf, and the vendor: SYSCALL and SYSENTER differ between them */
-	{ 0, 0, ANY,
-	  { { IGNORE },
-	    { EQUAL },
-	    { EQUAL },
-	    { EQUAL } } },
+	{ 0, 0, ANY, { IGNORE, EQUAL, EQUAL, EQUAL } },
 	/* model, APIC id; features, without VMX, SMX, MWAIT, power and debug stores */
-	{ 1, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { BITS, 0xfffa3203,
-	    (const char *const[32]){ "sse3", "pclmulqdq", [9] = "ssse3", [12] = "fma", "cx16", [17] = "pcid", [19] = "sse4.1", "sse4.2", "x2apic", "movbe", "popcnt", "tsc-deadline", "aes", "xsave", "osxsave", "avx", "f16c", "rdrand" } },
-	    { BITS, 0x1f8bfbff,
-	    (const char *const[32]){ "fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", [11] = "sep", "mtrr", "pge", "mca", "cmov", "pat", "pse36", [19] = "clflush", [23] = "mmx", "fxsr", "sse", "sse2" } } } },
+	{ 1, 0, ANY, { IGNORE, IGNORE, BITS, BITS } },
 	/* caches, as they are told */
-	{ 2, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
-	/* caches: cpuid.c makes the topology */
-	{ 4, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 2, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
+	/* caches: cpuid_topology.c says who shares them */
+	{ 4, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* power: that the APIC timer always runs, nothing else */
-	{ 6, 0, ANY,
-	  { { BITS, 0x00000004 },
-	    { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0 } } },
+	{ 6, 0, ANY, { BITS, BITS, BITS, BITS } },
 	/* without SGX, TSX, MPX, PT, CET (supervisor state), WAITPKG, AMX */
-	{ 7, 0, 0,
-	  { { IGNORE },
-	    { BITS, 0xfdbf27eb,
-	    (const char *const[32]){ "fsgsbase", "tsc-adjust", [3] = "bmi1", [5] = "avx2", [7] = "smep", "bmi2", "erms", "invpcid", [16] = "avx512f", "avx512dq", "rdseed", "adx", "smap", "avx512ifma", [23] = "clflushopt", "clwb", [28] = "avx512cd", "sha", "avx512bw", "avx512vl" } },
-	    { BITS, 0x1a415f5e,
-	    (const char *const[32]){ [1] = "avx512vbmi", "umip", "pku", [6] = "avx512vbmi2", "shstk", "gfni", "vaes", "vpclmulqdq", "avx512vnni", [16] = "la57", [22] = "rdpid" } },
-	    { BITS, 0xbc80451c,
-	    (const char *const[32]){ [4] = "fsrm", [26] = "spec-ctrl", "stibp", "flush-l1d", "arch-capabilities", [31] = "ssbd" } } } },
+	{ 7, 0, 0, { IGNORE, BITS, BITS, BITS } },
 	/* AVX-VNNI, BF16, fast strings, AVX-IFMA; AVX-VNNI-INT8, NE-CONVERT, PREFETCHI */
-	{ 7, 1, 1,
-	  { { BITS, 0x00801c30 },
-	    { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0x00004030 } } },
+	{ 7, 1, 1, { BITS, BITS, BITS, BITS } },
 	/* speculation controls, all in SPEC_CTRL */
-	{ 7, 2, 2,
-	  { { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0x0000003f } } },
-	/* topology: cpuid.c */
-	{ 0xb, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
-	/* topology: cpuid.c */
-	{ 0x1f, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 7, 2, 2, { BITS, BITS, BITS, BITS } },
+	/* topology: cpuid_topology.c */
+	{ 0xb, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
+	/* topology: cpuid_topology.c */
+	{ 0x1f, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* state components whose area fits 4 KiB; the sizes follow from them */
-	{ 0xd, 0, 0,
-	  { { BITS, 0x000002e7,
-	    (const char *const[32]){ "x87 state", "sse state", "avx state", [5] = "opmask state", "zmm_hi256 state", "hi16_zmm state", [9] = "pkru state" } },
-	    { IGNORE },
-	    { IGNORE },
-	    { BITS, 0 } } },
+	{ 0xd, 0, 0, { BITS, IGNORE, IGNORE, BITS } },
 	/* no supervisor state: XSS stays 0 */
-	{ 0xd, 1, 1,
-	  { { BITS, 0x0000000f,
-	    (const char *const[32]){ "xsaveopt", "xsavec", "xgetbv1", "xsaves" } },
-	    { IGNORE },
-	    { BITS, 0 },
-	    { BITS, 0 } } },
+	{ 0xd, 1, 1, { BITS, IGNORE, BITS, BITS } },
 	/* size and offset of a component: state is laid out by them */
-	{ 0xd, 2, ANY,
-	  { { EQUAL },
-	    { EQUAL },
-	    { EQUAL },
-	    { BITS, 0 } } },
+	{ 0xd, 2, ANY, { EQUAL, EQUAL, EQUAL, BITS } },
 	/* TSC and crystal: the frequency travels with the vCPU */
-	{ 0x15, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x15, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* frequencies, as they are told */
-	{ 0x16, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x16, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* "KVMKVMKVM" */
-	{ LEAF_KVM, 0, ANY,
-	  { { IGNORE },
-	    { EQUAL },
-	    { EQUAL },
-	    { EQUAL } } },
+	{ LEAF_KVM, 0, ANY, { IGNORE, EQUAL, EQUAL, EQUAL } },
 	/* without asynchronous page faults: a token in flight would be lost in a migration */
-	{ LEAF_KVM_FEATURES, 0, ANY,
-	  { { BITS, 0x01003aeb,
-	    (const char *const[32]){ "kvmclock-old", "nop-io-delay", [3] = "kvmclock", [5] = "steal-time", "pv-eoi", "pv-unhalt", [9] = "pv-tlb-flush", [11] = "pv-send-ipi", [24] = "kvmclock-stable" } },
-	    { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0 } } },
+	{ CPU_LEAF_KVM, 0, ANY, { BITS, BITS, BITS, BITS } },
 	/* highest leaf */
-	{ 0x80000000, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x80000000, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* without SVM, OSVW, IBS, LWP, performance counters, MWAITX */
-	{ 0x80000001, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { BITS, 0x006109f3,
-	    (const char *const[32]){ "lahf", [5] = "abm", "sse4a", "misalignsse", "3dnowprefetch", [11] = "xop", [16] = "fma4" } },
-	    { BITS, 0xefd3fbff,
-	    (const char *const[32]){ [11] = "syscall", [20] = "nx", [26] = "1gb-pages", "rdtscp", [29] = "lm" } } } },
+	{ 0x80000001, 0, ANY, { IGNORE, IGNORE, BITS, BITS } },
 	/* name */
-	{ 0x80000002, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x80000002, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* name */
-	{ 0x80000003, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x80000003, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* name */
-	{ 0x80000004, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x80000004, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* caches and TLBs, as they are told */
-	{ 0x80000005, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x80000005, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* the same */
-	{ 0x80000006, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
-	{ 0x80000007, 0, ANY,
-	  { { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0x00000100,
-	    (const char *const[32]){ [8] = "invariant-tsc" } } } },
+	{ 0x80000006, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
+	{ 0x80000007, 0, ANY, { BITS, BITS, BITS, BITS } },
 	/* address widths; speculation controls; topology */
-	{ 0x80000008, 0, ANY,
-	  { { WIDTH },
-	    { BITS, 0x7707d205 },
-	    { IGNORE },
-	    { BITS, 0 } } },
+	{ 0x80000008, 0, ANY, { WIDTH, BITS, IGNORE, BITS } },
 	/* TLBs, as they are told */
-	{ 0x80000019, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x80000019, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* which widths are fast */
-	{ 0x8000001a, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
-	/* caches: cpuid.c makes the topology */
-	{ 0x8000001d, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
-	/* topology: cpuid.c */
-	{ 0x8000001e, 0, ANY,
-	  { { IGNORE },
-	    { IGNORE },
-	    { IGNORE },
-	    { IGNORE } } },
+	{ 0x8000001a, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
+	/* caches: cpuid_topology.c says who shares them */
+	{ 0x8000001d, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
+	/* topology: cpuid_topology.c */
+	{ 0x8000001e, 0, ANY, { IGNORE, IGNORE, IGNORE, IGNORE } },
 	/* LFENCE serialises, automatic IBRS, fast strings, SRSO */
-	{ 0x80000021, 0, ANY,
-	  { { BITS, 0x38000d45 },
-	    { BITS, 0 },
-	    { BITS, 0 },
-	    { BITS, 0 } } },
+	{ 0x80000021, 0, ANY, { BITS, BITS, BITS, BITS } },
 };
-/* clang-format on */
 
 static const struct rule *rule_for(uint32_t leaf, uint32_t index)
 {
@@ -260,51 +116,60 @@ static void regs_of(const struct kvm_cpuid_entry2 *c, uint32_t out[4])
 	out[3] = c ? c->edx : 0;
 }
 
-static uint32_t index_of(const struct kvm_cpuid_entry2 *c)
-{
-	return c->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX ? c->index : 0;
-}
-
 bool cpuid_allow(struct kvm_cpuid_entry2 *c)
 {
-	const struct rule *r = rule_for(c->function, index_of(c));
-	uint32_t *const regs[4] = { &c->eax, &c->ebx, &c->ecx, &c->edx };
-	const struct word *components = &rule_for(0xd, 0)->reg[0];
+	const struct rule *r = rule_for(c->function, cpuid_subleaf(c));
 
 	/* The layout of a component that is not shown is not shown either. */
 	if (!r || (c->function == 0xd && c->index > 1 &&
-		   (c->index > 31 || !(components->allow >> c->index & 1))))
+		   (c->index > 31 || !cpu_feature_of(0xd, 0, CPU_EAX, c->index))))
 		return false;
 	for (int i = 0; i < 4; i++)
-		if (r->reg[i].meaning == BITS)
-			*regs[i] &= r->reg[i].allow;
+		if (r->reg[i] == BITS)
+			*cpuid_reg(c, (enum cpu_reg)i) &= cpu_feature_allow(c->function, cpuid_subleaf(c), (enum cpu_reg)i);
 	return true;
 }
 
 /* --- can their guest run here? --- */
 
+/* What follows from another feature is only worth telling when nothing else is missing. */
 struct lack {
-	char text[320];
+	char text[300], follows[300];
+	unsigned int more; /* that had no room */
 };
 
-static void lack_add(struct lack *l, const char *name)
+static void lack_add(struct lack *l, const char *name, bool follows)
 {
-	size_t n = strlen(l->text);
+	char *text = follows ? l->follows : l->text;
+	size_t n = strlen(text);
 
-	snprintf(l->text + n, sizeof(l->text) - n, "%s%s", n ? ", " : "", name);
+	if (n + strlen(name) + sizeof(", ") <= sizeof(l->text))
+		snprintf(text + n, sizeof(l->text) - n, "%s%s", n ? ", " : "", name);
+	else if (!follows)
+		l->more++;
 }
 
-static void name_bits(struct lack *l, const struct kvm_cpuid_entry2 *c, int reg,
-		      const struct word *w, uint32_t missing)
+static int lack_tell(const struct lack *l, struct err *e)
 {
+	char more[32] = "";
+
+	if (l->more)
+		snprintf(more, sizeof(more), " and %u more", l->more);
+	return err_set(e, -EINVAL, "this host's CPU lacks what the guest uses: %s%s", l->text[0] ? l->text : l->follows, more);
+}
+
+static void name_bits(struct lack *l, const struct kvm_cpuid_entry2 *c, int reg, uint32_t missing)
+{
+	const struct cpu_feature *f;
 	char plain[64];
 
 	for (unsigned int bit = 0; bit < 32; bit++) {
 		if (!(missing >> bit & 1))
 			continue;
-		snprintf(plain, sizeof(plain), "CPUID 0x%x.%u e%cx bit %u", c->function, index_of(c),
+		f = cpu_feature_of(c->function, cpuid_subleaf(c), (enum cpu_reg)reg, bit);
+		snprintf(plain, sizeof(plain), "CPUID 0x%x.%u e%cx bit %u", c->function, cpuid_subleaf(c),
 			 "abcd"[reg], bit);
-		lack_add(l, w && w->bits && w->bits[bit] ? w->bits[bit] : plain);
+		lack_add(l, f ? f->name : plain, f && f->kind == CPU_FEATURE_FOLLOWS);
 	}
 }
 
@@ -325,21 +190,21 @@ static int check_width(uint32_t here, uint32_t there, struct err *e)
 static int check_leaf(const struct kvm_cpuid_entry2 *theirs, const struct kvm_cpuid_entry2 *ours,
 		      struct lack *l, struct err *e)
 {
-	const struct rule *r = rule_for(theirs->function, index_of(theirs));
+	const struct rule *r = rule_for(theirs->function, cpuid_subleaf(theirs));
 	uint32_t here[4], there[4];
 	int ret = 0;
 
 	regs_of(theirs, there);
 	regs_of(ours, here);
 	for (int i = 0; i < 4 && !ret; i++) {
-		const struct word *w = r ? &r->reg[i] : NULL;
+		enum meaning m = r ? r->reg[i] : BITS;
 
-		if (!w || w->meaning == BITS)
-			name_bits(l, theirs, i, w, there[i] & ~here[i]);
-		else if (w->meaning == EQUAL && there[i] != here[i])
+		if (m == BITS)
+			name_bits(l, theirs, i, there[i] & ~here[i]);
+		else if (m == EQUAL && there[i] != here[i])
 			ret = err_set(e, -EINVAL, "CPUID 0x%x.%u e%cx: 0x%08x there, 0x%08x here",
-				      theirs->function, index_of(theirs), "abcd"[i], there[i], here[i]);
-		else if (w->meaning == WIDTH)
+				      theirs->function, cpuid_subleaf(theirs), "abcd"[i], there[i], here[i]);
+		else if (m == WIDTH)
 			ret = check_width(here[i], there[i], e);
 	}
 	return ret;
@@ -347,7 +212,7 @@ static int check_leaf(const struct kvm_cpuid_entry2 *theirs, const struct kvm_cp
 
 int cpuid_check(const struct cpuid_table *ours, const struct cpuid_table *theirs, struct err *e)
 {
-	struct lack lack = { "" };
+	struct lack lack = { .text = "" };
 	struct err why;
 	int ret = 0;
 
@@ -356,12 +221,12 @@ int cpuid_check(const struct cpuid_table *ours, const struct cpuid_table *theirs
 			       KVM_CPUID_MAX);
 	for (uint32_t i = 0; i < theirs->count; i++) {
 		const struct kvm_cpuid_entry2 *c = &theirs->entries[i];
-		int bad = check_leaf(c, cpuid_find(ours, c->function, index_of(c)), &lack, ret ? NULL : &why);
+		int bad = check_leaf(c, cpuid_find(ours, c->function, cpuid_subleaf(c)), &lack, ret ? NULL : &why);
 
 		ret = ret ? ret : bad;
 	}
 	/* Names first: they say most. */
-	if (lack.text[0])
-		return err_set(e, -EINVAL, "this host's CPU lacks what the guest uses: %s", lack.text);
+	if (lack.text[0] || lack.follows[0])
+		return lack_tell(&lack, e);
 	return ret ? err_set(e, ret, "%s", why.text) : 0;
 }

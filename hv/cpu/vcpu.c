@@ -399,8 +399,9 @@ int vcpus_create(struct vcpus **out, const struct vcpus_options *o, struct err *
 		s->v[i].fd = -1;
 	sigemptyset(&sa.sa_mask);
 	sigaction(KICK_SIGNAL, &sa, NULL);
-	ret = cpuid_host(&s->host_cpuid, o->kvm, o->count, e);
-	s->cpuid = s->host_cpuid;
+	ret = cpuid_host(&s->host_cpuid, o->kvm, e);
+	if (!ret)
+		ret = cpuid_guest(&s->cpuid, &s->host_cpuid, &(struct cpuid_wish){ *o->cpu, o->count, o->memory }, e);
 	for (uint32_t i = 0; i < o->count && !ret; i++)
 		ret = vcpu_create(s, i, e);
 	if (!ret)

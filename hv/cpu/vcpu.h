@@ -58,6 +58,8 @@ struct vcpus_options {
 	struct kvm_vm *kvm;
 	struct bus *pio, *mmio;
 	uint32_t count;
+	const struct domain_cpu *cpu; /* that the guest is to see; copied */
+	uint64_t memory;              /* bytes of it that the guest has */
 	/* From the vCPU's thread; the set is held with VCPU_HOLD_EVENT already. Must not wait. */
 	void (*event)(void *arg, enum vcpu_event what, const char *text);
 	void *arg;

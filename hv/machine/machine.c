@@ -68,6 +68,8 @@ static int create_vcpus(struct machine *m, struct err *e)
 		.pio = m->pio,
 		.mmio = m->mmio,
 		.count = m->conf->vcpus,
+		.cpu = &m->conf->cpu,
+		.memory = m->conf->memory,
 		.event = on_vcpu_event,
 		.arg = m,
 	};

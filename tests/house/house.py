@@ -37,7 +37,7 @@ MAY = {
     "hv/pci": ["hv/device", "hv/kvm", "base"],
     "hv/display": ["hv/pci", "hv/device", "hv/memory", "conf", "base"],
     "hv/platform": ["hv/pci", "hv/device", "hv/kvm", "hv/memory", "base"],
-    "hv/cpu": ["hv/device", "hv/kvm", "base"],
+    "hv/cpu": ["hv/device", "hv/kvm", "conf", "base"],
     "hv/firmware": ["hv/cpu", "hv/platform", "hv/pci", "hv/device", "hv/kvm", "hv/memory", "conf", "base"],
     "hv/virtio": ["hv/pci", "hv/display", "hv/disk", "hv/device", "hv/memory", "net/link", "conf", "base"],
     "hv/machine": ["hv/virtio", "hv/display", "hv/firmware", "hv/cpu", "hv/platform", "hv/pci", "hv/disk",
