@@ -68,13 +68,18 @@ void cpu_features_both(struct cpu_features *s, const struct cpu_features *other)
 		s->word[i] &= other->word[i];
 }
 
-bool cpu_features_any(const struct cpu_features *s)
+unsigned int cpu_features_count(const struct cpu_features *s)
 {
-	uint64_t any = 0;
+	unsigned int n = 0;
 
 	for (int i = 0; i < WORDS; i++)
-		any |= s->word[i];
-	return any;
+		n += (unsigned int)__builtin_popcountll(s->word[i]);
+	return n;
+}
+
+bool cpu_features_any(const struct cpu_features *s)
+{
+	return cpu_features_count(s) > 0;
 }
 
 bool cpu_features_read(struct cpu_features *s, const char *names)

@@ -75,6 +75,8 @@ void cpu_features_join(struct cpu_features *s, const struct cpu_features *more);
 void cpu_features_without(struct cpu_features *s, const struct cpu_features *less);
 /** cpu_features_both() - what of @s is in @other too */
 void cpu_features_both(struct cpu_features *s, const struct cpu_features *other);
+/** cpu_features_count() - how many */
+unsigned int cpu_features_count(const struct cpu_features *s);
 /** cpu_features_any() - is there one? */
 bool cpu_features_any(const struct cpu_features *s);
 

@@ -78,6 +78,46 @@ void cpu_model_features(const struct cpu_model *m, struct cpu_features *out)
 	}
 }
 
+bool cpu_model_lacks(const struct cpu_model *m, const struct cpu_features *has, struct cpu_features *lack)
+{
+	struct cpu_features left;
+
+	cpu_model_features(m, &left);
+	cpu_features_without(&left, has);
+	if (lack)
+		*lack = left;
+	return cpu_features_any(&left);
+}
+
+const struct cpu_model *cpu_model_best(const struct cpu_features *has, enum cpu_vendor vendor, bool levels)
+{
+	const struct cpu_model *best = NULL;
+	unsigned int most = 0;
+
+	for (size_t i = 0; i < N_MODELS; i++) {
+		struct cpu_features its;
+		unsigned int n;
+
+		if (models[i].vendor != CPU_VENDOR_ANY && (levels || models[i].vendor != vendor))
+			continue;
+		cpu_model_features(&models[i], &its);
+		n = cpu_features_count(&its);
+		if (n <= most || cpu_model_lacks(&models[i], has, NULL))
+			continue;
+		best = &models[i];
+		most = n;
+	}
+	return best;
+}
+
+enum cpu_vendor cpu_vendor_of(const char *name)
+{
+	for (int v = CPU_VENDOR_INTEL; v <= CPU_VENDOR_AMD; v++)
+		if (strcmp(name, cpu_vendor_name((enum cpu_vendor)v)) == 0)
+			return (enum cpu_vendor)v;
+	return CPU_VENDOR_ANY;
+}
+
 const char *cpu_vendor_name(enum cpu_vendor v)
 {
 	return v == CPU_VENDOR_INTEL ? "Intel" : v == CPU_VENDOR_AMD ? "AMD" :

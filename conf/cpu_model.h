@@ -41,6 +41,20 @@ const struct cpu_model *cpu_model_find(const char *name);
 /** cpu_model_features() - all that @m has, its base's included */
 void cpu_model_features(const struct cpu_model *m, struct cpu_features *out);
 
+/**
+ * cpu_model_lacks() - what of @m is not in @has
+ * Return: true when there is any; *@lack may be NULL
+ */
+bool cpu_model_lacks(const struct cpu_model *m, const struct cpu_features *has, struct cpu_features *lack);
+/**
+ * cpu_model_best() - the largest model that hosts of @vendor with @has have all of, or NULL
+ * @vendor: CPU_VENDOR_ANY, as for hosts of several vendors: levels only
+ * @levels: levels only
+ */
+const struct cpu_model *cpu_model_best(const struct cpu_features *has, enum cpu_vendor vendor, bool levels);
+
+/** cpu_vendor_of() - the vendor of that name; CPU_VENDOR_ANY for all others */
+enum cpu_vendor cpu_vendor_of(const char *name);
 /** cpu_vendor_name() - "Intel", "AMD", "any" */
 const char *cpu_vendor_name(enum cpu_vendor v);
 

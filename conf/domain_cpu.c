@@ -35,7 +35,7 @@ static int build_feature(struct domain_build *b, const struct tree_node *n)
 		return tree_fail(b->t, n, b->e, "got '%.40s', expected + or - and the name of a feature", n->value);
 	i = cpu_feature_find(name, strlen(name));
 	if (i < 0 || cpu_feature_at((unsigned int)i)->kind != CPU_FEATURE_PLAIN)
-		return tree_fail(b->t, n, b->e, "'%.40s' is no feature that a domain can have",
+		return tree_fail(b->t, n, b->e, "'%.40s' is no feature that a domain can have ('drover cpu list' has their names)",
 				 name);
 	if (cpu_features_has(&c->add, (unsigned int)i) || cpu_features_has(&c->remove, (unsigned int)i))
 		return tree_fail(b->t, n, b->e, "%s is given twice", name);

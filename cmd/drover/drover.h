@@ -25,6 +25,7 @@
  *     witness.c  witness init
  *     disk.c     disk create, disk info
  *     disk_convert.c  disk convert
+ *     cpu.c      cpu list, cpu show, cpu baseline; cpu_of.c: what hosts have
  *
  * A verb returns an exit code (base/err.h).  Results go to standard output,
  * errors and progress to standard error.
@@ -193,6 +194,13 @@ int verb_disk_create(struct drover *d);
 int verb_disk_convert(struct drover *d);
 /** verb_disk_info() - what an image is, after its tables were checked; EXIT_ERROR when it is not sound; asks no droverd */
 int verb_disk_info(struct drover *d);
+
+/** verb_cpu_list() - all CPU models and the names of features, or what one model has: EXIT_NOTFOUND; asks no droverd */
+int verb_cpu_list(struct drover *d);
+/** verb_cpu_baseline() - what the processors of all hosts have in common; EXIT_ERROR when some told nothing, also behind a result */
+int verb_cpu_baseline(struct drover *d);
+/** verb_cpu_show() - what this host's KVM has for guests, and the best model in it; asks no droverd */
+int verb_cpu_show(struct drover *d);
 
 /* ------------------------------------------------------------------ say.c */
 

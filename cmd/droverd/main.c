@@ -14,6 +14,7 @@
 #include "conf/cluster.h"
 #include "ha/api/api.h"
 #include "ha/shell/shell.h"
+#include "hv/cpu/cpuid.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -280,6 +281,18 @@ static int check_only(const struct arguments *o, const struct cluster_conf *c)
 	return stdio_end("droverd", 0);
 }
 
+/* Asked anew each time: the module may be loaded later than droverd is started. */
+static json_t *host_cpu(void)
+{
+	struct cpuid_table host;
+	struct err e;
+
+	if (!cpuid_here(&host, &e))
+		return cpuid_host_json(&host);
+	log_debug("processor: %s", e.text);
+	return NULL;
+}
+
 /* @ran: set when it came so far that it served anybody */
 static int serve(qb_loop_t *loop, const struct arguments *o, const struct cluster_conf *cluster,
 		 struct leaving *leaving, bool *ran, struct err *e)
@@ -292,6 +305,7 @@ static int serve(qb_loop_t *loop, const struct arguments *o, const struct cluste
 		.drover_hv = o->drover_hv ? o->drover_hv : cluster->drover_hv,
 		.cluster = cluster,
 		.wait_ms = o->wait_s * 1000,
+		.host_cpu = host_cpu,
 	};
 	struct shell *shell = NULL;
 	struct api *api = NULL;

@@ -23,6 +23,7 @@ static const struct api_route routes[] = {
 	{ "GET", { "history" }, API_HISTORY },
 	{ "GET", { "nodes" }, API_NODES },
 	{ "GET", { "nodes", "*" }, API_NODE },
+	{ "GET", { "cpus" }, API_CPUS },
 	{ "POST", { "nodes", "*", "fence" }, API_COMMAND, HA_OP_FENCE, api_body_options, API_TAKES_ASKED },
 	{ "POST", { "nodes", "*", "confirm" }, API_COMMAND, HA_OP_CONFIRM, api_body_options, API_TAKES_ASKED },
 	{ "POST", { "nodes", "*", "maintenance" }, API_COMMAND, HA_OP_MAINTENANCE, api_body_options, API_TAKES_ON },

@@ -151,6 +151,20 @@ static json_t *group_json(const struct ha_core *c, const struct ha_group *g)
 			 "hosts", hosts);
 }
 
+json_t *api_view_cpus(struct shell *s)
+{
+	json_t *list = json_array(), *cpu;
+	struct ha_node_status n;
+	size_t i;
+
+	for (i = 0; list && ha_core_node(shell_core(s), i, &n); i++) {
+		cpu = shell_host_cpu(s, n.conf.id);
+		json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:O}", "name", n.conf.name, "id", (json_int_t)n.conf.id,
+						      "state", node_state(s, &n), "cpu", cpu ? cpu : json_null()));
+	}
+	return list;
+}
+
 json_t *api_view_groups(struct shell *s)
 {
 	const struct ha_core *c = shell_core(s);
@@ -214,6 +228,8 @@ json_t *api_view(struct shell *s, const struct api_call *call)
 		return api_view_nodes(s);
 	case API_NODE:
 		return api_view_node(s, call->name);
+	case API_CPUS:
+		return api_view_cpus(s);
 	case API_DOMAINS:
 		return api_view_domains(s);
 	case API_DOMAIN:

@@ -21,6 +21,8 @@ json_t *api_view_status(struct shell *s);
 json_t *api_view_nodes(struct shell *s);
 /** api_view_node() - one of them; NULL: no such host */
 json_t *api_view_node(struct shell *s, const char *name);
+/** api_view_cpus() - the processor of each host that told of it */
+json_t *api_view_cpus(struct shell *s);
 /** api_view_domains() - all domains, a row each */
 json_t *api_view_domains(struct shell *s);
 /** api_view_domain() - one of them, with its VMM's numbers where it runs here; NULL: no such domain */

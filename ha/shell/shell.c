@@ -285,7 +285,9 @@ int shell_open(qb_loop_t *loop, const struct shell_conf *conf, struct shell **ou
 	s->fx = malloc(sizeof(*s->fx));
 	s->fence = fence_runs_open(loop, conf->cluster, on_fence_done, s);
 	s->progress = progress_open();
-	if (!s->core || !s->fx || !s->fence || !s->progress) {
+	s->facts = facts_open();
+	s->host_cpu = conf->host_cpu;
+	if (!s->core || !s->fx || !s->fence || !s->progress || !s->facts) {
 		rc = err_set(e, -ENOMEM, "out of memory");
 		goto out_close;
 	}
@@ -330,6 +332,8 @@ void shell_close(struct shell *s)
 	store_close(s->store);
 	store_image_free(&s->image);
 	progress_close(s->progress);
+	shell_facts_stop(s);
+	facts_close(s->facts);
 	while ((q = s->queue) != NULL) {
 		s->queue = q->next;
 		free(q);

@@ -22,6 +22,7 @@
 #include "ha/shell/progress.h"
 #include "ha/vmm/executor.h"
 
+#include <jansson.h>
 #include <qb/qbdefs.h>
 #include <qb/qbloop.h>
 #include <stdbool.h>
@@ -35,6 +36,8 @@ struct shell_conf {
 	const char *drover_hv;              /* program */
 	const struct cluster_conf *cluster; /* must outlive the shell */
 	uint32_t wait_ms;                   /* how long to wait for corosync at start */
+	/* What this host's processor has for guests (facts.h), NULL: it is not known. For hosts to tell each other. */
+	json_t *(*host_cpu)(void);
 };
 
 /**
@@ -97,6 +100,8 @@ struct executor *shell_executor(const struct shell *s);
 const struct history *shell_history(const struct shell *s);
 /** shell_progress() - how far migrations are */
 const struct progress *shell_progress(const struct shell *s);
+/** shell_host_cpu() - what @node told of its processor (facts.h), or NULL */
+json_t *shell_host_cpu(const struct shell *s, uint32_t node);
 bool shell_connected(const struct shell *s); /* to corosync */
 bool shell_fencing(const struct shell *s, uint32_t node);
 

@@ -46,6 +46,8 @@ static void on_deliver(void *arg, uint32_t from, const void *buf, size_t len)
 
 	if (!progress_is(buf, len))
 		shell_event(s, &ev);
+	else if (facts_is(buf, len))
+		facts_take(s->facts, from, buf, len);
 	else if (from != s->me)
 		progress_take(s->progress, buf, len, knows_domain, s);
 }
@@ -96,6 +98,7 @@ static void on_view(void *arg, const uint32_t *members, size_t n, const uint32_t
 		shell_step_out(s);
 	else
 		shell_event(s, &ev);
+	shell_facts_due(s);
 }
 
 static void on_quorum(void *arg, bool quorate, uint64_t ring_seq, const uint32_t *alive, size_t n)

@@ -9,6 +9,7 @@
 #include "ha/corosync/cpg.h"
 #include "ha/corosync/quorum.h"
 #include "ha/shell/address.h"
+#include "ha/shell/facts.h"
 #include "ha/shell/fence_run.h"
 #include "ha/shell/progress.h"
 #include "ha/shell/shell.h"
@@ -45,6 +46,10 @@ struct shell {
 	char address_problem[480]; /* "" = migrations can arrive here, as far as is known */
 	struct history history;
 	struct progress *progress;
+	struct facts *facts;
+	json_t *(*host_cpu)(void); /* struct shell_conf */
+	qb_loop_timer_handle facts_timer;
+	bool facts_armed;
 	struct witness *witness;   /* NULL: there is none, or this host cannot use it */
 	bool witness_knows;        /* whose host this is */
 	char witness_problem[256]; /* why it cannot be used, "" = it can, as far as is known, or there is none */
@@ -103,6 +108,11 @@ void shell_say(struct shell *s, bool warning, const char *fmt, ...)
 
 /** shell_tell_progress() - a migration from or to this host goes on: tell the others, if it is due */
 void shell_tell_progress(struct shell *s, const char *name, uint64_t incarnation);
+
+/** shell_facts_due() - the group has changed: tell it of this host, soon (shell_facts.c) */
+void shell_facts_due(struct shell *s);
+/** shell_facts_stop() - tell nothing any more */
+void shell_facts_stop(struct shell *s);
 
 /** shell_connect() - first connection to corosync; waits up to @wait_ms for it (shell_corosync.c) */
 int shell_connect(struct shell *s, uint32_t wait_ms, struct err *e);

@@ -16,6 +16,7 @@
 #include "conf/domain.h"
 #include "hv/kvm/kvm.h"
 
+#include <jansson.h>
 #include <stdint.h>
 
 struct cpuid_table {
@@ -26,6 +27,14 @@ struct cpuid_table {
 
 /** cpuid_host() - all that a guest may see on this host, whatever its topology */
 int cpuid_host(struct cpuid_table *t, const struct kvm_vm *k, struct err *e);
+
+/** cpuid_here() - cpuid_host() of this host, by /dev/kvm; -ENOENT, -EACCES, ... when there is none for us */
+int cpuid_here(struct cpuid_table *t, struct err *e);
+/**
+ * cpuid_host_json() - the host's @t as others are told of it: {vendor, name, address_bits, features}
+ * The names of features that domains can have.  Return: json_decref() it; NULL without memory.
+ */
+json_t *cpuid_host_json(const struct cpuid_table *t);
 
 /* What a domain's file says of its processor. */
 struct cpuid_wish {

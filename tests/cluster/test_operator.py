@@ -80,6 +80,24 @@ def test_a_member_is_neither_fenced_nor_declared_dead(make_bed, make_domain):
     work.clean()
 
 
+def test_every_host_knows_what_the_processors_of_all_have_in_common(make_bed):
+    """They tell each other, also one that comes later; one that is gone is not forgotten."""
+    bed = make_bed(hosts=3, token=1000, fence=False)
+    bed.start()
+    here = json.loads(drover(bed.host(1), "-o", "json", "cpu", "show").stdout)["features"]
+
+    def known(host):
+        r = host.run("drover", "-o", "json", "cpu", "baseline")
+        o = json.loads(r.stdout)
+        return r.returncode == 0 and o["hosts"] == [h.name for h in bed.hosts] and o["features"] == here
+
+    for host in bed.hosts:
+        wait_for(f"{host.name} to know all", lambda: known(host), 20)
+    bed.host(3).power_cut()
+    wait_for("n3 to be missed", lambda: drover(bed.host(1), "-o", "json", "node", "status").stdout.count('"online"') == 2, 30)
+    assert known(bed.host(1))
+
+
 def test_a_third_host_shows_how_a_migration_went(make_bed, make_domain):
     bed = make_bed(hosts=3, token=1000, fence=False)
     bed.start()

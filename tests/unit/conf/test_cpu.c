@@ -251,11 +251,11 @@ static void what_is_wrong_is_said(void **state)
 	refused(LEAST "cpu: {features: [avx2]}\n",
 		"t.yaml:4: cpu.features[0]: got 'avx2', expected + or - and the name of a feature");
 	refused(LEAST "cpu: {features: [+avx2, -avx3]}\n",
-		"t.yaml:4: cpu.features[1]: 'avx3' is no feature that a domain can have");
+		"t.yaml:4: cpu.features[1]: 'avx3' is no feature that a domain can have ('drover cpu list' has their names)");
 	refused(LEAST "cpu: {features: [+vmx]}\n",
-		"t.yaml:4: cpu.features[0]: 'vmx' is no feature that a domain can have");
+		"t.yaml:4: cpu.features[0]: 'vmx' is no feature that a domain can have ('drover cpu list' has their names)");
 	refused(LEAST "cpu: {features: [+hypervisor]}\n",
-		"t.yaml:4: cpu.features[0]: 'hypervisor' is no feature that a domain can have");
+		"t.yaml:4: cpu.features[0]: 'hypervisor' is no feature that a domain can have ('drover cpu list' has their names)");
 	refused(LEAST "cpu: {features: [+aes, -aes]}\n", "t.yaml:4: cpu.features[1]: aes is given twice");
 	refused(LEAST "cpu: {features: [+avx2, -avx]}\n", "t.yaml:4: cpu.features: avx2 needs a feature that is taken away");
 	refused(LEAST "cpu: {features: +avx2}\n", "t.yaml:4: cpu.features: expected a list, one '- ' for each");
