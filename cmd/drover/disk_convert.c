@@ -78,14 +78,15 @@ static void show(void *arg, uint64_t done)
 {
 	struct showing *s = arg;
 	uint64_t now = clock_ms(), took = now - s->began_ms;
-	char rate[32];
+	char rate[32], line[400];
 
 	if (now - s->told_ms < 100 || !took || !done)
 		return;
 	s->told_ms = now;
-	fprintf(stderr, "\r\033[K%s: %.0f %%, %s/s, %.0f s left", s->path, 100.0 * (double)done / (double)s->size,
-		format_size((double)done * 1000 / (double)took, rate), (double)(s->size - done) * (double)took / (double)done / 1000);
-	fflush(stderr);
+	snprintf(line, sizeof(line), "%.0f %%, %s/s, %.0f s left: %.300s", 100.0 * (double)done / (double)s->size,
+		 format_size((double)done * 1000 / (double)took, rate), (double)(s->size - done) * (double)took / (double)done / 1000, s->path);
+	text_clean(line);
+	line_show(line);
 }
 
 static int copy(const struct drover *d, struct convert_source *from, struct disk_made *to)
@@ -101,7 +102,7 @@ static int copy(const struct drover *d, struct convert_source *from, struct disk
 	text_copy(s.path, sizeof(s.path), to->path);
 	ret = block_copy(from->block, out, tty ? show : NULL, &s, &e);
 	if (s.told_ms)
-		fputs("\r\033[K", stderr);
+		line_clear();
 	block_close(out);
 	return ret ? say_error(err_exit_code(ret), "disk %s to %s: %s", d->argv[0], to->path, e.text) : EXIT_OK;
 }

@@ -7,6 +7,7 @@
  *     names.c    names on the line; a uuid becomes a name
  *     verbs.c    the table of verbs, help
  *     http.c     requests to droverd's UNIX socket (libcurl)
+ *     line.c     a progress line
  *     table.c    aligned tables, sizes and times for people
  *     domain.c   list, show, start, stop, remove, cancel, clear
  *     reboot.c   reset, reboot
@@ -206,8 +207,17 @@ int verb_cpu_show(struct drover *d);
 
 /** say_errors_as_json() - -o json was given: say_error() says {"code": ..., "error": text} on standard output too */
 void say_errors_as_json(bool on);
+/** say_lines() - this verb writes JSON line by line: its error is a line too */
+void say_lines(void);
 /** say_error() - "drover: text" on standard error; returns @code */
 int say_error(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ------------------------------------------------------------------ line.c */
+
+/** line_show() - the progress line on standard error, a terminal, is @text (clean), as far as it has columns */
+void line_show(const char *text);
+/** line_clear() - there is none */
+void line_clear(void);
 
 /* ------------------------------------------------------------------ domain.c */
 
@@ -320,5 +330,6 @@ bool bool_of(json_t *o, const char *key);       /* true for true, and for nothin
 #define QUORUM_WORDS 96
 const char *quorum_word(json_t *status, char buf[QUORUM_WORDS]); /* of GET status: "OK", "lost", ... */
 int print_json(json_t *o);                                       /* indented; EXIT_OK */
+void print_json_line(json_t *o);                                 /* for those who read line by line */
 
 #endif

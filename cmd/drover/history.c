@@ -20,12 +20,6 @@ void event_line(json_int_t ms, const char *kind, const char *text)
 	printf("%s.%03d  %-7s  %s\n", when, (int)(ms % 1000), kind, text);
 }
 
-void event_json(json_t *o)
-{
-	json_dumpf(o, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
-	putchar('\n');
-}
-
 bool reader_gone(void)
 {
 	struct pollfd p = { .fd = STDOUT_FILENO };
@@ -82,7 +76,7 @@ static void history_lines(const struct drover *d, json_t *list, struct seen *las
 		if (!d->opt.json)
 			event_line(json_integer_value(json_object_get(o, "time_ms")), str_of(o, "level"), str_of(o, "text"));
 		else if (d->opt.follow)
-			event_json(o);
+			print_json_line(o);
 	}
 }
 
@@ -103,6 +97,8 @@ int verb_ha_history(struct drover *d)
 	json_t *list;
 	int code;
 
+	if (d->opt.follow)
+		say_lines();
 	do {
 		code = history_get(d, &last, last.seq ? ask_over_a_restart : ask_once, &list);
 		if (code)

@@ -22,9 +22,6 @@ bool history_new(json_t *line, struct seen *last);
 /** event_line() - a line for people: when (milliseconds since 1970), of what kind, what */
 void event_line(json_int_t ms, const char *kind, const char *text);
 
-/** event_json() - a line for programs */
-void event_json(json_t *o);
-
 /** reader_gone() - standard output is a pipe that nobody reads any more, or a write to it has failed */
 bool reader_gone(void);
 

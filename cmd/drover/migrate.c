@@ -38,8 +38,7 @@ static void progress_line(const char *name, json_t *m)
 	if (rate > 0)
 		snprintf(line + n, sizeof(line) - (size_t)n, ", %s/s, %s left, %.1f s",
 			 format_size(rate, speed), format_size(left, size), left / rate);
-	fprintf(stderr, "\r\033[K%s", line);
-	fflush(stderr);
+	line_show(line);
 }
 
 static int report(struct drover *d, const char *name, json_t *o, json_t *m, uint64_t took_ms)
@@ -133,7 +132,7 @@ static int follow(struct drover *d, const char *name, struct before *was)
 			ended = now;
 		if (ended && (d->opt.dry_run || has_totals(o) || now - ended > 1000)) {
 			if (tty)
-				fprintf(stderr, "\r\033[K");
+				line_clear();
 			code = d->opt.dry_run ? conclude_dry_run(d, name, o, was) : conclude(d, name, o, was, ended - begin);
 			json_decref(o);
 			return code;

@@ -9,10 +9,17 @@
 
 /* -o json was given: whoever reads our output by program finds an error there too. */
 static bool json_errors;
+/* ... and whoever reads it line by line finds it in one. */
+static bool json_lines;
 
 void say_errors_as_json(bool on)
 {
 	json_errors = on;
+}
+
+void say_lines(void)
+{
+	json_lines = true;
 }
 
 int say_error(int code, const char *fmt, ...)
@@ -29,7 +36,10 @@ int say_error(int code, const char *fmt, ...)
 	if (json_errors) {
 		json_t *o = json_pack("{s:i, s:s}", "code", code, "error", text);
 
-		print_json(o);
+		if (json_lines)
+			print_json_line(o);
+		else
+			print_json(o);
 		json_decref(o);
 	}
 	return code;

@@ -126,6 +126,12 @@ int print_json(json_t *o)
 	return EXIT_OK;
 }
 
+void print_json_line(json_t *o)
+{
+	json_dumpf(o, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+	putchar('\n');
+}
+
 /* Both must hold: corosync's quorum, which may be weaker (two_node), and a majority of all votes. */
 const char *quorum_word(json_t *status, char buf[QUORUM_WORDS])
 {

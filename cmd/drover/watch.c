@@ -132,7 +132,7 @@ static void tell_history(const struct drover *d, const struct watched *w, json_t
 		return;
 	}
 	json_object_set_new(line, "event", json_string("history"));
-	event_json(line);
+	print_json_line(line);
 }
 
 /* What was there before somebody began to watch is `ha history`. */
@@ -190,7 +190,7 @@ static void tell_change(const struct drover *d, const char *name, json_t *was, j
 	if (d->opt.json) {
 		o = json_pack("{s:s, s:I, s:s, s:o, s:o, s:s}", "event", "domain", "time_ms", now_ms(), "name", name, "was", place_json(was), "is",
 			      place_json(is), "why", why);
-		event_json(o);
+		print_json_line(o);
 		json_decref(o);
 		return;
 	}
@@ -261,6 +261,7 @@ int verb_watch(struct drover *d)
 	struct watched w = { .name = d->argc ? d->argv[0] : NULL };
 	int code;
 
+	say_lines();
 	interrupts_begin();
 	for (;;) {
 		code = pass(d, &w);

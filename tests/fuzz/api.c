@@ -2,7 +2,9 @@
 /*
  * fuzz: a request to the API: "METHOD PATH QUERY\n" and a body, as one string.
  */
+#include "base/reserve.h"
 #include "ha/api/api_call.h"
+#include "ha/api/api_validate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +20,16 @@ static uint32_t id_of(void *arg, const char *name)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct api_call call;
+	static struct ha_record *record; /* nothing is in it */
+	char judged[HA_REASON_MAX + 1];
 	char head[1024], method[16] = "", path[600] = "", query[300] = "";
 	const uint8_t *nl = memchr(data, '\n', size);
 	size_t len = nl ? (size_t)(nl - data) : size;
 	char *body;
 
-	if (len >= sizeof(head))
+	if (!record)
+		record = reserve_make(sizeof(*record));
+	if (len >= sizeof(head) || !record)
 		return 0;
 	memcpy(head, data, len);
 	head[len] = '\0';
@@ -38,6 +44,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    api_call_resolve(&call, id_of, NULL, NULL) == 0) {
 		if (strlen(call.name) > HA_NAME_MAX || call.cmd.conf_len > HA_CONF_MAX ||
 		    call.cmd.n_hosts > HA_NODES_MAX)
+			abort();
+		api_call_domain(&call, record);
+		if (call.what == API_VALIDATE && api_validate(record, &call, judged) == HA_OK && strlen(judged) > HA_REASON_MAX)
+			abort();
+		if (call.what == API_ORDER && (!call.order || !*call.order))
 			abort();
 	}
 	free(body);

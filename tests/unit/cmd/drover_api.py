@@ -47,7 +47,10 @@ class Api:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                try:
+                    self.wfile.write(data)
+                except BrokenPipeError:   # who asked is gone
+                    self.close_connection = True
 
             do_GET = do_POST = do_DELETE = reply
 

@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -457,6 +458,26 @@ class Drover(Case):
             os.close(master)
         self.assertIn("web: precopy, round 2,  75 %, 500 MiB/s, 250 MiB left, 0.5 s", shown)
         self.assertTrue(shown.endswith("\r\033[K"))
+
+    def test_a_progress_line_stays_one_line_on_a_narrow_terminal(self):
+        """Another row of it could not be taken back, and ten more a second would follow."""
+        after = dict(WEB, node="n2", incarnation=4, moved_incarnation=3)
+        for columns in (20, 1, 0):
+            with Api({"POST domains/web/migrate": DONE, "GET domains/web": [WEB, self.migration(), after]}) as api:
+                master, slave = pty.openpty()
+                fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+                subprocess.run([DROVER, "--socket", api.path, "migrate", "web", "n2"], stderr=slave, stdout=subprocess.PIPE,
+                               timeout=20, check=True)
+                os.close(slave)
+                shown = b""
+                try:
+                    while data := os.read(master, 4096):
+                        shown += data
+                except OSError:
+                    pass
+                os.close(master)
+            rows = shown.decode().split("\r\033[K")
+            self.assertEqual(max(map(len, rows)), columns - 1 if columns else 60, rows)
 
     def test_how_a_migration_ended_is_told_as_it_was(self):
         """A link that died is no cancel, though the VMM was told to stop; a domain that ended stays nowhere."""

@@ -77,6 +77,8 @@ class Watch(Case):
             p.send_signal(signal.SIGINT)
             self.assertEqual(self.ends(p, 0), ("", ""))
             self.fails(api.run("watch", "nobody"), 3, "no domain called nobody")
+            r = api.run("watch", "nobody", "-o", "json")    # a line like the others
+            self.assertEqual((r.returncode, r.stdout), (3, '{"code":3,"error":"no domain called nobody"}\n'))
 
     def test_a_droverd_that_is_not_there_is_told_at_once(self):
         r = subprocess.run([DROVER, "--socket", "/nonexistent/sock", "watch"], capture_output=True, text=True, timeout=20, check=False)
