@@ -145,6 +145,18 @@ static int refused(json_t *o, long status, struct err *e)
 	return code >= EXIT_ERROR && code <= EXIT_REFUSED ? code : EXIT_ERROR;
 }
 
+/* Is @o what docs/openapi.yaml says of @path?  Of something else a table of nothing would be shown. */
+static bool is_answer(const char *path, const json_t *o)
+{
+	static const char *const lists[] = { "domains", "nodes", "ha/groups" };
+	bool list = strncmp(path, "history", 7) == 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		list |= strcmp(path, lists[i]) == 0;
+	return list ? json_is_array(o) : json_is_object(o);
+}
+
 int http_request(struct http *h, const char *method, const char *path, const char *body,
 		 size_t len, json_t **out, struct err *e)
 {
@@ -179,8 +191,11 @@ int http_request(struct http *h, const char *method, const char *path, const cha
 	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
 	o = a.text ? json_loadb(a.text, a.len, 0, NULL) : NULL;
 	free(a.text);
-	if (status == 200 && o) {
+	if (status == 200 && o && (strcmp(method, "GET") != 0 || is_answer(path, o))) {
 		code = EXIT_OK;
+	} else if (status == 200 && o) {
+		code = EXIT_ERROR;
+		err_set(e, -EPROTO, "droverd's answer to %.80s is another kind of JSON than it should be", path);
 	} else if (o) {
 		code = refused(o, status, e);
 	} else {

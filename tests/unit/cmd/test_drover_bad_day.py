@@ -95,6 +95,21 @@ class BadDay(Case):
                 else:
                     self.sound(r, job, "json" in job[0])
 
+    def test_an_answer_of_another_kind_is_none(self):
+        """A table of nothing, or a domain without a state, would be a lie."""
+        for line in (["list"], ["show", "web"], ["node", "status"], ["status"], ["ha", "group", "list"], ["ha", "history"], ["ha", "status"],
+                     ["ha", "timings"], ["watch"], ["config", "web"], ["console", "web"]):
+            for body in (b"12", b'"x"', b"{}", b"[]"):
+                with Api({}) as api:
+                    api.answers = type("Same", (), {"get": lambda *_: (200, body)})()
+                    one_thing = line in (["show", "web"], ["status"], ["ha", "status"], ["ha", "timings"], ["config", "web"], ["console", "web"])
+                    if body == (b"{}" if one_thing else b"[]"):
+                        continue
+                    r = self.drover(api.path, *line)
+                    self.sound(r, line, False)
+                    self.assertEqual(r.returncode, 1, (line, body))
+                    self.assertRegex(r.stderr, "another kind of JSON|is not JSON", (line, body))
+
     def test_too_few_and_too_many_words_are_refused(self):
         with Api({}) as api:
             for words, args in verbs():
