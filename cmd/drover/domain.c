@@ -170,6 +170,17 @@ static void show_number(const char *key, double value)
 	printf("%-13s %.0f\n", key, value);
 }
 
+/* As long as it is not over. */
+static void show_reboot(json_t *reboot)
+{
+	const char *phase = str_of(reboot, "phase");
+
+	if (strcmp(phase, "asked") == 0)
+		show_line("Reboot:", "the guest was asked to shut down");
+	else if (strcmp(phase, "late") == 0)
+		show_line("Reboot:", "the guest was asked to shut down, and is late");
+}
+
 int verb_show(struct drover *d)
 {
 	char buf[32];
@@ -201,6 +212,7 @@ int verb_show(struct drover *d)
 	if (vmm) {
 		show_number("PID:", num_of(vmm, "pid"));
 		show_line("Console:", str_of(vmm, "console"));
+		show_reboot(json_object_get(vmm, "reboot"));
 	}
 	json_decref(o);
 	return EXIT_OK;

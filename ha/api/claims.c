@@ -66,8 +66,12 @@ static bool has(const struct ha_domain *d, const struct ha_claim *claim)
 
 int claims_others(const struct ha_record *r, int self, const struct ha_claim *claims, uint32_t n, uint32_t *which)
 {
+	uint64_t bits = 0;
+
+	for (uint32_t k = 0; k < n; k++)
+		bits |= ha_index_claim(&claims[k]);
 	for (uint32_t i = 0; i < r->n_domains; i++)
-		for (*which = 0; (int)i != self && r->domains[i].used && *which < n; ++*which)
+		for (*which = 0; (int)i != self && (r->index.seat[i].claims & bits) && *which < n; ++*which)
 			if (has(&r->domains[i], &claims[*which]))
 				return (int)i;
 	return -1;

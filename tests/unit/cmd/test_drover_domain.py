@@ -43,6 +43,14 @@ class Domain(Case):
                 else:
                     self.assertEqual((r.returncode, r.stdout, r.stderr), (0, said, ""))
 
+    def test_a_reboot_that_is_not_over_is_shown(self):
+        for phase, said in (("asked", "Reboot:       the guest was asked to shut down\n"), ("late", "shut down, and is late\n"), ("done", None),
+                            ("dropped", None)):
+            with Api({"GET domains/web": self.rebooting(phase)}) as api:
+                shown = api.run("show", "web").stdout
+                self.assertEqual("Reboot:" in shown, said is not None)
+                self.assertIn(said or "", shown)
+
     def test_reboot_does_not_wait_where_it_shall_not(self):
         with Api({"GET domains/web": WEB, "POST domains/web/reboot": {"code": 0, "text": "domain 'web' is being rebooted"}}) as api:
             r = api.run("-o", "json", "reboot", "web", "--no-wait")
