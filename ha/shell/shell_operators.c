@@ -128,7 +128,11 @@ static void on_ordered(void *arg, uint64_t number, int code, const json_t *ret, 
 
 	if (!r)
 		return;
-	if (code)
+	/* What was asked is right: a VMM that outlived an upgrade of droverd does not know it yet. */
+	if (code == EXIT_USAGE) {
+		code = EXIT_REFUSED;
+		snprintf(said, sizeof(said), "the VMM of domain '%s' was started by an older drover-hv and cannot: %s", r->domain, text);
+	} else if (code)
 		snprintf(said, sizeof(said), "%s", text);
 	else if (waits)
 		snprintf(said, sizeof(said), "domain '%s' will be reset; it waits: %s", r->domain, waits);
