@@ -36,6 +36,7 @@ static const char script[] =
 	"complete -F _drover drover\n";
 
 struct line {
+	verb_at_fn verb_at;
 	const char *last;            /* what is to be completed, "" = nothing yet */
 	const struct option_row *of; /* ... and the option whose value it is, or NULL */
 	const char *socket;          /* --socket on the line */
@@ -172,7 +173,7 @@ static void offer_verbs(const struct line *l, int from)
 	const char *p;
 	int k;
 
-	for (i = 0; (v = verb_at(i)) != NULL; i++) {
+	for (i = 0; (v = l->verb_at(i)) != NULL; i++) {
 		for (p = v->words, k = from; k < l->n; k++, p += len + 1) {
 			len = strlen(l->at[k]);
 			if (strncmp(p, l->at[k], len) != 0 || p[len] != ' ')
@@ -201,7 +202,7 @@ static void complete(const struct line *l)
 		offer_kind(l, l->of->value);
 		return;
 	}
-	v = verb_find(l->n, (char **)l->at, &used);
+	v = verb_match(l->verb_at, l->n, (char **)l->at, &used);
 	if (l->last[0] == '-' && !l->only_words) {
 		offer_options(l, v);
 	} else if (l->n && strcmp(l->at[0], "help") == 0) {
@@ -216,7 +217,7 @@ static void complete(const struct line *l)
 
 int verb_completion(struct drover *d)
 {
-	struct line l = { .socket = d->opt.socket };
+	struct line l = { .verb_at = d->verb_at, .socket = d->opt.socket };
 
 	if (d->argc == 0) {
 		fputs(script, stdout);

@@ -60,12 +60,16 @@ struct options {
 
 #define DOMAIN_NAME_SIZE 64
 
+struct verb;
+typedef const struct verb *(*verb_at_fn)(size_t i);
+
 struct drover {
 	struct options opt;
 	struct http *http;
 	uint64_t began_ms; /* --timeout counts from here */
 	int argc;          /* what is left behind the verb's words */
 	char **argv;
+	verb_at_fn verb_at;          /* the table of verbs (verbs.h), for the one that completes them */
 	char name[DOMAIN_NAME_SIZE]; /* of the domain that the line names by its uuid (names.h) */
 };
 

@@ -102,7 +102,7 @@ static int run_own(struct drover *d, const struct parsed *p)
 
 static int run(int argc, char **argv)
 {
-	struct drover d = { .opt = { .socket = DEFAULT_SOCKET, .max_restart = -1 } };
+	struct drover d = { .opt = { .socket = DEFAULT_SOCKET, .max_restart = -1 }, .verb_at = verb_at };
 	struct parsed p = { 0 };
 	const char *env = getenv("DROVER_SOCKET");
 	int code;

@@ -75,3 +75,37 @@ int names_resolve(struct drover *d, const struct verb *v)
 			return resolve(d, &d->argv[i]);
 	return EXIT_OK;
 }
+
+/* How many of @argv's words are @v's, 0 when it is another verb. */
+static int words_match(const char *words, int argc, char **argv)
+{
+	int n = 0;
+	size_t len;
+
+	for (;;) {
+		len = strcspn(words, " ");
+		if (n >= argc || strlen(argv[n]) != len || strncmp(argv[n], words, len) != 0)
+			return 0;
+		n++;
+		if (!words[len])
+			return n;
+		words += len + 1;
+	}
+}
+
+const struct verb *verb_match(verb_at_fn at, int argc, char **argv, int *used)
+{
+	const struct verb *best = NULL, *v;
+	size_t i;
+	int n;
+
+	*used = 0;
+	for (i = 0; (v = at(i)) != NULL; i++) {
+		n = words_match(v->words, argc, argv);
+		if (n > *used) {
+			*used = n;
+			best = v;
+		}
+	}
+	return best;
+}

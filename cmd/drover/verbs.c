@@ -100,38 +100,9 @@ void verb_usage(FILE *to)
 	      to);
 }
 
-/* How many of @argv's words are @v's, 0 when it is another verb. */
-static int words_match(const char *words, int argc, char **argv)
-{
-	int n = 0;
-	size_t len;
-
-	for (;;) {
-		len = strcspn(words, " ");
-		if (n >= argc || strlen(argv[n]) != len || strncmp(argv[n], words, len) != 0)
-			return 0;
-		n++;
-		if (!words[len])
-			return n;
-		words += len + 1;
-	}
-}
-
 const struct verb *verb_find(int argc, char **argv, int *used)
 {
-	const struct verb *best = NULL;
-	size_t i;
-	int n;
-
-	*used = 0;
-	for (i = 0; i < N_VERBS; i++) {
-		n = words_match(verbs[i].words, argc, argv);
-		if (n > *used) {
-			*used = n;
-			best = &verbs[i];
-		}
-	}
-	return best;
+	return verb_match(verb_at, argc, argv, used);
 }
 
 /* Does the first word of @v, which has more, say @word? */

@@ -40,6 +40,8 @@ struct verb {
 
 /** verb_at() - the @i-th of the table; NULL behind the last */
 const struct verb *verb_at(size_t i);
+/** verb_match() - in the table @at: the verb that @argv begins with, and how many words that are; NULL: none (names.c) */
+const struct verb *verb_match(verb_at_fn at, int argc, char **argv, int *used);
 /** verb_find() - the verb that @argv begins with, and how many words that are; NULL: there is none */
 const struct verb *verb_find(int argc, char **argv, int *used);
 /** verb_unknown() - say so; EXIT_USAGE */
