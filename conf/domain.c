@@ -45,6 +45,7 @@ static int build_machine(struct domain_build *b)
 
 	b->c->backing = b->raw->backing;
 	b->c->vcpus = n ? b->raw->vcpus : 1;
+	b->c->guest_agent = b->raw->guest_agent;
 	b->c->rng = tree_get(b->t->root, "rng") ? b->raw->rng : true;
 	if (b->c->vcpus < 1 || b->c->vcpus > DOMAIN_VCPUS_MAX)
 		return tree_fail(b->t, n, b->e, "got %u, expected 1 to %d", b->c->vcpus,

@@ -133,7 +133,8 @@ struct domain_conf {
 	size_t n_disks;
 	struct domain_nic nics[DOMAIN_NICS_MAX];
 	size_t n_nics;
-	bool rng; /* virtio entropy device, default true */
+	bool rng;         /* virtio entropy device, default true */
+	bool guest_agent; /* a port for an agent in the guest, default false */
 	struct domain_display display;
 	struct domain_ha ha;
 	struct domain_migration migration;

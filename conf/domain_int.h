@@ -67,7 +67,7 @@ struct domain_raw {
 	enum domain_firmware firmware;
 	enum domain_backing backing;
 	uint32_t vcpus;
-	bool rng;
+	bool rng, guest_agent;
 	struct domain_raw_cpu *cpu;
 	struct domain_raw_disk *disks;
 	uint32_t disks_count;

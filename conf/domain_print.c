@@ -99,7 +99,7 @@ char *domain_conf_print(const struct domain_conf *c)
 	if (c->kernel)
 		print_text(f, "cmdline: ", c->cmdline);
 	print_lists(f, c);
-	fprintf(f, "rng: %s\n", c->rng ? "true" : "false");
+	fprintf(f, "rng: %s\nguest_agent: %s\n", c->rng ? "true" : "false", c->guest_agent ? "true" : "false");
 	if (c->display.present)
 		fprintf(f, "display:\n  memory: %s\n", units_print_size(c->display.memory, size));
 	if (c->ha.present) {

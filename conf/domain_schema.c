@@ -139,6 +139,7 @@ static const cyaml_schema_field_t domain_fields[] = {
 	CYAML_FIELD_SEQUENCE("nics", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, nics,
 			     &nic_schema, 0, DOMAIN_NICS_MAX),
 	CYAML_FIELD_BOOL("rng", OPTIONAL, struct domain_raw, rng),
+	CYAML_FIELD_BOOL("guest_agent", OPTIONAL, struct domain_raw, guest_agent),
 	CYAML_FIELD_MAPPING_PTR("display", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, display, display_fields),
 	CYAML_FIELD_MAPPING_PTR("ha", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, ha, ha_fields),
 	CYAML_FIELD_MAPPING_PTR("migration", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw, migration,

@@ -23,6 +23,7 @@ static int cmd_query(void *owner, const json_t *args, json_t **ret, struct err *
 			 (json_int_t)v->conf->memory, "console", console_where(v->console));
 	vmm_reboot_query(v, *ret);
 	screen_query(v, *ret);
+	agent_query(v, *ret);
 	if (v->query_more)
 		v->query_more(v, *ret);
 	return 0;

@@ -12,7 +12,6 @@
 #include "hv/display/vnc.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
 #define SLICE_MAX (512u << 10) /* bytes of pixels; as text twice as many, a quarter of what a client may have waiting */
@@ -57,9 +56,8 @@ static int cmd_screenshot(void *owner, const json_t *args, json_t **ret, struct 
 	return *ret ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
-int screen_open(struct drover_hv *v, struct err *e)
+int screen_open(struct drover_hv *v, const char *path, struct err *e)
 {
-	char path[PATH_MAX];
 	struct vnc_options o = {
 		.path = path,
 		.name = v->conf->name,
@@ -67,7 +65,6 @@ int screen_open(struct drover_hv *v, struct err *e)
 		.seat = machine_seat(v->machine),
 	};
 
-	vmm_beside_control(v, ".vnc", path, sizeof(path));
 	return o.display && *path ? vnc_create(&v->vnc, &o, e) : 0;
 }
 

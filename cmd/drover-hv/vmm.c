@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,27 +250,37 @@ static json_t *greeting(void *owner)
 
 /* --- life --- */
 
-void vmm_beside_control(const struct drover_hv *v, const char *suffix, char *path, size_t size)
+/* The control socket's path with @suffix in place of .sock; "" without a control socket. */
+static const char *beside_control(const struct drover_hv *v, const char *suffix, char path[PATH_MAX])
 {
 	size_t len = v->opt.control ? strlen(v->opt.control) : 0;
 
 	path[0] = '\0';
 	if (!v->opt.control)
-		return;
+		return path;
 	if (len > 5 && strcmp(v->opt.control + len - 5, ".sock") == 0)
 		len -= 5;
-	snprintf(path, size, "%.*s%s", (int)len, v->opt.control, suffix);
+	snprintf(path, PATH_MAX, "%.*s%s", (int)len, v->opt.control, suffix);
+	return path;
 }
 
 static int open_console(struct drover_hv *v, struct err *e)
 {
 	const char *where = v->opt.console;
-	char path[4096];
+	char path[PATH_MAX];
 
-	vmm_beside_control(v, ".console", path, sizeof(path));
-	if (!where && *path)
-		where = path;
+	if (!where && v->opt.control)
+		where = beside_control(v, ".console", path);
 	return console_create(&v->console, v, where ? where : "stdio", e);
+}
+
+/* For people who look at the domain, and for its guest's agent. */
+static int open_sockets(struct drover_hv *v, struct err *e)
+{
+	char path[PATH_MAX];
+	int ret = screen_open(v, beside_control(v, ".vnc", path), e);
+
+	return ret ? ret : agent_open(v, beside_control(v, ".agent", path), e);
 }
 
 static int load_conf(struct drover_hv *v, struct err *e)
@@ -382,7 +393,7 @@ int vmm_init(struct drover_hv *v, struct err *e)
 	if (!ret)
 		ret = typing_create(&v->typing, v, e);
 	if (!ret)
-		ret = screen_open(v, e);
+		ret = open_sockets(v, e);
 	if (!ret && v->opt.control)
 		ret = open_control(v, e);
 	if (ret)
@@ -411,6 +422,7 @@ void vmm_fini(struct drover_hv *v)
 	ctl_destroy(v->ctl);
 	typing_destroy(v->typing);
 	screen_close(v);
+	agent_close(v);
 	if (!gate_stop(v->gate))
 		end_without_storage(v);
 	machine_destroy(v->machine);

@@ -10,6 +10,7 @@
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
  *     screen.c    what is on the screen, as pixels and for viewers
+ *     agent.c     a socket for the agent in the guest
  *     typing.c    keys that a command sends
  *     adopt.c     set disks free whose owner is no more; no machine
  *     gated.c     what the gate of rule G (hv/gate/) asks and tells
@@ -71,6 +72,7 @@ struct migration; /* helper structure of migrate.c and receive.c */
 struct console;
 struct typing;
 struct vnc;
+struct agent_port;
 
 struct drover_hv {
 	struct vmm_options opt;
@@ -85,6 +87,7 @@ struct drover_hv {
 	struct console *console;
 	struct typing *typing;
 	struct vnc *vnc;              /* NULL: no screen, or no control socket */
+	struct agent_port *agent;     /* NULL: no port for an agent, or no control socket */
 	struct gate *gate;            /* NULL without --lease */
 	struct migration *migration;  /* owned by migrate.c/receive.c; NULL when there was none */
 	_Atomic uint64_t incarnation; /* of the ownership this process has or waits for; a migration's thread sets it */
@@ -145,9 +148,6 @@ int vmm_reset(struct drover_hv *v, struct err *e);
 /** vmm_end() - leave the main loop with @exit_code; @how and @text for whoever reads the life file */
 void vmm_end(struct drover_hv *v, enum vmm_end how, int exit_code, const char *text);
 
-/** vmm_beside_control() - the control socket's path with @suffix in place of .sock; "" without a control socket */
-void vmm_beside_control(const struct drover_hv *v, const char *suffix, char *path, size_t size);
-
 /** vmm_init() - fill @v, whose opt is set: loop, domain, machine, console, control socket, gate */
 int vmm_init(struct drover_hv *v, struct err *e);
 /** vmm_fini() - take it all down again, whatever there is of it */
@@ -185,15 +185,24 @@ void vmm_reboot_query(const struct drover_hv *v, json_t *answer);
 
 /* screen.c */
 /**
- * screen_open() - for a domain that has one: let viewers come, at the control socket's path with .vnc in place of .sock
- * Return: 0, also where there is no screen or no control socket; what vnc_create() says.
+ * screen_open() - for a domain that has one: let viewers come
+ * @path: of their socket, "": there is none
+ * Return: 0, also where there is no screen or no socket; what vnc_create() says.
  */
-int screen_open(struct drover_hv *v, struct err *e);
+int screen_open(struct drover_hv *v, const char *path, struct err *e);
 /** screen_close() - no viewer any more */
 void screen_close(struct drover_hv *v);
 /** screen_query() - what `query` tells of it */
 void screen_query(const struct drover_hv *v, json_t *answer);
 extern const struct ctl_command screen_commands[]; /* those about the screen */
+
+/* agent.c: as those of screen.c, for who speaks to the agent in the guest */
+/** agent_open() - for a domain that has a port for an agent: let somebody come; as screen_open() */
+int agent_open(struct drover_hv *v, const char *path, struct err *e);
+/** agent_close() - nobody comes any more */
+void agent_close(struct drover_hv *v);
+/** agent_query() - what `query` tells of it */
+void agent_query(const struct drover_hv *v, json_t *answer);
 
 /* typing.c */
 /** typing_create() - nothing to type yet; typing_destroy() it; -ENOMEM */

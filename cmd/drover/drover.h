@@ -16,7 +16,8 @@
  *     migrate.c  migrate, with its progress line
  *     console.c  console
  *     vmm.c      the VMM of a domain that runs on this host, and what it is asked
- *     screenshot.c, send_key.c, vnc.c
+ *     screenshot.c, send_key.c, vnc.c, guest.c
+ *     agent.c    the protocol of the agent in a guest
  *     ha.c       ha ...
  *     history.c  ha history
  *     watch.c    watch
@@ -139,6 +140,12 @@ int verb_screenshot(struct drover *d);
 int verb_send_key(struct drover *d);
 /** verb_vnc() - the path of the socket at which viewers find the screen of a domain of this host; EXIT_NOTFOUND: it has none */
 int verb_vnc(struct drover *d);
+/**
+ * verb_guest() - have the agent in the guest of a domain of this host do or tell something
+ * Return: EXIT_NOTFOUND: the domain has no port for one; EXIT_REFUSED: none runs; EXIT_TIMEOUT: it does not answer;
+ * EXIT_ERROR: it refuses, or is no such agent.
+ */
+int verb_guest(struct drover *d);
 /** verb_ha_add() - protect a domain, or first take in and start that of a file; options go before what that says */
 int verb_ha_add(struct drover *d);
 /** verb_ha_remove() - no longer protect it */

@@ -19,6 +19,7 @@ static const struct verb verbs[] = {
 	{ "screenshot", "NAME FILE", 2, 2, 0, verb_screenshot, "screen of a domain of this host as a PNG file, - for standard output" },
 	{ "send-key", "NAME [KEYS]...", 1, 64, TAKES_TEXT, verb_send_key, "press keys of a domain of this host: ctrl-alt-delete, f5, ..." },
 	{ "vnc", "NAME", 1, 1, 0, verb_vnc, "where viewers find the screen of a domain of this host: a UNIX socket" },
+	{ "guest", "NAME WHAT", 2, 2, 0, verb_guest, "ask the agent in a guest of this host: ping, info, addresses, shutdown, freeze, thaw" },
 	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT | TAKES_DRY_RUN, verb_migrate, "move a running domain, live" },
 	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },
 	{ "resume", "NAME", 1, 1, TAKES_WAIT, verb_resume, "let it go on" },

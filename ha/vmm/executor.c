@@ -74,6 +74,8 @@ static void on_news(void *arg, struct vmm *v, const struct vmm_news *n)
 		unlink(path);
 		executor_path(x, vmm_name(v), ".vnc", path);
 		unlink(path);
+		executor_path(x, vmm_name(v), ".agent", path);
+		unlink(path);
 		executor_path(x, vmm_name(v), ".lease", path);
 		unlink(path);
 		if (!x->reap_queued)

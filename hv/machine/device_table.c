@@ -36,5 +36,6 @@ const struct device_kind *const device_table[] = {
 	&pm_block_device,
 	&debugcon_device,
 	&fw_cfg_device,
+	&virtio_console_device,
 	NULL
 };

@@ -302,6 +302,14 @@ struct display *machine_display(struct machine *m);
 /** machine_seat() - its keyboard and pointer; stays the machine's and lives as long */
 struct seat *machine_seat(struct machine *m);
 
+/**
+ * machine_agent_attach() - @fd, a stream socket without waiting, is who speaks to the guest's agent from now on
+ * Return: 0, and @fd is the machine's; -ENOENT: there is no port for one; -EBUSY: somebody speaks to it already.
+ */
+int machine_agent_attach(struct machine *m, int fd, struct err *e);
+/** machine_agent_is_open() - has an agent opened its port in the guest? */
+bool machine_agent_is_open(struct machine *m);
+
 /** machine_save() - all device and vCPU state, malloc'ed; only while held */
 int machine_save(struct machine *m, uint8_t **buf, size_t *len, struct err *e);
 /**

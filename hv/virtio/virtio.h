@@ -5,7 +5,7 @@
  *   virtio.c      a device: features, status, its queues, its thread, its state
  *   virtqueue.c   the split ring: pop, push, event index (virtqueue.h)
  *   virtio_pci.c  registers, MSI-X, ioeventfds
- *   virtio_{blk,net,rng,input}.c
+ *   virtio_{blk,net,rng,input,console}.c
  *
  * What a machine does with them, by their rows (virtio_device.c):
  *
@@ -188,9 +188,24 @@ int virtio_keyboard_create(struct device_env *env, struct virtio_dev **out, stru
 /** virtio_tablet_create() - device "tablet0", as virtio_blk_create() */
 int virtio_tablet_create(struct device_env *env, struct virtio_dev **out, struct err *e);
 
+/* --- console: a port of a name, for an agent in the guest --- */
+
+/**
+ * virtio_console_create() - device "console0", as virtio_blk_create()
+ * @port_name: kept, must outlive it
+ */
+int virtio_console_create(struct device_env *env, const char *port_name, struct virtio_dev **out, struct err *e);
+/**
+ * virtio_console_attach() - @fd, a stream socket without waiting, is who speaks to the guest's port from now on; any thread
+ * Return: 0, and @fd is the device's, which closes it when it was hung up; -EBUSY, and @fd stays the caller's.
+ */
+int virtio_console_attach(struct virtio_dev *v, int fd, struct err *e);
+/** virtio_console_is_open() - has somebody opened the port in the guest? any thread */
+bool virtio_console_is_open(struct virtio_dev *v);
+
 /* --- rows of a machine's table: each device is a struct virtio_dev --- */
 
 extern const struct device_kind virtio_blk_device, virtio_net_device, virtio_rng_device, virtio_keyboard_device,
-	virtio_tablet_device;
+	virtio_tablet_device, virtio_console_device;
 
 #endif

@@ -17,7 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define VIRTIO_QUEUES_MAX 4
+#define VIRTIO_QUEUES_MAX 6
 #define VIRTIO_SOURCES_MAX 2 /* a device's own descriptors in its thread's epoll */
 #define VIRTIO_CONFIG_MAX 256
 #define VIRTIO_RETRY_MS 10

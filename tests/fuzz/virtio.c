@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzz disks, NICs, entropy and input behind negotiated rings: the input is what the
+ * Fuzz disks, NICs, entropy, input and a console behind negotiated rings: the input is what the
  * driver put into them.
  *
- *   byte 0    device (0 disk, 1 NIC, 2 entropy, 3 keyboard, 4 tablet)
+ *   byte 0    device (0 disk, 1 NIC, 2 entropy, 3 keyboard, 4 tablet, 5 console)
  *   byte 1    bits 0-3 log2 of the queue size, bit 4 event index, bit 5 indirect,
  *             bit 6 what else the device offers
  *   byte 2    available index of every queue
@@ -64,6 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		while (recv(f->wire, frame, sizeof(frame), MSG_DONTWAIT) > 0)
 			;
 	drv_ok(&d);
+	if (which == FUZZ_CONSOLE)
+		fuzz_console_partner(f, data, size < 4096 ? size : 4096);
 	seat_key(f->bed.seat, data[3], data[2] & 1);
 	seat_pointer(f->bed.seat, &(struct seat_pointer){ .x = data[2], .y = data[3], .buttons = data[3], .wheel = (int8_t)data[2] });
 	fuzz_must(virtio_dev_start(v, &e), "start");

@@ -32,6 +32,7 @@ enum {
 	FUZZ_RNG,
 	FUZZ_KEYBOARD,
 	FUZZ_TABLET,
+	FUZZ_CONSOLE,
 	FUZZ_DEVICES
 };
 
@@ -41,7 +42,8 @@ struct fuzz_bed {
 	/* As they were when new, for fuzz_device_reset(). */
 	uint8_t fresh[FUZZ_DEVICES][DEVICE_STATES_MAX][FUZZ_STATE];
 	size_t fresh_len[FUZZ_DEVICES][DEVICE_STATES_MAX];
-	int wire; /* the other end of the NIC */
+	int wire;    /* the other end of the NIC */
+	int partner; /* of the console's port; -1: nobody */
 	struct serial *serial;
 	struct rtc *rtc;
 	struct display *display; /* the slot behind the others */
@@ -150,6 +152,24 @@ static inline void fuzz_display_seen(struct fuzz_bed *f)
 	picture_rgb(&p, memory, p.width - 1, p.height - 1, 1, rgb);
 }
 
+/* Somebody at the console's port who has something to say; the device hangs up at each reset. */
+static inline void fuzz_console_partner(struct fuzz_bed *f, const void *says, size_t len)
+{
+	struct err e;
+	int pair[2];
+
+	if (f->partner >= 0)
+		close(f->partner);
+	f->partner = -1;
+	fuzz_must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), "socketpair");
+	if (send(pair[1], says, len, MSG_NOSIGNAL) < 0 || virtio_console_attach(f->dev[FUZZ_CONSOLE], pair[0], &e)) {
+		close(pair[0]);
+		close(pair[1]);
+		return;
+	}
+	f->partner = pair[1];
+}
+
 static inline struct fuzz_bed *fuzz_bed(void)
 {
 	static struct fuzz_bed *f;
@@ -166,6 +186,7 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	fuzz_must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), "socketpair");
 	net.tap_fd = pair[0];
 	f->wire = pair[1];
+	f->partner = -1;
 	fuzz_must(virtio_net_create(&f->bed.env, 0, &net, &f->dev[FUZZ_NET], &e), "net");
 	virtio_dev_plug(f->dev[FUZZ_NET]);
 	fuzz_must(serial_create(&f->serial, f->bed.pio, f->bed.irq, &e) || serial_plug(f->serial, &e), "serial");
@@ -176,6 +197,8 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	virtio_dev_plug(f->dev[FUZZ_KEYBOARD]);
 	fuzz_must(virtio_tablet_create(&f->bed.env, &f->dev[FUZZ_TABLET], &e), "tablet");
 	virtio_dev_plug(f->dev[FUZZ_TABLET]);
+	fuzz_must(virtio_console_create(&f->bed.env, "port", &f->dev[FUZZ_CONSOLE], &e), "console");
+	virtio_dev_plug(f->dev[FUZZ_CONSOLE]);
 	fuzz_display(f);
 	f->bed.mem->tracking = true; /* memory neither comes nor goes from here on */
 	for (unsigned int i = 0; i < FUZZ_DEVICES; i++)

@@ -47,6 +47,7 @@ static void three_fields_make_a_domain(void **state)
 	assert_int_equal(c->vcpus, 1);
 	assert_int_equal(c->backing, BACKING_AUTO);
 	assert_true(c->rng);
+	assert_false(c->guest_agent);
 	assert_false(c->ha.present);
 	assert_false(c->display.present);
 	assert_int_equal(c->n_disks, 0);
@@ -68,7 +69,7 @@ static void every_field_arrives(void **state)
 		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true, format: raw}\n"
 		"  - {path: /d2, format: vhd, parents: [/p, \"/p p\"]}\n"
 		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
-		"display:\n  memory: 8M\n"
+		"display:\n  memory: 8M\nguest_agent: true\n"
 		"ha:\n  group: gold\n  max_restart: 0\n"
 		"migration:\n  downtime: 50ms\n  timeout: 10m\n  bandwidth: 100M\n  throttle: 40\n");
 
@@ -102,6 +103,7 @@ static void every_field_arrives(void **state)
 	assert_string_equal(c->nics[0].tap, "t0");
 	assert_null(c->nics[1].bridge);
 	assert_true(c->display.present);
+	assert_true(c->guest_agent);
 	assert_true(c->display.memory == 8ull << 20);
 	assert_true(c->ha.present);
 	assert_string_equal(c->ha.group, "gold");

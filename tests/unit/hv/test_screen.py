@@ -85,6 +85,25 @@ def test_viewers_find_it_beside_the_control_socket(tmp_path):
 
 
 @needs_kvm
+def test_the_agents_port_is_beside_the_control_socket(tmp_path):
+    d = Domain(tmp_path, COUNT, extra="guest_agent: true\n").connect()
+    try:
+        path = str(tmp_path / "web.agent")
+        assert d.ok("query")["agent"] == {"path": path, "open": False}
+        with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+            one.connect(path)
+            two.settimeout(20)
+            two.connect(path)
+            assert two.recv(1) == b""       # one at a time
+            assert d.ok("stats")["consoles"][0]["connected"] is True
+            d.ok("quit")
+            assert d.process.wait(20) == 0
+        assert not os.path.exists(path)
+    finally:
+        d.end()
+
+
+@needs_kvm
 def test_keys_are_refused_that_nobody_would_hear_or_nobody_knows(tmp_path):
     d = Domain(tmp_path, COUNT, extra="display: {}\n").connect()
     try:

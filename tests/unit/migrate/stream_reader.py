@@ -39,6 +39,7 @@ FIELDS = {
     "display": "2* 1*",
     ".keyboard": "1 1 2*",
     ".tablet": "1 1 2*",
+    ".console": "1 1 1 1",
 }
 CONTROL_SOURCE = ["HELLO", "CAPS", "DESCRIBE", "MEM_MAP", "PROGRESS", "DEV_STATE", "GRANT"]
 CONTROL_DESTINATION = ["HELLO", "CAPS", "START", "ROUND_DONE", "READY", "DECISION", "RUNNING"]
@@ -281,7 +282,7 @@ def fields_of(name):
     if "." in name:
         return FIELDS[name[name.index("."):]].split()
     kind = name.rstrip("0123456789")
-    return FIELDS["virtio" if kind in ("blk", "net", "rng", "keyboard", "tablet") else kind].split()
+    return FIELDS["virtio" if kind in ("blk", "net", "rng", "keyboard", "tablet", "console") else kind].split()
 
 
 def read_fields(name, data):
