@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """lab screen - stock Debian has a screen by its own drivers (bochs-drm, virtio_input): what it prints is seen, what is
-typed arrives, and both after a move to another host.
+typed arrives, and both after a move to another host.  Beside it its agent (qemu-ga, by virtio_console) does what it is asked.
 
-usage: test_screen.py DROVER_HV WORK DIRECTORY
+usage: test_screen.py DROVER_HV WORK DIRECTORY DROVER
 """
 import os
 import re
@@ -13,6 +13,10 @@ import time
 from domain import Domain, move
 from lab import HERE, LabError, main
 
+sys.path.insert(0, os.path.join(HERE, ".."))
+import png  # noqa: E402
+
+DROVER = sys.argv[4]
 ADDRESS = {"a": "10.99.0.1", "b": "10.99.0.2"}
 # The letter H of the kernel's font of 8x16 pixels (lib/fonts/font_8x16.c), a row a byte.
 GLYPH_H = bytes.fromhex("0000c6c6c6c6fec6c6c6c6c600000000")
@@ -23,10 +27,8 @@ INPUT_EVENT = re.compile(r"^(?:\d+ ){8}(\d+) (\d+) (\d+) \d+ *$", re.M)     # tw
 
 class Picture:
     def __init__(self, data):
-        magic, size, depth, self.pixels = data.split(b"\n", 3)
-        self.width, self.height = map(int, size.split())
-        if (magic, depth, len(self.pixels)) != (b"P6", b"255", 3 * self.width * self.height):
-            raise LabError(f"a picture of {magic} {size} {depth}, {len(self.pixels)} bytes")
+        self.width, self.height, rows = png.pixels(data)
+        self.pixels = b"".join(rows)
 
     def cell(self, column, row):
         """A character's place as 16 bytes, a bit for each pixel that is not black."""
@@ -38,11 +40,25 @@ class Picture:
         return bytes(out)
 
 
+def drover(domain, *words):
+    """The command drover in the domain's host: exit status and output."""
+    quoted = " ".join(f"'{w}'" for w in words)
+    return domain.node.run(f"python3 -B /lab/cli.py {domain.control_path} /lab/drover {quoted}", 120)
+
+
+def asks(domain, *words):
+    """The same, which must succeed: its output."""
+    rc, out = drover(domain, *words)
+    if rc:
+        raise LabError(f"drover {' '.join(words)} ended with {rc}: {out}")
+    return out
+
+
 def shot(domain):
     """What is on the screen of @domain."""
-    node = domain.node
-    node.sh(f"python3 -B /lab/shot.py {domain.control_path} /lab/{node.name}.ppm", 120)
-    with open(node.lab.path(f"{node.name}.ppm"), "rb") as f:
+    file = f"{domain.node.name}.png"
+    asks(domain, "screenshot", "web", f"/lab/{file}")
+    with open(domain.node.lab.path(file), "rb") as f:
         return Picture(f.read())
 
 
@@ -60,7 +76,7 @@ def prints(domain, letters, row):
 
 def types(domain, number):
     """Type a command at the screen's shell, whose output goes to the serial port."""
-    domain.command("send-key", text=f"echo typed-$(({number}*7)) >/dev/ttyS0\n")
+    asks(domain, "send-key", "web", "ret", "--text", f"echo typed-$(({number}*7)) >/dev/ttyS0\n")
     domain.job.wait_for(f"typed-{7 * number}", 60)
     domain.node.lab.say(f"{domain.node.name}: what is typed at the screen arrives")
 
@@ -72,7 +88,7 @@ def keys_arrive(domain):
                     "echo read-it".replace("'", "'\\''"))
     domain.job.wait_for(r"\nreading-event\d", 60)
     time.sleep(1)
-    domain.command("send-key", keys="ctrl-alt-f5")
+    asks(domain, "send-key", "web", "ctrl-alt-f5")
     domain.job.wait_for(r"\nread-it", 60)
     got = [tuple(map(int, m)) for m in INPUT_EVENT.findall(domain.job.output())]
     keys = [(code, value) for kind, code, value in got if kind == 1]
@@ -81,13 +97,24 @@ def keys_arrive(domain):
     domain.node.lab.say("ctrl-alt-f5: six events of the right keys")
 
 
+def agent_answers(domain):
+    """Each thing that the agent can be asked, but the last."""
+    for what, said in (("ping", "answers"), ("info", "version 7"), ("addresses", "127.0.0.1/8"), ("freeze", "1 file systems"),
+                       ("thaw", "1 file systems")):
+        out = asks(domain, "guest", "web", what)
+        if said not in out:
+            raise LabError(f"guest {what}: expected '{said}' in {out}")
+    domain.node.lab.say(f"{domain.node.name}: the guest's agent answers")
+
+
 def start(node, disk, turn):
     options = f"--no-arbiter --incarnation {turn}" + (" --incoming tcp:0.0.0.0:0" if turn > 1 else "")
-    return Domain(node, "web", disk=disk, words="lab.screen", options=options, log=f"web-{turn}", more=["display: {}"])
+    return Domain(node, "web", disk=disk, words="lab.screen lab.agent", options=options, log=f"web-{turn}", more=["display: {}", "guest_agent: true"])
 
 
 def run(lab):
-    shutil.copy(os.path.join(HERE, "shot.py"), lab.share)
+    shutil.copy(os.path.join(HERE, "cli.py"), lab.share)
+    shutil.copy(DROVER, os.path.join(lab.share, "drover"))
     a, b = lab.pair("a", "b")
     for node in a, b:
         node.kvm()
@@ -101,6 +128,7 @@ def run(lab):
     lab.say("what the guest prints is on its screen")
     types(first, 6)
     keys_arrive(first)
+    agent_answers(first)
     before = prints(first, 3, 7)
     second = start(b, disk, 2)
     move(first, second, ADDRESS["b"], 2)
@@ -110,7 +138,8 @@ def run(lab):
     lab.say("the picture has moved with the domain")
     prints(second, 7, 9)
     types(second, 9)
-    second.job.type("poweroff -f")
+    agent_answers(second)
+    asks(second, "guest", "web", "shutdown")
     if second.job.wait(60):
         raise LabError(f"ended with {second.job.rc()}:\n{second.job.tail()}")
 

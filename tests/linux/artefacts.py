@@ -12,6 +12,7 @@ made again only when something it comes from is newer.
 import glob
 import lzma
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -21,8 +22,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUSYBOX = "/bin/busybox"
 INITRD_MODULES = ["virtio_pci", "virtio_blk", "ext4"]
 ROOT_MODULES = ["virtio_net", "virtio_rng", "button", "evdev"]
-ASKED_MODULES = {"screen": ["bochs", "virtio_input", "evdev"]}     # loaded for the word lab.NAME only
-ROOT_SIZE = 32 << 20
+ASKED_MODULES = {"screen": ["bochs", "virtio_input", "evdev"], "agent": ["virtio_console"]}     # loaded for the word lab.NAME only
+AGENT = "/usr/sbin/qemu-ga"     # with its libraries, where the package qemu-guest-agent is installed
+ROOT_SIZE = 40 << 20
 CMDLINE = "console=ttyS0 quiet panic=-1"
 HURRY = "nokaslr mitigations=off tsc=reliable"      # only makes an emulated boot shorter
 
@@ -148,6 +150,14 @@ def root_modules(tree, order, mods, there):
     return new
 
 
+def copy_with_libraries(tree, program):
+    """A program of Debian's into the image, at its place, with what it is linked to."""
+    found = subprocess.run(["ldd", program], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for path in [program] + re.findall(r"(?:=> |^\s+)(/\S+) \(", found, re.M):
+        os.makedirs(tree + os.path.dirname(path), exist_ok=True)
+        shutil.copy(path, tree + path)
+
+
 def root_image(path, version, programs):
     """An ext4 image with the guest's user space; @programs: {name: static program}."""
     tree = tempfile.mkdtemp(prefix="drover-root")
@@ -157,6 +167,8 @@ def root_image(path, version, programs):
         shutil.copy(BUSYBOX, os.path.join(tree, "bin/busybox"))
         for name, program in programs.items():
             shutil.copy(program, os.path.join(tree, "bin", name))
+        if os.path.exists(AGENT):
+            copy_with_libraries(tree, AGENT)
         shutil.copy(os.path.join(HERE, "init"), os.path.join(tree, "sbin/init"))
         os.chmod(os.path.join(tree, "sbin/init"), 0o755)
         there = dict(modules(version, INITRD_MODULES))
@@ -194,7 +206,7 @@ def make(directory, programs):
     cpio, root = os.path.join(directory, "guest.cpio"), os.path.join(directory, "root.img")
     if stale(cpio, version, initrd):
         write(cpio, initramfs(initrd, modules(version, INITRD_MODULES)))
-    if stale(root, version, init, *programs.values()):
+    if stale(root, version, init, *programs.values(), *filter(os.path.exists, [AGENT])):
         root_image(root + ".new", version, programs)
         os.replace(root + ".new", root)
     return version

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import threading
 import unittest
-import zlib
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../..")]
+import png  # noqa: E402
 from test_drover import DROVER, WEB, Api  # noqa: E402
 
 
@@ -49,33 +50,6 @@ class Vmm:
         self.listener.close()
 
 
-def png_pixels(data):
-    """(width, height, rows of RGB) of a PNG file with eight bits a colour; filters of all kinds."""
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    at, packed = 8, b""
-    while at < len(data):
-        length, kind = int.from_bytes(data[at:at + 4], "big"), data[at + 4:at + 8]
-        body = data[at + 8:at + 8 + length]
-        assert zlib.crc32(kind + body) == int.from_bytes(data[at + 8 + length:at + 12 + length], "big")
-        if kind == b"IHDR":
-            width, height = (int.from_bytes(body[i:i + 4], "big") for i in (0, 4))
-            assert body[8:] == bytes([8, 2, 0, 0, 0])
-        packed += body if kind == b"IDAT" else b""
-        at += 12 + length
-    raw, rows, above = zlib.decompress(packed), [], bytes(3 * width)
-    for y in range(height):
-        start = y * (3 * width + 1)
-        kind, line, row = raw[start], raw[start + 1:start + 1 + 3 * width], bytearray()
-        for i, b in enumerate(line):
-            left, up, corner = row[i - 3] if i >= 3 else 0, above[i], above[i - 3] if i >= 3 else 0
-            guess = left + up - corner
-            paeth = min((left, up, corner), key=lambda v: abs(guess - v))
-            row.append((b + [0, left, up, (left + up) // 2, paeth][kind]) & 255)
-        rows.append(bytes(row))
-        above = bytes(row)
-    return width, height, rows
-
-
 class Screenshot(unittest.TestCase):
     def shoot(self, answer, *args):
         with Api({}) as api:
@@ -100,7 +74,7 @@ class Screenshot(unittest.TestCase):
         r, data, vmm = self.shoot(self.screen(70, 65, 20))
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertIn(b"out.png: 70x65", r.stdout)
-        width, height, rows = png_pixels(data)
+        width, height, rows = png.pixels(data)
         self.assertEqual((width, height), (70, 65))
         for y, row in enumerate(rows):
             self.assertEqual(row, bytes((x + 3 * y) % 256 for x in range(210)))
@@ -108,7 +82,7 @@ class Screenshot(unittest.TestCase):
 
     def test_standard_output_gets_nothing_else(self):
         r, _, _ = self.shoot(self.screen(64, 64, 64), "-")
-        self.assertEqual(png_pixels(r.stdout)[:2], (64, 64))
+        self.assertEqual(png.pixels(r.stdout)[:2], (64, 64))
 
     def test_a_mode_that_changes_begins_anew(self):
         small, large, asked = self.screen(64, 64, 10), self.screen(80, 64, 64), []
@@ -118,7 +92,7 @@ class Screenshot(unittest.TestCase):
             return (small if len(asked) < 3 else large)(command, args)
         r, data, _ = self.shoot(answer)
         self.assertEqual(r.returncode, 0, r.stderr)
-        self.assertEqual(png_pixels(data)[:2], (80, 64))
+        self.assertEqual(png.pixels(data)[:2], (80, 64))
         self.assertEqual(asked, [0, 10, 20, 0])
 
     def test_what_a_vmm_says_is_not_believed(self):
