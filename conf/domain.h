@@ -11,13 +11,15 @@
 
 #include "base/err.h"
 #include "conf/cpu_model.h"
+#include "conf/cpu_topology.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define DOMAIN_NAME_MAX 63   /* letters, digits, '-', '_', '.'; starts with a letter or digit */
-#define DOMAIN_VCPUS_MAX 255 /* xAPIC ids; more needs x2APIC */
+#define DOMAIN_NAME_MAX 63     /* letters, digits, '-', '_', '.'; starts with a letter or digit */
+#define DOMAIN_VCPUS_MAX 255   /* xAPIC ids; more needs x2APIC */
+#define DOMAIN_APIC_ID_MAX 254 /* 255 is all of them */
 #define DOMAIN_DISKS_MAX 16
 #define DOMAIN_NICS_MAX 8
 #define DOMAIN_VLANS_MAX 64     /* that a guest tags itself, of one network card */
@@ -111,10 +113,11 @@ struct domain_migration {
 	unsigned int throttle; /* percent of its time, 0..80, that its vCPUs may be held back for; default 0 */
 };
 
-/* The processor that the guest sees; all zero: what the host has, without what cannot move. */
+/* The processor that the guest sees. */
 struct domain_cpu {
-	const struct cpu_model *model;   /* NULL: as the host's */
+	const struct cpu_model *model;   /* NULL: what the host has, without what cannot move */
 	struct cpu_features add, remove; /* as the file has them; no feature in both */
+	struct cpu_topology topology;    /* as many as the domain has vCPUs; one socket of single threads, if not said */
 };
 
 struct domain_conf {

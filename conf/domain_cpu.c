@@ -56,10 +56,37 @@ static int check_features(struct domain_build *b, const struct tree_node *list)
 	return tree_fail(b->t, list, b->e, "%s needs a feature that is taken away", cpu_features_text(&clash, names, sizeof(names)));
 }
 
+/* What is not said: one thread, one socket, and as many cores as that leaves. */
+static int build_topology(struct domain_build *b, const struct tree_node *n)
+{
+	const struct domain_raw_topology *raw = n ? b->raw->cpu->topology : NULL;
+	const struct tree_node *sockets = tree_get(n, "sockets"), *threads = tree_get(n, "threads"), *cores = tree_get(n, "cores");
+	struct cpu_topology *t = &b->c->cpu.topology;
+	uint64_t outer;
+
+	t->sockets = sockets ? raw->sockets : 1;
+	t->threads = threads ? raw->threads : 1;
+	if (!t->sockets || !t->threads || (cores && !raw->cores))
+		return tree_fail(b->t, n, b->e, "got 0, expected 1 or more of each");
+	outer = (uint64_t)t->sockets * t->threads;
+	t->cores = cores ? raw->cores : (uint32_t)(b->c->vcpus / outer);
+	if (t->sockets > b->c->vcpus || t->threads > b->c->vcpus || t->cores > b->c->vcpus || outer * t->cores != b->c->vcpus)
+		return tree_fail(b->t, n, b->e, "sockets x cores x threads must be the %u vcpus", b->c->vcpus);
+	outer = cpu_topology_apic_id(t, b->c->vcpus - 1);
+	if (outer > DOMAIN_APIC_ID_MAX)
+		return tree_fail(b->t, n, b->e, "its last vCPU would have APIC id %u, expected at most %u: let cores and threads be "
+						"powers of two",
+				 (unsigned int)outer, DOMAIN_APIC_ID_MAX);
+	return 0;
+}
+
 int domain_build_cpu(struct domain_build *b)
 {
 	const struct tree_node *cpu = tree_get(b->t->root, "cpu"), *list = tree_get(cpu, "features");
 	int rc = build_model(b, tree_get(cpu, "model"));
+
+	if (!rc)
+		rc = build_topology(b, tree_get(cpu, "topology"));
 
 	for (const struct tree_node *n = list ? list->child : NULL; n && !rc; n = n->next)
 		rc = build_feature(b, n);
@@ -94,9 +121,8 @@ void domain_cpu_print(FILE *f, const struct domain_cpu *c)
 {
 	const char *between = "";
 
-	if (!c->model && !cpu_features_any(&c->add) && !cpu_features_any(&c->remove))
-		return;
-	fprintf(f, "cpu:\n  model: %s\n  features: [", c->model ? c->model->name : "host");
+	fprintf(f, "cpu:\n  model: %s\n  topology: {sockets: %u, cores: %u, threads: %u}\n  features: [",
+		c->model ? c->model->name : "host", c->topology.sockets, c->topology.cores, c->topology.threads);
 	print_signed(f, &c->add, '+', &between);
 	print_signed(f, &c->remove, '-', &between);
 	fputs("]\n", f);

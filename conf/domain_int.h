@@ -51,8 +51,13 @@ struct domain_raw_display {
 	char *memory;
 };
 
+struct domain_raw_topology {
+	uint32_t sockets, cores, threads;
+};
+
 struct domain_raw_cpu {
 	char *model;
+	struct domain_raw_topology *topology;
 	char **features;
 	uint32_t features_count;
 };
@@ -112,7 +117,7 @@ int domain_build_cpu(struct domain_build *b);
 int domain_build_disks(struct domain_build *b);
 int domain_build_nics(struct domain_build *b);
 
-/** domain_cpu_print() - @c as the `cpu:` of a domain's file; nothing where it says nothing */
+/** domain_cpu_print() - @c as the `cpu:` of a domain's file */
 void domain_cpu_print(FILE *f, const struct domain_cpu *c);
 
 #endif

@@ -85,7 +85,15 @@ static const cyaml_schema_value_t word_schema = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 1, 64),
 };
 
+static const cyaml_schema_field_t topology_fields[] = {
+	CYAML_FIELD_UINT("sockets", OPTIONAL, struct domain_raw_topology, sockets),
+	CYAML_FIELD_UINT("cores", OPTIONAL, struct domain_raw_topology, cores),
+	CYAML_FIELD_UINT("threads", OPTIONAL, struct domain_raw_topology, threads),
+	CYAML_FIELD_END
+};
+
 static const cyaml_schema_field_t cpu_fields[] = {
+	CYAML_FIELD_MAPPING_PTR("topology", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_cpu, topology, topology_fields),
 	TEXT("model", OPTIONAL, struct domain_raw_cpu, model, 1, 64),
 	CYAML_FIELD_SEQUENCE("features", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_cpu, features, &word_schema, 0,
 			     CPU_FEATURES_MAX),

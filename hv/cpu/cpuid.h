@@ -39,7 +39,6 @@ json_t *cpuid_host_json(const struct cpuid_table *t);
 /* What a domain's file says of its processor. */
 struct cpuid_wish {
 	struct domain_cpu cpu;
-	uint32_t vcpus;
 	uint64_t memory; /* bytes; a model has as many address bits as that needs */
 };
 
@@ -49,9 +48,8 @@ struct cpuid_wish {
  */
 int cpuid_guest(struct cpuid_table *t, const struct cpuid_table *host, const struct cpuid_wish *w, struct err *e);
 
-/** cpuid_for_vcpu() - @t as vCPU @id sees it */
-void cpuid_for_vcpu(const struct cpuid_table *t, uint32_t id, uint32_t n_vcpus,
-		    struct cpuid_table *out);
+/** cpuid_for_vcpu() - @t as vCPU @i of @topology sees it */
+void cpuid_for_vcpu(const struct cpuid_table *t, uint32_t i, const struct cpu_topology *topology, struct cpuid_table *out);
 
 /** cpuid_features() - the features that @t shows */
 void cpuid_features(const struct cpuid_table *t, struct cpu_features *out);

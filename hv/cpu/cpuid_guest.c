@@ -223,7 +223,7 @@ int cpuid_guest(struct cpuid_table *t, const struct cpuid_table *host, const str
 	prune(t, w->cpu.model != NULL);
 	if (w->cpu.model)
 		ret = set_identity(t, host, w, e);
-	cpuid_topology(t, w->vcpus);
+	cpuid_topology(t, &w->cpu.topology);
 	fix_xsave_size(t);
 	return ret;
 }

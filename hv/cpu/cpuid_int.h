@@ -29,7 +29,7 @@ struct kvm_cpuid_entry2 *cpuid_edit(struct cpuid_table *t, uint32_t leaf, uint32
 /** cpuid_put() - cpuid_edit(), of a new entry of zeros where there is none; NULL: @t is full */
 struct kvm_cpuid_entry2 *cpuid_put(struct cpuid_table *t, uint32_t leaf, uint32_t index);
 
-/** cpuid_topology() - lay @t out for @n_vcpus */
-void cpuid_topology(struct cpuid_table *t, uint32_t n_vcpus);
+/** cpuid_topology() - lay @t out so */
+void cpuid_topology(struct cpuid_table *t, const struct cpu_topology *topology);
 
 #endif

@@ -321,7 +321,7 @@ static int give_cpuid(struct vcpu *v, const struct cpuid_table *t, struct err *e
 	struct cpuid_table own;
 	int ret;
 
-	cpuid_for_vcpu(t, v->id, v->set->opt.count, &own);
+	cpuid_for_vcpu(t, v->id, &v->set->opt.cpu->topology, &own);
 	assert(own.count <= KVM_CPUID_MAX);
 	raw.head.nent = own.count;
 	memcpy(raw.entries, own.entries, own.count * sizeof(own.entries[0]));
@@ -355,7 +355,8 @@ static int vcpu_create(struct vcpus *s, uint32_t id, struct err *e)
 
 	v->set = s;
 	v->id = id;
-	ret = kvm_ioctl(s->opt.kvm->vm_fd, KVM_CREATE_VCPU, (void *)(uintptr_t)id);
+	/* to KVM its number is its APIC id */
+	ret = kvm_ioctl(s->opt.kvm->vm_fd, KVM_CREATE_VCPU, (void *)(uintptr_t)cpu_topology_apic_id(&s->opt.cpu->topology, id));
 	if (ret < 0)
 		return err_set(e, ret, "cannot create vCPU %u: %s", id, strerror(-ret));
 	v->fd = ret;
@@ -401,7 +402,7 @@ int vcpus_create(struct vcpus **out, const struct vcpus_options *o, struct err *
 	sigaction(KICK_SIGNAL, &sa, NULL);
 	ret = cpuid_host(&s->host_cpuid, o->kvm, e);
 	if (!ret)
-		ret = cpuid_guest(&s->cpuid, &s->host_cpuid, &(struct cpuid_wish){ *o->cpu, o->count, o->memory }, e);
+		ret = cpuid_guest(&s->cpuid, &s->host_cpuid, &(struct cpuid_wish){ *o->cpu, o->memory }, e);
 	for (uint32_t i = 0; i < o->count && !ret; i++)
 		ret = vcpu_create(s, i, e);
 	if (!ret)

@@ -43,7 +43,7 @@ struct vcpus;
 
 struct vcpu {
 	struct vcpus *set;
-	uint32_t id; /* = APIC id */
+	uint32_t id; /* 0.. */
 	int fd;
 	struct kvm_run *run;
 	pthread_t thread;
@@ -58,7 +58,7 @@ struct vcpus_options {
 	struct kvm_vm *kvm;
 	struct bus *pio, *mmio;
 	uint32_t count;
-	const struct domain_cpu *cpu; /* that the guest is to see; copied */
+	const struct domain_cpu *cpu; /* that the guest is to see, and how they are laid out; outlives them */
 	uint64_t memory;              /* bytes of it that the guest has */
 	/* From the vCPU's thread; the set is held with VCPU_HOLD_EVENT already. Must not wait. */
 	void (*event)(void *arg, enum vcpu_event what, const char *text);

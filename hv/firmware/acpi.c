@@ -129,17 +129,17 @@ static int put_fadt(struct acpi_tables *t, uint64_t dsdt, struct err *e)
 }
 
 /* 5.2.12 */
-static int put_madt(struct acpi_tables *t, uint32_t n_vcpus, struct err *e)
+static int put_madt(struct acpi_tables *t, const struct cpu_topology *topology, struct err *e)
 {
 	struct writer w = table_begin(t, "APIC", 3);
 
 	writer_u32(&w, LAPIC_BASE);
 	writer_u32(&w, MADT_PCAT_COMPAT);
-	for (uint32_t i = 0; i < n_vcpus; i++) {
+	for (uint32_t i = 0; i < topology->sockets * topology->cores * topology->threads; i++) {
 		writer_u8(&w, 0); /* processor local APIC */
 		writer_u8(&w, 8);
 		writer_u8(&w, (uint8_t)i);
-		writer_u8(&w, (uint8_t)i);
+		writer_u8(&w, (uint8_t)cpu_topology_apic_id(topology, i));
 		writer_u32(&w, 1); /* enabled */
 	}
 	writer_u8(&w, 1); /* I/O APIC */
@@ -233,7 +233,7 @@ int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, 
 	return ret ? ret : put_xsdt(t, list, 3, e);
 }
 
-int acpi_build(struct gmem *m, uint32_t n_vcpus, uint64_t *rsdp, struct err *e)
+int acpi_build(struct gmem *m, const struct cpu_topology *topology, uint64_t *rsdp, struct err *e)
 {
 	struct acpi_tables *t = malloc(sizeof(*t));
 	struct acpi_rsdp r;
@@ -241,7 +241,7 @@ int acpi_build(struct gmem *m, uint32_t n_vcpus, uint64_t *rsdp, struct err *e)
 
 	if (!t)
 		return err_set(e, -ENOMEM, "ACPI: out of memory");
-	ret = acpi_make(t, BOOT_ACPI + RSDP_ROOM, n_vcpus, false, e);
+	ret = acpi_make(t, BOOT_ACPI + RSDP_ROOM, topology, false, e);
 	if (!ret) {
 		r = acpi_rsdp(t->xsdt);
 		*rsdp = BOOT_ACPI;

@@ -10,6 +10,7 @@
 #define DROVER_HV_FIRMWARE_ACPI_H
 
 #include "base/err.h"
+#include "conf/cpu_topology.h"
 #include "hv/memory/memory.h"
 
 #include <stdbool.h>
@@ -62,7 +63,7 @@ int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, 
 /** acpi_rsdp() - that of an XSDT at guest address @xsdt */
 struct acpi_rsdp acpi_rsdp(uint64_t xsdt);
 
-/** acpi_build() - write all tables for @n_vcpus; *@rsdp is where to look for them */
-int acpi_build(struct gmem *m, uint32_t n_vcpus, uint64_t *rsdp, struct err *e);
+/** acpi_build() - write all tables for the vCPUs of @topology; *@rsdp is where to look for them */
+int acpi_build(struct gmem *m, const struct cpu_topology *topology, uint64_t *rsdp, struct err *e);
 
 #endif

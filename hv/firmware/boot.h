@@ -117,11 +117,11 @@ void boot_close(struct boot *b);
 
 /**
  * boot_enter() - everything that a guest finds when it begins; opens nothing
- * @vcpus: how many it is told of
+ * @vcpus: those that it is told of
  * @first: the first vCPU's state, as it is when new; to be put into force by the caller
  * Return: 0; -EIO when an image has become shorter while it was read; or what boot_load() says.
  */
-int boot_enter(const struct boot *b, struct gmem *m, const char *cmdline, uint32_t vcpus, struct vcpu_state *first,
+int boot_enter(const struct boot *b, struct gmem *m, const char *cmdline, const struct cpu_topology *vcpus, struct vcpu_state *first,
 	       struct err *e);
 
 /* Firmware, which is opened once, by boot_firmware_read(), and then is guest memory. */

@@ -173,7 +173,7 @@ void boot_close(struct boot *b)
 
 /* --- boot --- */
 
-int boot_enter(const struct boot *b, struct gmem *m, const char *cmdline, uint32_t vcpus, struct vcpu_state *first,
+int boot_enter(const struct boot *b, struct gmem *m, const char *cmdline, const struct cpu_topology *vcpus, struct vcpu_state *first,
 	       struct err *e)
 {
 	struct boot_options o = { .cmdline = cmdline };

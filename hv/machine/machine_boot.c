@@ -59,7 +59,7 @@ static int boot_locked(struct machine *m, struct err *e)
 	if (!ret && domain_has_firmware(m->conf))
 		ret = boot_enter_firmware(m->mem, first->state, e);
 	else if (!ret)
-		ret = boot_enter(m->boot, m->mem, m->conf->cmdline, m->conf->vcpus, first->state, e);
+		ret = boot_enter(m->boot, m->mem, m->conf->cmdline, &m->conf->cpu.topology, first->state, e);
 	return ret ? ret : vcpu_state_set(first, e);
 }
 

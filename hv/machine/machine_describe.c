@@ -66,14 +66,34 @@ static json_t *describe_memory(struct machine *m)
 	return list;
 }
 
+/* By it the vCPUs have their APIC ids; who does not say has one socket of single threads. */
+static json_t *describe_topology(const struct cpu_topology *t)
+{
+	return json_sprintf("%u sockets of %u cores of %u threads", t->sockets, t->cores, t->threads);
+}
+
+static int match_topology(const json_t *theirs, const json_t *ours, struct err *e)
+{
+	struct cpu_topology plain = { 1, (uint32_t)json_integer_value(json_object_get(ours, "vcpus")), 1 };
+	json_t *there = json_object_get(theirs, "topology"), *here = json_object_get(ours, "topology");
+	int ret = 0;
+
+	there = there ? json_incref(there) : describe_topology(&plain);
+	if (!json_equal(there, here))
+		ret = err_set(e, -EINVAL, "cpu.topology: %.64s there, %s here", json_is_string(there) ? json_string_value(there) : "?",
+			      json_string_value(here));
+	json_decref(there);
+	return ret;
+}
+
 json_t *machine_describe(struct machine *m)
 {
 	const struct cpuid_table *cpuid = &m->vcpus->cpuid;
 	char uuid[DOMAIN_UUID_TEXT];
 
 	domain_uuid_print(m->conf->uuid, uuid);
-	return json_pack("{s:i, s:s, s:s, s:I, s:I, s:o, s:o, s:o}", "version", DESCRIBE_VERSION, "name",
-			 m->conf->name, "uuid", uuid, "vcpus", (json_int_t)m->conf->vcpus, "memory",
+	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:I, s:o, s:o, s:o}", "version", DESCRIBE_VERSION, "name",
+			 m->conf->name, "uuid", uuid, "vcpus", (json_int_t)m->conf->vcpus, "topology", describe_topology(&m->conf->cpu.topology), "memory",
 			 (json_int_t)m->conf->memory, "regions", describe_memory(m), "devices",
 			 describe_devices(m), "cpuid",
 			 state_hex(cpuid->entries, cpuid->count * sizeof(cpuid->entries[0])));
@@ -166,6 +186,8 @@ int machine_match(struct machine *m, const json_t *theirs, struct err *e)
 		ret = match_string(theirs, ours, "uuid", e);
 	if (!ret)
 		ret = match_number(theirs, ours, "vcpus", e);
+	if (!ret)
+		ret = match_topology(theirs, ours, e);
 	if (!ret)
 		ret = match_number(theirs, ours, "memory", e);
 	if (!ret)

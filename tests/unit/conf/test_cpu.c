@@ -232,15 +232,55 @@ static void features_are_added_with_what_they_need_and_taken_with_what_needs_the
 
 static void a_printed_file_is_the_same_again(void **state)
 {
-	struct domain_conf *c = parse(LEAST "cpu:\n  model: EPYC-Rome\n  features: [+pku, -rdrand, -x2apic]\n"), *again;
+	struct domain_conf *c = parse(LEAST "cpu:\n  model: EPYC-Rome\n  topology: {sockets: 1, cores: 1, threads: 1}\n  features: [+pku, -rdrand, -x2apic]\n"), *again;
 	char *text = domain_conf_print(c);
 
-	assert_non_null(strstr(text, "cpu:\n  model: EPYC-Rome\n  features: [\"+pku\", \"-x2apic\", \"-rdrand\"]\n"));
+	assert_non_null(strstr(text, "cpu:\n  model: EPYC-Rome\n  topology: {sockets: 1, cores: 1, threads: 1}\n  features: [\"+pku\", \"-x2apic\", \"-rdrand\"]\n"));
 	again = parse(text);
 	assert_memory_equal(&again->cpu, &c->cpu, sizeof(c->cpu));
 	free(text);
 	domain_conf_free(again);
 	domain_conf_free(c);
+}
+
+static void topology_is_of(const char *text, uint32_t sockets, uint32_t cores, uint32_t threads)
+{
+	struct domain_conf *c = parse(text);
+
+	assert_int_equal(c->cpu.topology.sockets, sockets);
+	assert_int_equal(c->cpu.topology.cores, cores);
+	assert_int_equal(c->cpu.topology.threads, threads);
+	domain_conf_free(c);
+}
+
+static void what_a_topology_leaves_out_follows(void **state)
+{
+	topology_is_of(LEAST, 1, 1, 1);
+	topology_is_of(LEAST "vcpus: 6\n", 1, 6, 1);
+	topology_is_of(LEAST "vcpus: 8\ncpu: {topology: {threads: 2}}\n", 1, 4, 2);
+	topology_is_of(LEAST "vcpus: 8\ncpu: {topology: {sockets: 2}}\n", 2, 4, 1);
+	topology_is_of(LEAST "vcpus: 12\ncpu: {topology: {sockets: 2, cores: 3, threads: 2}}\n", 2, 3, 2);
+	refused(LEAST "vcpus: 8\ncpu: {topology: {sockets: 3}}\n", "t.yaml:5: cpu.topology: sockets x cores x threads must be the 8 vcpus");
+	refused(LEAST "vcpus: 8\ncpu: {topology: {cores: 4}}\n", "t.yaml:5: cpu.topology: sockets x cores x threads must be the 8 vcpus");
+	refused(LEAST "vcpus: 8\ncpu: {topology: {sockets: 16}}\n", "t.yaml:5: cpu.topology: sockets x cores x threads must be the 8 vcpus");
+	refused(LEAST "vcpus: 2\ncpu: {topology: {sockets: 65537, cores: 65536, threads: 99999999}}\n",
+		"t.yaml:5: cpu.topology: sockets x cores x threads must be the 2 vcpus");
+	refused(LEAST "cpu: {topology: {threads: 0}}\n", "t.yaml:4: cpu.topology: got 0, expected 1 or more of each");
+}
+
+/* Ids side by side, with holes where a number is no power of two. */
+static void apic_ids_have_a_field_for_each_level(void **state)
+{
+	static const struct cpu_topology t[] = { { 1, 8, 1 }, { 2, 3, 2 }, { 3, 1, 1 }, { 2, 5, 3 } };
+	static const struct {
+		int topology;
+		uint32_t i, id;
+	} ids[] = { { 0, 0, 0 }, { 0, 7, 7 }, { 1, 5, 5 }, { 1, 6, 8 }, { 1, 11, 13 }, { 2, 2, 2 }, { 3, 3, 4 }, { 3, 15, 32 }, { 3, 29, 50 } };
+
+	for (size_t k = 0; k < sizeof(ids) / sizeof(ids[0]); k++)
+		assert_int_equal(cpu_topology_apic_id(&t[ids[k].topology], ids[k].i), ids[k].id);
+	refused(LEAST "vcpus: 150\ncpu: {topology: {sockets: 10, cores: 5, threads: 3}}\n",
+		"t.yaml:5: cpu.topology: its last vCPU would have APIC id 306, expected at most 254: let cores and threads be powers of two");
 }
 
 static void what_is_wrong_is_said(void **state)
@@ -275,6 +315,8 @@ int main(void)
 		cmocka_unit_test(a_file_says_nothing_means_as_the_host),
 		cmocka_unit_test(features_are_added_with_what_they_need_and_taken_with_what_needs_them),
 		cmocka_unit_test(a_printed_file_is_the_same_again),
+		cmocka_unit_test(what_a_topology_leaves_out_follows),
+		cmocka_unit_test(apic_ids_have_a_field_for_each_level),
 		cmocka_unit_test(what_is_wrong_is_said),
 	};
 

@@ -288,7 +288,7 @@ static void test_madt_lists_every_vcpu(void **state)
 		uint32_t len, found = 0, overrides = 0;
 		uint64_t rsdp, madt;
 
-		assert_int_equal(acpi_build(mem, counts[c], &rsdp, NULL), 0);
+		assert_int_equal(acpi_build(mem, &(struct cpu_topology){ 1, counts[c], 1 }, &rsdp, NULL), 0);
 		madt = table(rsdp, "APIC", &len);
 		assert_int_not_equal(madt, 0);
 		for (uint64_t at = madt + 44; at < madt + len; at += peek(at + 1, 1)) {
@@ -311,7 +311,7 @@ static void test_fadt_says_how_to_power_off(void **state)
 	uint32_t len;
 	uint64_t rsdp, fadt, dsdt;
 
-	assert_int_equal(acpi_build(mem, 1, &rsdp, NULL), 0);
+	assert_int_equal(acpi_build(mem, &(struct cpu_topology){ 1, 1, 1 }, &rsdp, NULL), 0);
 	fadt = table(rsdp, "FACP", &len);
 	assert_int_equal(len, 268);
 	assert_int_equal(peek(fadt + 112, 4), 0x100400);
@@ -329,7 +329,7 @@ static void test_mcfg_points_at_ecam(void **state)
 	uint32_t len;
 	uint64_t rsdp, mcfg;
 
-	assert_int_equal(acpi_build(mem, 1, &rsdp, NULL), 0);
+	assert_int_equal(acpi_build(mem, &(struct cpu_topology){ 1, 1, 1 }, &rsdp, NULL), 0);
 	mcfg = table(rsdp, "MCFG", &len);
 	assert_int_equal(peek(mcfg + 44, 8), PCI_ECAM_BASE);
 }
@@ -399,7 +399,7 @@ static void test_what_is_missing_or_no_kernel_is_refused_when_opened(void **stat
 
 static int enter(const struct boot *b, struct vcpu_state *s, struct err *e)
 {
-	return boot_enter(b, mem, "quiet", 1, s, e);
+	return boot_enter(b, mem, "quiet", &(struct cpu_topology){ 1, 1, 1 }, s, e);
 }
 
 /* What counts is what was there when it was opened, whatever bears its name by now. */

@@ -63,7 +63,7 @@ static struct cpuid_table host_table(void)
 
 static struct cpuid_table table(uint32_t n_vcpus)
 {
-	struct cpuid_wish w = { .vcpus = n_vcpus, .memory = 64 << 20 };
+	struct cpuid_wish w = { .cpu.topology = { 1, n_vcpus, 1 }, .memory = 64 << 20 };
 	struct cpuid_table t, here = host_table();
 
 	assert_int_equal(cpuid_guest(&t, &here, &w, NULL), 0);
@@ -87,7 +87,7 @@ static void test_each_vcpu_sees_its_own_apic_id(void **state)
 	struct cpuid_table t = table(32), own;
 
 	for (uint32_t id = 0; id < 32; id += 31) {
-		cpuid_for_vcpu(&t, id, 32, &own);
+		cpuid_for_vcpu(&t, id, &(struct cpu_topology){ 1, 32, 1 }, &own);
 		assert_int_equal(cpuid_find(&own, 1, 0)->ebx >> 24, id);
 		assert_int_equal(cpuid_find(&own, 0xb, 0)->edx, id);
 		assert_int_equal(cpuid_find(&own, 0xb, 1)->edx, id);

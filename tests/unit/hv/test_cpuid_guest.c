@@ -43,7 +43,7 @@ static struct cpuid_table host_of(const char *vendor, const char *model, const c
 static int guest_of(struct cpuid_table *t, const struct cpuid_table *host, const char *model, const char *add,
 		    const char *remove, struct err *e)
 {
-	struct cpuid_wish w = { .cpu.model = cpu_model_find(model), .vcpus = 2, .memory = 1ull << 30 };
+	struct cpuid_wish w = { .cpu.model = cpu_model_find(model), .cpu.topology = { 1, 2, 1 }, .memory = 1ull << 30 };
 
 	assert_true(cpu_features_read(&w.cpu.add, add) && cpu_features_read(&w.cpu.remove, remove));
 	return cpuid_guest(t, host, &w, e);
@@ -159,7 +159,7 @@ static void without_a_model_the_guest_sees_the_host(void **state)
 	struct cpuid_table host = host_of("AuthenticAMD", "EPYC", EXTRA), t, want = host;
 
 	assert_int_equal(guest_of(&t, &host, "host", "", "", NULL), 0);
-	cpuid_topology(&want, 2);
+	cpuid_topology(&want, &(struct cpu_topology){ 1, 2, 1 });
 	cpuid_edit(&want, 0xd, 0)->ecx = cpuid_find(&t, 0xd, 0)->ecx;
 	assert_alike(&want, &t);
 }
@@ -181,7 +181,7 @@ static void what_is_taken_away_goes_with_what_needs_it(void **state)
 static void memory_has_the_address_bits_it_needs(void **state)
 {
 	struct cpuid_table host = host_of("GenuineIntel", "x86-64-v2", ""), t;
-	struct cpuid_wish w = { .cpu.model = cpu_model_find("x86-64-v1"), .vcpus = 1 };
+	struct cpuid_wish w = { .cpu.model = cpu_model_find("x86-64-v1"), .cpu.topology = { 1, 1, 1 } };
 	static const struct {
 		uint64_t memory;
 		unsigned int bits;

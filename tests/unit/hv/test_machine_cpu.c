@@ -75,6 +75,51 @@ static void a_guest_keeps_its_model_where_it_moves(void **state)
 	box_close(&b);
 }
 
+/* APIC ids with holes: 0-5, 8-13. */
+static void twelve_vcpus_in_two_sockets_move_to_their_like_only(void **state)
+{
+	static const struct cpu_topology sockets = { 2, 3, 2 }, plain = { 1, 12, 1 };
+	struct machine_options o = { .event = on_event };
+	struct box a, b, c;
+	uint8_t *buf;
+	json_t *d;
+	size_t len;
+	struct err e;
+
+	for (struct box *x = NULL; x != &c;) {
+		x = !x ? &a : x == &a ? &b :
+					&c;
+		memset(x, 0, sizeof(*x));
+		x->conf = make_domain(tell_cpuid, sizeof(tell_cpuid), 12);
+		x->conf->cpu.topology = x == &c ? plain : sockets;
+		o.conf = x->conf;
+		o.arg = x;
+		if (machine_create(&x->m, &o, &e))
+			fail_msg("%s", e.text);
+	}
+	box_start(&a);
+	wait_for_count(&a, 10);
+	d = machine_describe(a.m);
+	assert_int_equal(machine_match(b.m, d, &e), 0);
+	assert_int_equal(machine_match(c.m, d, &e), -EINVAL);
+	assert_string_equal(e.text, "cpu.topology: 2 sockets of 3 cores of 2 threads there, 1 sockets of 12 cores of 1 threads here");
+	/* who does not say, as older versions, has single threads */
+	json_object_del(d, "topology");
+	assert_int_equal(machine_match(b.m, d, &e), -EINVAL);
+	assert_int_equal(machine_match(c.m, d, &e), 0);
+	json_object_set_new(d, "topology", json_integer(7));
+	assert_int_equal(machine_match(c.m, d, &e), -EINVAL);
+	json_decref(d);
+	assert_int_equal(machine_hold(a.m, HOLD_MIGRATION, NULL), 0);
+	assert_int_equal(machine_save(a.m, &buf, &len, NULL), 0);
+	if (machine_load(b.m, buf, len, &e))
+		fail_msg("%s", e.text);
+	free(buf);
+	box_close(&a);
+	box_close(&b);
+	box_close(&c);
+}
+
 /* No host has all of both vendors. */
 static void what_this_host_lacks_is_named(void **state)
 {
@@ -92,6 +137,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_guest_reads_its_model),
 		cmocka_unit_test(a_guest_keeps_its_model_where_it_moves),
+		cmocka_unit_test(twelve_vcpus_in_two_sockets_move_to_their_like_only),
 		cmocka_unit_test(what_this_host_lacks_is_named),
 	};
 
