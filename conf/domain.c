@@ -173,5 +173,6 @@ void domain_conf_free(struct domain_conf *c)
 	free(c->initrd);
 	free(c->cmdline);
 	free(c->ha.group);
+	free(c->cpu.pin);
 	free(c);
 }

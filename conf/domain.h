@@ -10,6 +10,7 @@
 #define DROVER_CONF_DOMAIN_H
 
 #include "base/err.h"
+#include "conf/cpu_list.h"
 #include "conf/cpu_model.h"
 #include "conf/cpu_topology.h"
 
@@ -118,6 +119,7 @@ struct domain_cpu {
 	const struct cpu_model *model;   /* NULL: what the host has, without what cannot move */
 	struct cpu_features add, remove; /* as the file has them; no feature in both */
 	struct cpu_topology topology;    /* as many as the domain has vCPUs; one socket of single threads, if not said */
+	struct cpu_list *pin;            /* a list for each vCPU, empty: any CPU of the host; NULL: none has one */
 };
 
 struct domain_conf {

@@ -87,6 +87,8 @@ int domain_build_cpu(struct domain_build *b)
 
 	if (!rc)
 		rc = build_topology(b, tree_get(cpu, "topology"));
+	if (!rc)
+		rc = domain_build_pin(b, tree_get(cpu, "pin"));
 
 	for (const struct tree_node *n = list ? list->child : NULL; n && !rc; n = n->next)
 		rc = build_feature(b, n);
@@ -117,13 +119,16 @@ static void print_signed(FILE *f, const struct cpu_features *s, char sign, const
 		}
 }
 
-void domain_cpu_print(FILE *f, const struct domain_cpu *c)
+void domain_cpu_print(FILE *f, const struct domain_conf *c)
 {
+	const struct domain_cpu *cpu = &c->cpu;
 	const char *between = "";
 
-	fprintf(f, "cpu:\n  model: %s\n  topology: {sockets: %u, cores: %u, threads: %u}\n  features: [",
-		c->model ? c->model->name : "host", c->topology.sockets, c->topology.cores, c->topology.threads);
-	print_signed(f, &c->add, '+', &between);
-	print_signed(f, &c->remove, '-', &between);
+	fprintf(f, "cpu:\n  model: %s\n  topology: {sockets: %u, cores: %u, threads: %u}\n", cpu->model ? cpu->model->name : "host",
+		cpu->topology.sockets, cpu->topology.cores, cpu->topology.threads);
+	domain_pin_print(f, c);
+	fputs("  features: [", f);
+	print_signed(f, &cpu->add, '+', &between);
+	print_signed(f, &cpu->remove, '-', &between);
 	fputs("]\n", f);
 }

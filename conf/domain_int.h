@@ -6,6 +6,7 @@
  *     domain.c          the domain itself
  *     domain_boot.c     what it begins in
  *     domain_cpu.c      the processor it sees
+ *     domain_pin.c      on which of the host's its vCPUs run
  *     domain_disks.c    its disks
  *     domain_nics.c     its network cards
  *     domain_made.c     what a file leaves out
@@ -114,10 +115,14 @@ void domain_make_mac(const uint8_t uuid[16], size_t index, uint8_t mac[6]);
  */
 int domain_build_boot(struct domain_build *b);
 int domain_build_cpu(struct domain_build *b);
+/** @n: what the file has of it, or NULL */
+int domain_build_pin(struct domain_build *b, const struct tree_node *n);
 int domain_build_disks(struct domain_build *b);
 int domain_build_nics(struct domain_build *b);
 
-/** domain_cpu_print() - @c as the `cpu:` of a domain's file */
-void domain_cpu_print(FILE *f, const struct domain_cpu *c);
+/** domain_cpu_print() - the `cpu:` of a domain's file */
+void domain_cpu_print(FILE *f, const struct domain_conf *c);
+/** domain_pin_print() - the `pin:` in it; nothing where it says nothing */
+void domain_pin_print(FILE *f, const struct domain_conf *c);
 
 #endif

@@ -93,7 +93,7 @@ char *domain_conf_print(const struct domain_conf *c)
 		units_print_size(c->memory, size), domain_backing_name(c->backing), c->vcpus);
 	fprintf(f, "firmware: %s\n", domain_firmware_name(c->firmware));
 	print_text(f, "firmware_image: ", c->firmware_image);
-	domain_cpu_print(f, &c->cpu);
+	domain_cpu_print(f, c);
 	print_text(f, "kernel: ", c->kernel);
 	print_text(f, "initrd: ", c->initrd);
 	if (c->kernel)

@@ -95,6 +95,7 @@ static const cyaml_schema_field_t topology_fields[] = {
 static const cyaml_schema_field_t cpu_fields[] = {
 	CYAML_FIELD_MAPPING_PTR("topology", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_cpu, topology, topology_fields),
 	TEXT("model", OPTIONAL, struct domain_raw_cpu, model, 1, 64),
+	CYAML_FIELD_IGNORE("pin", OPTIONAL), /* a list, or a mapping of lists: domain_pin.c */
 	CYAML_FIELD_SEQUENCE("features", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_cpu, features, &word_schema, 0,
 			     CPU_FEATURES_MAX),
 	CYAML_FIELD_END

@@ -204,6 +204,7 @@ int verb_show(struct drover *d)
 	show_line("Target:", str_of(o, "target"));
 	show_line("Memory:", format_size(num_of(o, "memory"), buf));
 	show_number("vCPUs:", num_of(o, "vcpus"));
+	show_line("CPU:", str_of(json_object_get(o, "cpu"), "model"));
 	show_line("HA:", bool_of(o, "ha") ? "yes" : "no");
 	show_line("Group:", str_of(o, "group"));
 	show_number("Incarnation:", num_of(o, "incarnation"));

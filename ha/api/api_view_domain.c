@@ -28,6 +28,31 @@ static const char *domain_state(const struct ha_record *r, const struct ha_domai
 	return ha_phase_str(d->phase);
 }
 
+/* By vCPU, as in its file; null: none has a list. */
+static json_t *pin_json(const struct domain_conf *conf)
+{
+	char text[CPU_LIST_TEXT], key[12];
+	json_t *o;
+
+	if (!conf->cpu.pin)
+		return json_null();
+	o = json_object();
+	for (uint32_t i = 0; i < conf->vcpus; i++) {
+		snprintf(key, sizeof(key), "%u", i);
+		if (cpu_list_any(&conf->cpu.pin[i]))
+			json_object_set_new(o, key, json_string(cpu_list_print(&conf->cpu.pin[i], text, sizeof(text))));
+	}
+	return o;
+}
+
+static json_t *cpu_json(const struct domain_conf *conf)
+{
+	const struct cpu_topology *t = &conf->cpu.topology;
+
+	return json_pack("{s:s, s:i, s:i, s:i, s:o}", "model", conf->cpu.model ? conf->cpu.model->name : "host", "sockets",
+			 (int)t->sockets, "cores", (int)t->cores, "threads", (int)t->threads, "pin", pin_json(conf));
+}
+
 /* What stands in the domain's text only. */
 static void add_details(json_t *o, const struct ha_record *r, uint32_t i)
 {
@@ -41,6 +66,7 @@ static void add_details(json_t *o, const struct ha_record *r, uint32_t i)
 	json_object_set_new(o, "uuid", json_string(uuid));
 	json_object_set_new(o, "disks", json_integer((json_int_t)conf->n_disks));
 	json_object_set_new(o, "nics", json_integer((json_int_t)conf->n_nics));
+	json_object_set_new(o, "cpu", cpu_json(conf));
 	domain_conf_free(conf);
 }
 

@@ -15,6 +15,8 @@
  */
 #include "hv/cpu/vcpu.h"
 
+#include "hv/cpu/pin.h"
+
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/wait.h"
@@ -413,6 +415,8 @@ int vcpus_create(struct vcpus **out, const struct vcpus_options *o, struct err *
 			err_set(e, ret, "vCPU %u: cannot create its thread: %s", i, strerror(-ret));
 		else
 			s->v[i].has_thread = true;
+		if (!ret && o->cpu->pin && cpu_list_any(&o->cpu->pin[i]))
+			ret = pin_thread(s->v[i].thread, &o->cpu->pin[i], i, e);
 	}
 	/* their state belongs to others only once they are parked */
 	if (!ret)

@@ -3,6 +3,8 @@
 #include "hv/machine/device_table.h"
 #include "hv/machine/machine_int.h"
 
+#include "hv/cpu/pin.h"
+
 #include <time.h>
 
 static json_int_t thread_cpu_ms(const struct vcpu *v)
@@ -15,6 +17,15 @@ static json_int_t thread_cpu_ms(const struct vcpu *v)
 	return (json_int_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* What the kernel has it on, not what the file asked for: a cgroup may have changed since. */
+static json_t *cpus_of(const struct vcpu *v)
+{
+	char text[CPU_LIST_TEXT];
+	struct cpu_list l;
+
+	return pin_read(v->thread, &l) ? json_null() : json_string(cpu_list_print(&l, text, sizeof(text)));
+}
+
 static json_t *vcpu_stats(struct machine *m)
 {
 	json_t *list = json_array();
@@ -23,7 +34,7 @@ static json_t *vcpu_stats(struct machine *m)
 		struct vcpu *v = &m->vcpus->v[i];
 
 		json_array_append_new(
-			list, json_pack("{s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)v->id, "cpu_ms",
+			list, json_pack("{s:I, s:o, s:I, s:I, s:I, s:I}", "id", (json_int_t)v->id, "cpus", cpus_of(v), "cpu_ms",
 					thread_cpu_ms(v), "exits_io",
 					(json_int_t)atomic_load(&v->exits_io), "exits_mmio",
 					(json_int_t)atomic_load(&v->exits_mmio), "exits_other",

@@ -283,6 +283,33 @@ static void apic_ids_have_a_field_for_each_level(void **state)
 		"t.yaml:5: cpu.topology: its last vCPU would have APIC id 306, expected at most 254: let cores and threads be powers of two");
 }
 
+static void a_pin_is_a_list_for_all_or_a_list_for_some(void **state)
+{
+	struct domain_conf *c = parse(LEAST "vcpus: 3\ncpu: {pin: \"1-2,5\"}\n"), *again;
+	char text[CPU_LIST_TEXT], *printed;
+
+	for (int i = 0; i < 3; i++)
+		assert_string_equal(cpu_list_print(&c->cpu.pin[i], text, sizeof(text)), "1-2,5");
+	domain_conf_free(c);
+	c = parse(LEAST "vcpus: 3\ncpu: {pin: {0: 2, 2: \"3\"}}\n");
+	assert_string_equal(cpu_list_print(&c->cpu.pin[0], text, sizeof(text)), "2");
+	assert_false(cpu_list_any(&c->cpu.pin[1]));
+	printed = domain_conf_print(c);
+	again = parse(printed);
+	assert_memory_equal(again->cpu.pin, c->cpu.pin, 3 * sizeof(c->cpu.pin[0]));
+	free(printed);
+	domain_conf_free(again);
+	domain_conf_free(c);
+	refused(LEAST "vcpus: 3\ncpu: {pin: {3: \"1\"}}\n", "t.yaml:5: cpu.pin.3: expected the number of a vCPU, 0 to 2, before its list");
+	refused(LEAST "cpu: {pin: {0: 1, 00: 2}}\n", "t.yaml:4: cpu.pin.00: given twice, first in line 4");
+	refused(LEAST "cpu: {pin: {0: [1]}}\n",
+		"t.yaml:4: cpu.pin.0: got '', expected numbers of the host's CPUs, 0 to 1023, such as \"0-3,8\"");
+	refused(LEAST "cpu: {pin: [0, 1]}\n", "t.yaml:4: cpu.pin: got '', expected numbers of the host's CPUs, 0 to 1023, such as \"0-3,8\"");
+	refused(LEAST "cpu: {pin: 4-1}\n", "t.yaml:4: cpu.pin: got '4-1', expected numbers of the host's CPUs, 0 to 1023, such as \"0-3,8\"");
+	refused(LEAST "cpu: {pin: 0-1024}\n",
+		"t.yaml:4: cpu.pin: got '0-1024', expected numbers of the host's CPUs, 0 to 1023, such as \"0-3,8\"");
+}
+
 static void what_is_wrong_is_said(void **state)
 {
 	refused(LEAST "cpu: {model: x86-64-v5}\n",
@@ -317,6 +344,7 @@ int main(void)
 		cmocka_unit_test(a_printed_file_is_the_same_again),
 		cmocka_unit_test(what_a_topology_leaves_out_follows),
 		cmocka_unit_test(apic_ids_have_a_field_for_each_level),
+		cmocka_unit_test(a_pin_is_a_list_for_all_or_a_list_for_some),
 		cmocka_unit_test(what_is_wrong_is_said),
 	};
 
