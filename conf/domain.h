@@ -23,8 +23,9 @@
 #define DOMAIN_APIC_ID_MAX 254 /* 255 is all of them */
 #define DOMAIN_DISKS_MAX 16
 #define DOMAIN_NICS_MAX 8
-#define DOMAIN_VLANS_MAX 64     /* that a guest tags itself, of one network card */
-#define DOMAIN_VLAN_MAX 4094    /* IEEE 802.1Q 9.6 */
+#define DOMAIN_VLANS_MAX 64  /* that a guest tags itself, of one network card */
+#define DOMAIN_VLAN_MAX 4094 /* IEEE 802.1Q 9.6 */
+#define DOMAIN_QUEUES_MAX 16
 #define DOMAIN_ADDRESSES_MAX 32 /* of one network card */
 #define DOMAIN_MTU_MIN 68       /* VIRTIO 1.2 5.1.4.1 */
 #define DOMAIN_MTU_MAX 65521    /* Linux's tap: 65535 with the Ethernet header */
@@ -89,6 +90,7 @@ struct domain_nic {
 	uint16_t vlan;                    /* 1..DOMAIN_VLAN_MAX: of frames without a tag; 0: none, or the bridge's own */
 	uint16_t vlans[DOMAIN_VLANS_MAX]; /* that the guest tags itself; neither twice nor @vlan */
 	size_t n_vlans;
+	unsigned int queues; /* pairs of them, 1..DOMAIN_QUEUES_MAX; default 1 */
 	enum domain_filter filter;
 	struct domain_address addresses[DOMAIN_ADDRESSES_MAX]; /* of FILTER_ADDRESSES; unicast, none twice */
 	size_t n_addresses;

@@ -37,7 +37,7 @@ struct domain_raw_disk {
 
 struct domain_raw_nic {
 	char *mac, *bridge, *tap;
-	uint32_t mtu, vlan, *vlans, vlans_count;
+	uint32_t mtu, queues, vlan, *vlans, vlans_count;
 	enum domain_filter filter;
 	char **addresses;
 	uint32_t addresses_count;

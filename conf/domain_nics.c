@@ -80,6 +80,15 @@ static int build_mtu(struct domain_build *b, const struct domain_raw_nic *raw, c
 	return 0;
 }
 
+static int build_queues(struct domain_build *b, const struct domain_raw_nic *raw, const struct tree_node *n,
+			struct domain_nic *nic)
+{
+	nic->queues = n ? raw->queues : 1;
+	if (nic->queues < 1 || nic->queues > DOMAIN_QUEUES_MAX)
+		return tree_fail(b->t, n, b->e, "got %u, expected 1 to %d", nic->queues, DOMAIN_QUEUES_MAX);
+	return 0;
+}
+
 static int build_nic(struct domain_build *b, size_t i, const struct tree_node *n)
 {
 	const struct domain_raw_nic *raw = &b->raw->nics[i];
@@ -102,7 +111,8 @@ static int build_nic(struct domain_build *b, size_t i, const struct tree_node *n
 		if (tap && o->tap && !strcmp(o->tap, tap->value))
 			return tree_fail(b->t, tap, b->e, "nics[%zu] has this tap already", k);
 	}
-	if (build_vlans(b, raw, n, nic) || build_filter(b, raw, n, nic) || build_mtu(b, raw, tree_get(n, "mtu"), nic))
+	if (build_vlans(b, raw, n, nic) || build_filter(b, raw, n, nic) ||
+	    build_mtu(b, raw, tree_get(n, "mtu"), nic) || build_queues(b, raw, tree_get(n, "queues"), nic))
 		return -EINVAL;
 	nic->bridge = raw->bridge ? strdup(raw->bridge) : NULL;
 	nic->tap = raw->tap ? strdup(raw->tap) : NULL;

@@ -29,6 +29,8 @@ static void print_nic(FILE *f, const struct domain_nic *n)
 	print_text(f, "    tap: ", n->tap);
 	if (n->mtu)
 		fprintf(f, "    mtu: %u\n", n->mtu);
+	if (n->queues > 1)
+		fprintf(f, "    queues: %u\n", n->queues);
 	if (n->vlan)
 		fprintf(f, "    vlan: %u\n", n->vlan);
 	if (n->n_vlans)

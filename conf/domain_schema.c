@@ -63,6 +63,7 @@ static const cyaml_schema_field_t nic_fields[] = {
 	TEXT("bridge", OPTIONAL, struct domain_raw_nic, bridge, 1, 64),
 	TEXT("tap", OPTIONAL, struct domain_raw_nic, tap, 1, 64),
 	CYAML_FIELD_UINT("mtu", OPTIONAL, struct domain_raw_nic, mtu),
+	CYAML_FIELD_UINT("queues", OPTIONAL, struct domain_raw_nic, queues),
 	CYAML_FIELD_UINT("vlan", OPTIONAL, struct domain_raw_nic, vlan),
 	CYAML_FIELD_SEQUENCE("vlans", CYAML_FLAG_POINTER | OPTIONAL, struct domain_raw_nic, vlans, &vlan_schema, 0,
 			     DOMAIN_VLANS_MAX),

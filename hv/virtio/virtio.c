@@ -57,8 +57,8 @@ void virtio_dev_again(struct virtio_dev *v, unsigned int q)
 
 void virtio_dev_retry(struct virtio_dev *v, unsigned int q)
 {
-	assert(q < v->n_queues && lock_is_held(&v->lock));
-	v->retry |= 1u << q;
+	assert(q < v->n_queues && !v->queue_worker[q] && lock_is_held(&v->lock));
+	v->retry |= 1ull << q;
 }
 
 bool virtio_dev_pop(struct virtio_dev *v, unsigned int q, struct virtq_elem *el)
@@ -66,7 +66,7 @@ bool virtio_dev_pop(struct virtio_dev *v, unsigned int q, struct virtq_elem *el)
 	struct err e = { 0 };
 	int ret;
 
-	assert(lock_is_held(&v->lock) && v->queues[q].enabled && !v->quiet);
+	assert(lock_is_held(virtio_queue_lock(v, q)) && v->queues[q].enabled && !v->quiet);
 	ret = virtq_pop(&v->queues[q], v->env->mem, el, &e);
 	if (ret < 0)
 		virtio_dev_broken(v, q, e.text);
@@ -81,18 +81,17 @@ static void config_interrupt(struct virtio_dev *v)
 
 void virtio_dev_broken(struct virtio_dev *v, unsigned int q, const char *why)
 {
-	assert(lock_is_held(&v->lock));
-	if (v->status & VIRTIO_S_NEEDS_RESET)
+	assert(lock_is_held(virtio_queue_lock(v, q)));
+	if (atomic_fetch_or(&v->status, VIRTIO_S_NEEDS_RESET) & VIRTIO_S_NEEDS_RESET)
 		return;
 	log_of_guest(LOG_LEVEL_WARN, "%s: queue %u: %s; the device waits for a reset by its driver", v->name, q, why);
-	v->status |= VIRTIO_S_NEEDS_RESET;
 	if (v->status & VIRTIO_S_DRIVER_OK)
 		config_interrupt(v);
 }
 
 void virtio_dev_interrupt(struct virtio_dev *v, unsigned int q)
 {
-	assert(lock_is_held(&v->lock));
+	assert(lock_is_held(virtio_queue_lock(v, q)));
 	/* A wake-up may come in behind a reset, when the ring is gone already. */
 	if (!v->queues[q].enabled || !virtq_should_interrupt(&v->queues[q]))
 		return;
@@ -108,25 +107,27 @@ void virtio_dev_config_changed(struct virtio_dev *v)
 		config_interrupt(v);
 }
 
-static int watch(struct virtio_dev *v, int fd, uint32_t key, uint32_t events)
+static int watch(int epoll_fd, int fd, uint32_t key, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.u32 = key };
 
-	if (!epoll_ctl(v->epoll_fd, EPOLL_CTL_MOD, fd, &ev))
+	if (!epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &ev))
 		return 0;
 	if (errno != ENOENT)
 		return -errno;
-	return epoll_ctl(v->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
 
 int virtio_dev_watch(struct virtio_dev *v, unsigned int s, int fd, uint32_t events)
 {
+	int epoll_fd = virtio_worker_epoll(v, v->source_worker[s]);
+
 	/* EPOLLERR and EPOLLHUP are always reported: a source without events leaves the set. */
 	if (!events) {
-		epoll_ctl(v->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+		epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 		return 0;
 	}
-	return watch(v, fd, KEY_SOURCE + s, events);
+	return watch(epoll_fd, fd, KEY_SOURCE + s, events);
 }
 
 /* --- status and queues, by registers --- */
@@ -207,10 +208,16 @@ void virtio_dev_enable_queue(struct virtio_dev *v, unsigned int q)
 
 /* --- the thread --- */
 
+static bool is_unsettled(struct virtio_dev *v)
+{
+	return v->want_reset || (atomic_load(&v->want_quiet) && !v->quiet);
+}
+
+/* With all locks. */
 static void settle(struct virtio_dev *v)
 {
 	assert(lock_is_held(&v->lock));
-	if ((!v->want_reset && !atomic_load(&v->want_quiet)) || v->ops->in_flight(v))
+	if (!is_unsettled(v) || v->ops->in_flight(v))
 		return;
 	if (v->want_reset)
 		dev_reset(v);
@@ -220,7 +227,7 @@ static void settle(struct virtio_dev *v)
 	}
 }
 
-static void handle(struct virtio_dev *v, uint32_t key, uint32_t events)
+void virtio_dev_handle(struct virtio_dev *v, uint32_t key, uint32_t events)
 {
 	eventfd_t count;
 
@@ -238,7 +245,7 @@ static void handle(struct virtio_dev *v, uint32_t key, uint32_t events)
 /* Queues that asked for it get another look; one that is not at work has start look anyway. */
 static void retry_queues(struct virtio_dev *v)
 {
-	uint32_t queues = v->retry;
+	uint64_t queues = v->retry;
 	unsigned int q;
 
 	v->retry = 0;
@@ -260,10 +267,15 @@ static void *dev_thread(void *arg)
 		n = epoll_wait(v->epoll_fd, ev, EVENTS_MAX, wait);
 		pthread_mutex_lock(&v->lock);
 		for (i = 0; i < n; i++)
-			handle(v, ev[i].data.u32, ev[i].events);
+			virtio_dev_handle(v, ev[i].data.u32, ev[i].events);
+		virtio_dev_take_over(v);
 		if (!n)
 			retry_queues(v);
-		settle(v);
+		if (is_unsettled(v)) {
+			virtio_workers_lock(v);
+			settle(v);
+			virtio_workers_unlock(v);
+		}
 		wait = v->retry ? VIRTIO_RETRY_MS : -1;
 		ending = v->ending;
 		pthread_mutex_unlock(&v->lock);
@@ -279,11 +291,14 @@ static int thread_start(struct virtio_dev *v, struct err *e)
 	/* Signals are for the main thread and the vCPUs. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&v->thread, NULL, dev_thread, v);
+	ret = virtio_workers_start(v, e);
+	if (!ret) {
+		ret = pthread_create(&v->thread, NULL, dev_thread, v);
+		if (ret)
+			ret = err_set(e, -ret, "%s: thread: %s", v->name, strerror(ret));
+	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return err_set(e, -ret, "%s: thread: %s", v->name, strerror(ret));
-	return 0;
+	return ret;
 }
 
 /* --- start and stop, by the machine --- */
@@ -292,7 +307,7 @@ int virtio_dev_start(struct virtio_dev *v, struct err *e)
 {
 	unsigned int q;
 
-	pthread_mutex_lock(&v->lock);
+	virtio_dev_stop(v);
 	atomic_store(&v->want_quiet, false);
 	v->quiet = false;
 	v->ops->run(v, true);
@@ -306,7 +321,7 @@ int virtio_dev_start(struct virtio_dev *v, struct err *e)
 	if (v->loaded && (v->status & VIRTIO_S_DRIVER_OK))
 		config_interrupt(v);
 	v->loaded = false;
-	pthread_mutex_unlock(&v->lock);
+	virtio_dev_go(v);
 	return 0;
 }
 
@@ -315,11 +330,11 @@ void virtio_dev_quiesce_begin(struct virtio_dev *v)
 	/* Before the lock: the thread then leaves its rings early and gives the lock away. */
 	bool was = atomic_exchange(&v->want_quiet, true);
 
-	pthread_mutex_lock(&v->lock);
+	virtio_dev_stop(v);
 	if (!was)
 		v->ops->run(v, false);
 	settle(v);
-	pthread_mutex_unlock(&v->lock);
+	virtio_dev_go(v);
 }
 
 int virtio_dev_quiesce(struct virtio_dev *v, unsigned int timeout_ms, struct err *e)
@@ -342,9 +357,9 @@ json_t *virtio_dev_stats(struct virtio_dev *v)
 {
 	json_t *o;
 
-	pthread_mutex_lock(&v->lock);
+	virtio_dev_stop(v);
 	o = v->ops->stats(v);
-	pthread_mutex_unlock(&v->lock);
+	virtio_dev_go(v);
 	if (o)
 		json_object_set_new(o, "name", json_string(v->name));
 	return o;
@@ -359,11 +374,12 @@ static int dev_fds(struct virtio_dev *v, struct err *e)
 	v->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	v->control_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (v->epoll_fd < 0 || v->control_fd < 0 ||
-	    watch(v, v->control_fd, KEY_CONTROL, EPOLLIN))
+	    watch(v->epoll_fd, v->control_fd, KEY_CONTROL, EPOLLIN))
 		return err_errno(e, "%s: epoll", v->name);
 	for (q = 0; q < v->n_queues; q++) {
 		v->kick_fd[q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (v->kick_fd[q] < 0 || watch(v, v->kick_fd[q], q, EPOLLIN))
+		if (v->kick_fd[q] < 0 ||
+		    watch(virtio_worker_epoll(v, v->queue_worker[q]), v->kick_fd[q], q, EPOLLIN))
 			return err_errno(e, "%s: eventfd for a queue", v->name);
 	}
 	return 0;
@@ -406,7 +422,9 @@ int virtio_dev_init(struct virtio_dev *v, struct device_env *env, const struct v
 		virtq_reset(&v->queues[q]);
 		v->kick_fd[q] = -1;
 	}
-	ret = dev_fds(v, e);
+	ret = virtio_workers_init(v, e);
+	if (!ret)
+		ret = dev_fds(v, e);
 	if (ret)
 		goto fail;
 	ret = virtio_pci_init(v, e);
@@ -417,6 +435,7 @@ int virtio_dev_init(struct virtio_dev *v, struct device_env *env, const struct v
 		return 0;
 	pci_dev_fini(&v->pci);
 fail:
+	virtio_workers_end(v);
 	dev_close_fds(v);
 	pthread_cond_destroy(&v->changed);
 	pthread_mutex_destroy(&v->lock);
@@ -442,6 +461,7 @@ void virtio_dev_destroy(struct virtio_dev *v)
 	pthread_mutex_unlock(&v->lock);
 	eventfd_write(v->control_fd, 1);
 	pthread_join(v->thread, NULL);
+	virtio_workers_end(v);
 	pci_dev_fini(&v->pci);
 	dev_close_fds(v);
 	pthread_cond_destroy(&v->changed);

@@ -5,6 +5,7 @@
  *   virtio.c      a device: features, status, its queues, its thread, its state
  *   virtqueue.c   the split ring: pop, push, event index (virtqueue.h)
  *   virtio_pci.c  registers, MSI-X, ioeventfds
+ *   virtio_worker.c  threads beside the first, for devices with many queues
  *   virtio_{blk,net,rng,input,console}.c
  *
  * What a machine does with them, by their rows (virtio_device.c):
@@ -20,7 +21,7 @@
  *   start      again; looks at every ring once, as a notification may have been lost
  *   destroy    the guest may run; what it wants of the device from now on finds nobody
  *
- * Threads: each device has one thread, which alone touches the rings; vCPU threads
+ * Threads: each device has one thread, which alone touches the rings, or several with rings of their own; vCPU threads
  * come in by registers.  One mutex per device; a kick is an eventfd.
  *
  * Rule D: guest memory is marked dirty after data arrived in it, rings included.
@@ -147,9 +148,13 @@ int virtio_blk_probe(struct virtio_dev *v, bool fresh, struct err *e);
 
 /* --- net --- */
 
+#define VIRTIO_NET_PAIRS_MAX 16
+
 struct virtio_net_conf {
 	uint8_t mac[6];
 	int tap_fd;            /* opened by net/link/tap.h with a vnet header; owned from success on; -1: no link */
+	const int *more_taps;  /* of the pairs of queues beside the first, as @tap_fd; read during the call only */
+	unsigned int n_more;   /* less than VIRTIO_NET_PAIRS_MAX */
 	struct port *port;     /* behind it, closed with the card; owned from success on; NULL: none */
 	uint16_t mtu;          /* what the guest is told; 0: what the link carries */
 	uint16_t link_mtu;     /* what the link carries, no less than @mtu; 0: 1500 */
@@ -158,7 +163,7 @@ struct virtio_net_conf {
 	size_t n_vlans;        /* at most DOMAIN_VLANS_MAX */
 };
 
-/** virtio_net_create() - device "net" and @index, as virtio_blk_create(); on error the tap stays the caller's */
+/** virtio_net_create() - device "net" and @index, as virtio_blk_create(); on error taps and port stay the caller's */
 int virtio_net_create(struct device_env *env, unsigned int index, const struct virtio_net_conf *c,
 		      struct virtio_dev **out, struct err *e);
 

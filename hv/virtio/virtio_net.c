@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio_net - the network card (VIRTIO 1.2 5.1): one queue pair and a control
- * queue, on a tap.
+ * virtio_net - the network card (VIRTIO 1.2 5.1): pairs of queues and a control queue, on a tap.
  *
- *   queue 0  receive    tap -> one packet at a time into `packet`, from there into as many
- *                       of the guest's buffers as it needs (MRG_RXBUF)
- *   queue 1  transmit   the chain is written to the tap as it stands: header first
- *   queue 2  control    receive modes (we pass everything the bridge sends), announce
+ *   queue 2i      receive    virtio_net_receive.c: the tap's queue i into the guest's buffers
+ *   queue 2i + 1  transmit   virtio_net_transmit.c: chains are written to the tap as they stand
+ *   queue 2N      control    virtio_net_control.c; 2 for a driver that knows of one pair alone
+ *
+ * Pair 0 and control are the device's thread's, each other pair has a thread of its own.  A driver uses one pair until it
+ * says how many; the tap is told, and sends each flow to the queue from which that flow's last packet came.
  *
  * The header in front of each packet (checksum to be filled in, segment size)
  * is the same on the ring and on the tap, so offloads need nothing but telling
  * the tap what the guest can take.
- *
- * A packet that waits for buffers stays in `packet`, and the tap is not read
- * meanwhile.  It is not migrated: a network may lose packets.
  */
 #include "hv/virtio/virtio_net_int.h"
 
@@ -21,249 +19,75 @@
 #include "net/link/port.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#define NET_PACKET_MAX (TAP_HEADER + 65550u) /* 64 KiB of IP and an Ethernet header with VLAN */
-#define NET_MTU_MIN 68u                      /* VIRTIO 1.2 5.1.4.1 */
+#define NET_MTU_MIN 68u /* VIRTIO 1.2 5.1.4.1 */
 #define NET_MTU_DEFAULT 1500u
-#define NET_BATCH 64 /* packets per turn: the control queue and registers wait so long */
-
-void net_publish(struct virtio_net *d)
-{
-	struct net_config c = {
-		.status = htole16(d->link),
-		.max_pairs = htole16(1),
-		.mtu = htole16(d->mtu),
-	};
-
-	memcpy(c.mac, d->mac, sizeof(c.mac));
-	memcpy(d->v.config, &c, sizeof(c));
-	d->v.config_len = sizeof(c);
-}
-
-/* --- receive --- */
-
-/* The tap wakes us only while a packet could be put somewhere. */
-static void net_listen(struct virtio_net *d)
-{
-	bool want = d->running && !d->packet_len && virtio_dev_works(&d->v, RX);
-
-	if (d->tap >= 0)
-		virtio_dev_watch(&d->v, 0, d->tap, want ? EPOLLIN : 0);
-}
-
-/*
- * Collect buffers until the packet fits, then fill them; with too few, put all
- * back and wait for more.  Only the first carries num_buffers.  Never more than the
- * ring has room for: a guest that adds while we take could keep us at it.
- */
-static bool net_deliver(struct virtio_net *d)
-{
-	struct virtq *q = &d->v.queues[RX];
-	struct virtq_used used[NET_QUEUE_SIZE];
-	unsigned int n = 0, i, max;
-	size_t room = 0, at = 0;
-	uint16_t count;
-
-	max = d->v.features & NET_F_MRG_RXBUF ? q->size : 1;
-	assert(max && max <= NET_QUEUE_SIZE);
-	while (room < d->packet_len && n < max) {
-		if (!virtio_dev_pop(&d->v, RX, &d->rx[n])) {
-			while (n--)
-				virtq_unpop(q);
-			return false;
-		}
-		if (d->rx[n].in_len < TAP_HEADER && !n) {
-			virtio_dev_broken(&d->v, RX, "a receive buffer without room for the header");
-			return false;
-		}
-		room += d->rx[n++].in_len;
-	}
-	if (room < d->packet_len) {
-		/* All that may be used for one, and it does not fit (5.1.6.3.1: the driver must make it so). */
-		while (--n)
-			virtq_unpop(q);
-		virtq_push(q, d->v.env->mem, d->rx[0].head, 0);
-		d->rx_dropped++;
-		d->packet_len = 0;
-		return true;
-	}
-	assert(n && n <= max && d->packet_len > TAP_HEADER && d->packet_len <= NET_PACKET_MAX);
-	count = htole16((uint16_t)n);
-	memcpy(d->packet + HEADER_NUM_BUFFERS, &count, sizeof(count));
-	for (i = 0; i < n; i++) {
-		size_t done = virtq_write(&d->rx[i], d->v.env->mem, 0, d->packet + at,
-					  d->packet_len - at);
-
-		at += done;
-		used[i] = (struct virtq_used){ d->rx[i].head, (uint32_t)done };
-	}
-	assert(at == d->packet_len);
-	virtq_push_many(q, d->v.env->mem, used, n);
-	d->rx_packets++;
-	d->rx_bytes += d->packet_len - TAP_HEADER;
-	d->packet_len = 0;
-	return true;
-}
-
-/* False when the tap has nothing more. */
-static bool net_fetch(struct virtio_net *d)
-{
-	ssize_t n;
-
-	assert(!d->packet_len); /* one at a time */
-	do {
-		n = read(d->tap, d->packet, NET_PACKET_MAX);
-	} while (n < 0 && errno == EINTR);
-	if (n <= (ssize_t)TAP_HEADER) {
-		d->rx_dropped += n >= 0;
-		return n >= 0;
-	}
-	d->packet_len = (size_t)n;
-	return true;
-}
-
-static void net_receive(struct virtio_net *d)
-{
-	struct virtq *q = &d->v.queues[RX];
-	unsigned int n = NET_BATCH;
-
-	/* The tap may have woken us just before a reset or a pause. */
-	if (!virtio_dev_works(&d->v, RX)) {
-		net_listen(d);
-		return;
-	}
-	/* No kicks for buffers while there are some. */
-	virtq_kicks(q, d->v.env->mem, false);
-	while (n-- && virtio_dev_works(&d->v, RX)) {
-		if (!d->packet_len && (d->tap < 0 || !net_fetch(d)))
-			break;
-		if (!d->packet_len || net_deliver(d))
-			continue;
-		/* Out of buffers: ask for a kick, and look once more in case it came just now. */
-		if (!virtio_dev_works(&d->v, RX))
-			break;
-		virtq_kicks(q, d->v.env->mem, true);
-		if (!net_deliver(d))
-			break;
-	}
-	net_listen(d);
-	virtio_dev_interrupt(&d->v, RX);
-}
-
-/* --- transmit --- */
-
-static void net_send(struct virtio_net *d, const struct virtq_elem *el)
-{
-	ssize_t n;
-
-	if (el->out_len <= TAP_HEADER || el->out_len > NET_PACKET_MAX || d->tap < 0) {
-		d->tx_dropped++;
-		return;
-	}
-	do {
-		n = writev(d->tap, el->iov, el->n_out);
-	} while (n < 0 && errno == EINTR);
-	/* EAGAIN: the bridge does not keep up.  EINVAL: a header that makes no sense.  Lost, both. */
-	if (n < 0) {
-		d->tx_dropped++;
-		return;
-	}
-	d->tx_packets++;
-	d->tx_bytes += el->out_len - TAP_HEADER;
-}
-
-static void net_transmit(struct virtio_net *d)
-{
-	struct virtq *q = &d->v.queues[TX];
-	struct gmem *m = d->v.env->mem;
-	unsigned int n = NET_BATCH;
-
-	virtq_kicks(q, m, false);
-	while (n && virtio_dev_works(&d->v, TX) && virtio_dev_pop(&d->v, TX, &d->el)) {
-		net_send(d, &d->el);
-		virtq_push(q, m, d->el.head, 0);
-		n--;
-	}
-	virtq_kicks(q, m, true);
-	if (virtio_dev_works(&d->v, TX) && !virtq_empty(q))
-		virtio_dev_again(&d->v, TX);
-	virtio_dev_interrupt(&d->v, TX);
-}
-
-/* --- control --- */
-
-static uint8_t net_command(struct virtio_net *d, const struct virtq_elem *el)
-{
-	uint8_t c[2]; /* class, command */
-
-	if (virtq_read(el, 0, c, sizeof(c)) != sizeof(c))
-		return CTRL_ERR;
-	switch (c[0]) {
-	case CTRL_RX_MODE:
-		return c[1] < CTRL_RX_MODES && el->out_len == 3 ? CTRL_OK : CTRL_ERR;
-	case CTRL_MAC:
-		return c[1] == CTRL_MAC_TABLE_SET ? CTRL_OK : CTRL_ERR;
-	case CTRL_ANNOUNCE:
-		d->link &= (uint16_t)~NET_S_ANNOUNCE;
-		net_publish(d);
-		return CTRL_OK;
-	}
-	return CTRL_ERR;
-}
-
-static void net_control(struct virtio_net *d)
-{
-	struct virtq *q = &d->v.queues[CTRL];
-	struct gmem *m = d->v.env->mem;
-	unsigned int n = NET_BATCH;
-	uint8_t answer;
-
-	while (n && virtio_dev_works(&d->v, CTRL) && virtio_dev_pop(&d->v, CTRL, &d->el)) {
-		answer = net_command(d, &d->el);
-		virtq_push(q, m, d->el.head, (uint32_t)virtq_write(&d->el, m, 0, &answer, 1));
-		n--;
-	}
-	virtq_kicks(q, m, true);
-	if (virtio_dev_works(&d->v, CTRL) && !virtq_empty(q))
-		virtio_dev_again(&d->v, CTRL);
-	virtio_dev_interrupt(&d->v, CTRL);
-}
 
 /* --- a device's hooks --- */
 
 static void net_kick(struct virtio_dev *v, unsigned int q)
 {
-	if (q == RX)
-		net_receive(net_of_dev(v));
-	else if (q == TX)
-		net_transmit(net_of_dev(v));
-	else
-		net_control(net_of_dev(v));
+	struct virtio_net *d = net_of_dev(v);
+
+	if (q == net_ctrl_queue(d)) {
+		if (!virtio_dev_hand_over(v, q))
+			net_control(d);
+	} else if (q / 2 >= d->n_pairs) {
+		return; /* where control is for drivers that know of pairs */
+	} else if (q % 2) {
+		net_transmit(d->pair[q / 2]);
+	} else {
+		net_receive(d->pair[q / 2]);
+	}
+}
+
+static void close_taps(struct virtio_net *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < d->n_pairs; i++) {
+		struct net_pair *p = d->pair[i];
+
+		if (p->tap < 0)
+			continue;
+		if (p->listening)
+			virtio_dev_watch(&d->v, i, p->tap, 0);
+		p->listening = false;
+		close(p->tap);
+		p->tap = -1;
+	}
+}
+
+/* All its queues go at once: the device's thread, which hears of its own, takes leave of the others too. */
+static void tap_gone(struct virtio_net *d, struct net_pair *p)
+{
+	if (p->index) {
+		virtio_dev_watch(&d->v, p->index, p->tap, 0);
+		return;
+	}
+	log_warn("%s: the tap is gone; the link is down", d->v.name);
+	virtio_workers_lock(&d->v);
+	close_taps(d);
+	virtio_workers_unlock(&d->v);
+	d->link &= (uint16_t)~NET_S_LINK_UP;
+	net_publish(d);
+	virtio_dev_config_changed(&d->v);
 }
 
 static void net_event(struct virtio_dev *v, unsigned int s, uint32_t events)
 {
 	struct virtio_net *d = net_of_dev(v);
 
-	if (events & (EPOLLERR | EPOLLHUP)) {
-		log_warn("%s: the tap is gone; the link is down", v->name);
-		virtio_dev_watch(v, 0, d->tap, 0);
-		close(d->tap);
-		d->tap = -1;
-		d->link &= (uint16_t)~NET_S_LINK_UP;
-		net_publish(d);
-		virtio_dev_config_changed(v);
-		return;
-	}
-	net_receive(d);
+	if (events & (EPOLLERR | EPOLLHUP))
+		tap_gone(d, d->pair[s]);
+	else
+		net_receive(d->pair[s]);
 }
 
 /* What the driver negotiated is what the tap may send: the rest it finishes itself. */
@@ -277,14 +101,21 @@ static void net_ready(struct virtio_dev *v)
 	o |= v->features & NET_F_GUEST_TSO4 ? TAP_OFFLOAD_TSO4 : 0;
 	o |= v->features & NET_F_GUEST_TSO6 ? TAP_OFFLOAD_TSO6 : 0;
 	o |= v->features & NET_F_GUEST_ECN ? TAP_OFFLOAD_ECN : 0;
-	if (d->tap >= 0 && tap_offload(d->tap, o, &e))
+	if (net_has_link(d) && tap_offload(d->pair[0]->tap, o, &e))
 		log_of_guest(LOG_LEVEL_WARN, "%s: %s", v->name, e.text);
 }
 
 static void net_run(struct virtio_dev *v, bool on)
 {
-	net_of_dev(v)->running = on;
-	net_listen(net_of_dev(v));
+	struct virtio_net *d = net_of_dev(v);
+	unsigned int i;
+
+	d->running = on;
+	for (i = 0; i < d->n_pairs; i++) {
+		if (!on)
+			net_put_back(d->pair[i]);
+		net_listen(d->pair[i]);
+	}
 }
 
 /* All that is done is done at once. */
@@ -296,39 +127,69 @@ static unsigned int net_in_flight(struct virtio_dev *v)
 static void net_reset(struct virtio_dev *v)
 {
 	struct virtio_net *d = net_of_dev(v);
+	unsigned int i;
 	struct err e;
 
-	d->packet_len = 0;
+	for (i = 0; i < d->n_pairs; i++) {
+		struct net_pair *p = d->pair[i];
+
+		net_forget(p);
+		if (p->listening)
+			virtio_dev_watch(v, i, p->tap, 0);
+		p->listening = false;
+	}
+	if (net_use_pairs(d, 1, &e))
+		log_warn("%s: %s", v->name, e.text);
 	d->link &= (uint16_t)~NET_S_ANNOUNCE;
 	net_publish(d);
-	if (d->tap < 0)
-		return;
-	virtio_dev_watch(v, 0, d->tap, 0);
-	tap_offload(d->tap, 0, &e);
+	if (net_has_link(d))
+		tap_offload(d->pair[0]->tap, 0, &e);
 }
 
 static json_t *net_stats(struct virtio_dev *v)
 {
 	const struct virtio_net *d = net_of_dev(v);
+	struct net_pair all = { 0 };
+	unsigned int i;
 
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "link", d->tap >= 0,
-			 "rx_packets", (json_int_t)d->rx_packets,
-			 "rx_bytes", (json_int_t)d->rx_bytes,
-			 "rx_dropped", (json_int_t)d->rx_dropped,
-			 "tx_packets", (json_int_t)d->tx_packets,
-			 "tx_bytes", (json_int_t)d->tx_bytes,
-			 "tx_dropped", (json_int_t)d->tx_dropped);
+	for (i = 0; i < d->n_pairs; i++) {
+		all.rx_packets += d->pair[i]->rx_packets;
+		all.rx_bytes += d->pair[i]->rx_bytes;
+		all.rx_dropped += d->pair[i]->rx_dropped;
+		all.tx_packets += d->pair[i]->tx_packets;
+		all.tx_bytes += d->pair[i]->tx_bytes;
+		all.tx_dropped += d->pair[i]->tx_dropped;
+	}
+	return json_pack("{s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "link", net_has_link(d), "queues",
+			 (int)d->pairs, "rx_packets", (json_int_t)all.rx_packets, "rx_bytes",
+			 (json_int_t)all.rx_bytes, "rx_dropped", (json_int_t)all.rx_dropped, "tx_packets",
+			 (json_int_t)all.tx_packets, "tx_bytes", (json_int_t)all.tx_bytes, "tx_dropped",
+			 (json_int_t)all.tx_dropped);
+}
+
+/* The descriptors of a card that was never made are the caller's. */
+static void free_card(struct virtio_net *d)
+{
+	unsigned int i;
+
+	for (i = 0; i < d->n_pairs; i++)
+		if (d->pair[i]) {
+			free(d->pair[i]->packet);
+			free(d->pair[i]);
+		}
+	free(d);
 }
 
 static void net_free(struct virtio_dev *v)
 {
 	struct virtio_net *d = net_of_dev(v);
+	unsigned int i;
 
-	if (d->tap >= 0)
-		close(d->tap);
+	for (i = 0; i < d->n_pairs; i++)
+		if (d->pair[i]->tap >= 0)
+			close(d->pair[i]->tap);
 	port_close(d->port);
-	free(d->packet);
-	free(d);
+	free_card(d);
 }
 
 static int net_pre_save(void *dev, struct err *e)
@@ -343,7 +204,7 @@ static int load_mtu(struct virtio_net *d, struct err *e)
 
 	if (told && d->mtu < NET_MTU_MIN)
 		return err_set(e, -EINVAL, "mtu: %u, expected at least %u", d->mtu, NET_MTU_MIN);
-	if (told && d->tap >= 0 && d->mtu > d->link_mtu)
+	if (told && net_has_link(d) && d->mtu > d->link_mtu)
 		return err_set(e, -EINVAL, "mtu: the guest sends packets of up to %u bytes, the link here carries %u",
 			       d->mtu, d->link_mtu);
 	if (!told)
@@ -359,13 +220,39 @@ static int net_post_load(void *dev, struct err *e)
 		return err_set(e, -EINVAL, "link: 0x%04x", d->link);
 	if (load_mtu(d, e))
 		return -EINVAL;
-	pthread_mutex_lock(&d->v.lock);
+	virtio_dev_stop(&d->v);
 	/* Whether there is a link is this host's business, not the other's. */
-	d->link = (uint16_t)((d->link & NET_S_ANNOUNCE) | (d->tap >= 0 ? NET_S_LINK_UP : 0));
+	d->link = (uint16_t)((d->link & NET_S_ANNOUNCE) | (net_has_link(d) ? NET_S_LINK_UP : 0));
 	net_publish(d);
 	if (d->v.status & VIRTIO_S_DRIVER_OK)
 		net_ready(&d->v);
-	pthread_mutex_unlock(&d->v.lock);
+	virtio_dev_go(&d->v);
+	return 0;
+}
+
+/* What the driver uses there is attached here. */
+static int pairs_post_load(void *dev, struct err *e)
+{
+	struct virtio_net *d = dev;
+	uint16_t pairs = d->loaded_pairs;
+	int ret;
+
+	if (pairs < 1 || pairs > d->n_pairs || (pairs > 1 && !(d->v.features & NET_F_MQ)))
+		return err_set(e, -EINVAL, "pairs: %u, expected 1 to %u", pairs, d->n_pairs);
+	ret = net_post_load(dev, e);
+	if (ret)
+		return ret;
+	virtio_dev_stop(&d->v);
+	ret = net_use_pairs(d, pairs, e);
+	virtio_dev_go(&d->v);
+	return ret;
+}
+
+static int pairs_pre_save(void *dev, struct err *e)
+{
+	struct virtio_net *d = dev;
+
+	d->loaded_pairs = d->pairs;
 	return 0;
 }
 
@@ -385,51 +272,97 @@ static const struct state_desc net_state = {
 	.post_load = net_post_load,
 };
 
-static const struct virtio_ops net_ops = {
-	.kind = "net",
-	.id = 1,
-	.pci_class = 0x020000,
-	.ready = net_ready,
-	.kick = net_kick,
-	.event = net_event,
-	.run = net_run,
-	.in_flight = net_in_flight,
-	.reset = net_reset,
-	.stats = net_stats,
-	.destroy = net_free,
-	.state = &net_state,
+/* Of a card with several pairs.  One with a single pair says what it always said, so hosts of either kind take it. */
+static const struct state_field pairs_fields[] = {
+	STATE_ARRAY(struct virtio_net, mac, sizeof(uint8_t)),
+	STATE_U16(struct virtio_net, link),
+	STATE_U16(struct virtio_net, mtu),
+	STATE_U16(struct virtio_net, loaded_pairs),
+	STATE_END
 };
+
+static const struct state_desc pairs_state = {
+	.name = "virtio-net",
+	.version = 1,
+	.min_version = 1,
+	.fields = pairs_fields,
+	.pre_save = pairs_pre_save,
+	.post_load = pairs_post_load,
+};
+
+#define NET_OPS                                                                              \
+	.kind = "net", .id = 1, .pci_class = 0x020000, .ready = net_ready, .kick = net_kick, \
+	.event = net_event, .run = net_run, .in_flight = net_in_flight, .reset = net_reset,  \
+	.stats = net_stats, .destroy = net_free
+
+static const struct virtio_ops net_ops = { NET_OPS, .state = &net_state };
+static const struct virtio_ops pairs_ops = { NET_OPS, .state = &pairs_state };
 
 /* --- for the machine --- */
 
-int virtio_net_create(struct device_env *env, unsigned int index, const struct virtio_net_conf *c,
-		      struct virtio_dev **out, struct err *e)
+static struct net_pair *make_pair(struct virtio_net *d, unsigned int i, int tap)
+{
+	struct net_pair *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->card = d;
+	p->index = i;
+	p->rx = 2 * i;
+	p->tx = 2 * i + 1;
+	p->tap = tap;
+	p->budget = 1;
+	p->packet = malloc(NET_PACKET_MAX);
+	if (p->packet)
+		return p;
+	free(p);
+	return NULL;
+}
+
+static struct virtio_net *make_card(const struct virtio_net_conf *c)
 {
 	struct virtio_net *d = calloc(1, sizeof(*d));
-	size_t i;
-	int ret;
+	unsigned int i;
 
-	assert(c->n_vlans <= DOMAIN_VLANS_MAX);
-	if (d)
-		d->packet = malloc(NET_PACKET_MAX);
-	if (!d || !d->packet) {
-		free(d);
-		return err_set(e, -ENOMEM, "net%u: no memory", index);
+	assert(c->n_vlans <= DOMAIN_VLANS_MAX && c->n_more < VIRTIO_NET_PAIRS_MAX);
+	if (!d)
+		return NULL;
+	d->n_pairs = 1 + c->n_more;
+	d->pairs = 1;
+	for (i = 0; i < d->n_pairs; i++) {
+		d->pair[i] = make_pair(d, i, i ? c->more_taps[i - 1] : c->tap_fd);
+		if (!d->pair[i]) {
+			free_card(d);
+			return NULL;
+		}
+		d->v.queue_worker[2 * i] = d->v.queue_worker[2 * i + 1] = d->v.source_worker[i] = (uint8_t)i;
 	}
-	d->tap = c->tap_fd;
-	d->link = c->tap_fd >= 0 ? NET_S_LINK_UP : 0;
+	d->v.n_workers = d->n_pairs;
+	d->link = net_has_link(d) ? NET_S_LINK_UP : 0;
 	d->link_mtu = c->link_mtu ? c->link_mtu : NET_MTU_DEFAULT;
 	d->mtu = d->conf_mtu = c->mtu ? c->mtu : d->link_mtu;
 	d->vlan = c->vlan;
 	d->n_vlans = c->n_vlans;
-	for (i = 0; i < c->n_vlans; i++)
-		d->vlans[i] = c->vlans[i];
+	if (c->n_vlans)
+		memcpy(d->vlans, c->vlans, c->n_vlans * sizeof(d->vlans[0]));
 	memcpy(d->mac, c->mac, sizeof(d->mac));
 	net_publish(d);
-	ret = virtio_dev_init(&d->v, env, &net_ops, index, NET_FEATURES, QUEUES, NET_QUEUE_SIZE, e);
+	return d;
+}
+
+int virtio_net_create(struct device_env *env, unsigned int index, const struct virtio_net_conf *c,
+		      struct virtio_dev **out, struct err *e)
+{
+	struct virtio_net *d = make_card(c);
+	bool many = c->n_more;
+	int ret;
+
+	if (!d)
+		return err_set(e, -ENOMEM, "net%u: no memory", index);
+	ret = virtio_dev_init(&d->v, env, many ? &pairs_ops : &net_ops, index, NET_FEATURES | (many ? NET_F_MQ : 0),
+			      2 * d->n_pairs + 1, NET_QUEUE_SIZE, e);
 	if (ret) {
-		free(d->packet);
-		free(d);
+		free_card(d);
 		return ret;
 	}
 	d->port = c->port;

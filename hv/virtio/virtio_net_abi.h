@@ -21,6 +21,7 @@
 #define NET_F_CTRL_VQ (1ull << 17)
 #define NET_F_CTRL_RX (1ull << 18)
 #define NET_F_GUEST_ANNOUNCE (1ull << 21)
+#define NET_F_MQ (1ull << 22) /* where there are pairs beside the first */
 
 #define NET_FEATURES (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MTU | NET_F_MAC | NET_F_GUEST_TSO4 | \
 		      NET_F_GUEST_TSO6 | NET_F_GUEST_ECN | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 |   \
@@ -34,10 +35,14 @@
 enum {
 	CTRL_RX_MODE = 0,
 	CTRL_MAC = 1,
-	CTRL_ANNOUNCE = 3
+	CTRL_ANNOUNCE = 3,
+	CTRL_MQ = 4
 };
 enum {
 	CTRL_MAC_TABLE_SET = 0
+};
+enum {
+	CTRL_MQ_PAIRS_SET = 0
 };
 enum {
 	CTRL_OK = 0,

@@ -39,7 +39,7 @@ static int send_in(struct virtio_net *d, uint16_t vid, const uint8_t *frame, siz
 		{ (void *)(frame + ADDRESSES), len - ADDRESSES },
 	};
 
-	return writev(d->tap, iov, 4) < 0 ? -errno : 0;
+	return writev(d->pair[0]->tap, iov, 4) < 0 ? -errno : 0;
 }
 
 int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, struct err *e)
@@ -50,7 +50,7 @@ int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, 
 
 	assert(len > ADDRESSES);
 	pthread_mutex_lock(&v->lock);
-	if (d->tap < 0) {
+	if (!net_has_link(d)) {
 		pthread_mutex_unlock(&v->lock);
 		return err_set(e, -ENOLINK, "%s: no link", v->name);
 	}

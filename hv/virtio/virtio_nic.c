@@ -11,12 +11,13 @@
 #include "base/log.h"
 #include "net/link/port.h"
 #include "net/link/rtnl.h"
+#include "net/link/tap.h"
 
 #include <string.h>
 #include <unistd.h>
 
 _Static_assert(DOMAIN_VLANS_MAX <= RTNL_VLANS_MAX && DOMAIN_VLAN_MAX == RTNL_VID_MAX &&
-		       DOMAIN_MTU_MIN == PORT_MTU_MIN && DOMAIN_MTU_MAX == PORT_MTU_MAX,
+		       DOMAIN_QUEUES_MAX <= VIRTIO_NET_PAIRS_MAX && DOMAIN_QUEUES_MAX <= TAP_QUEUES_MAX && DOMAIN_MTU_MIN == PORT_MTU_MIN && DOMAIN_MTU_MAX == PORT_MTU_MAX,
 	       "what a file may say, a port can do");
 
 /* @addresses: room for DOMAIN_ADDRESSES_MAX */
@@ -50,6 +51,7 @@ static int nic_port(const struct domain_nic *nic, struct port **out, struct err 
 		.vlan = nic->vlan,
 		.vlans = nic->vlans,
 		.n_vlans = nic->n_vlans,
+		.queues = nic->queues,
 		.filter = nic->filter ? &filter : NULL,
 	};
 	int ret;
@@ -77,6 +79,7 @@ static int nic_create(struct device_env *env, const struct domain_conf *conf, un
 		.vlans = nic->vlans,
 		.n_vlans = nic->n_vlans,
 	};
+	int more[VIRTIO_NET_PAIRS_MAX];
 	struct virtio_dev *v;
 	int ret;
 
@@ -87,10 +90,15 @@ static int nic_create(struct device_env *env, const struct domain_conf *conf, un
 		return ret;
 	}
 	c.link_mtu = port_carries(c.port);
-	c.tap_fd = port_take_fd(c.port);
+	c.tap_fd = port_take_fd(c.port, 0);
+	c.more_taps = more;
+	for (c.n_more = 0; c.n_more + 1 < nic->queues; c.n_more++)
+		more[c.n_more] = port_take_fd(c.port, c.n_more + 1);
 	ret = virtio_net_create(env, index, &c, &v, e);
 	if (ret) {
 		close(c.tap_fd);
+		while (c.n_more)
+			close(more[--c.n_more]);
 		port_close(c.port);
 		return ret;
 	}

@@ -78,7 +78,7 @@ static struct virtq *selected(struct virtio_dev *v)
 	return v->queue_select < v->n_queues ? &v->queues[v->queue_select] : NULL;
 }
 
-/* --- common configuration, under v->lock --- */
+/* --- common configuration: read under v->lock, written with all locks --- */
 
 static uint32_t common_read_queue(struct virtio_dev *v, unsigned int at)
 {
@@ -257,8 +257,7 @@ static uint64_t bar_read(void *dev, uint64_t offset, unsigned int len)
 	if (at < COMMON_SIZE) {
 		value = common_access_read(v, at, len);
 	} else if (at == AREA_ISR) {
-		value = v->isr;
-		v->isr = 0;
+		value = atomic_exchange(&v->isr, 0);
 	} else if (at >= AREA_DEVICE && at < AREA_NOTIFY) {
 		value = device_read(v, at - AREA_DEVICE, len);
 	}
@@ -281,12 +280,12 @@ static void bar_write(void *dev, uint64_t offset, unsigned int len, uint64_t val
 			virtio_dev_again(v, (at - AREA_NOTIFY) / NOTIFY_STRIDE);
 		return;
 	}
-	pthread_mutex_lock(&v->lock);
+	virtio_dev_stop(v);
 	if (at < COMMON_SIZE)
 		common_access_write(v, at, len, value);
 	else if (at >= AREA_DEVICE && v->ops->config_write)
 		v->ops->config_write(v, at - AREA_DEVICE, len, value);
-	pthread_mutex_unlock(&v->lock);
+	virtio_dev_go(v);
 }
 
 static const struct bus_ops bar_ops = { .read = bar_read, .write = bar_write };

@@ -19,7 +19,7 @@
 struct port {
 	char name[TAP_NAME_MAX + 1];
 	char bridge[TAP_NAME_MAX + 1]; /* that we put it on, "" for none */
-	int fd;                        /* -1: taken */
+	int fd[TAP_QUEUES_MAX];        /* -1: taken, or none */
 	bool persistent;               /* it was there before us */
 	struct filter *filter;         /* NULL: none */
 	int mtu, mtu_before;           /* mtu_before: 0 unless changed by us */
@@ -108,22 +108,44 @@ static int connect_it(struct port *p, const struct port_conf *c, struct err *e)
 	return p->mtu < 0 ? p->mtu : 0;
 }
 
+/* They wait until the guest wants them: what was sent to one that nobody reads would be lost. */
+static int more_queues(struct port *p, const struct port_conf *c, struct err *e)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 1; i < c->queues; i++) {
+		p->fd[i] = tap_open_queue(p->name, e);
+		if (p->fd[i] < 0)
+			return p->fd[i];
+		ret = tap_attach_queue(p->fd[i], false, e);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
 int port_open(const struct port_conf *c, struct port **out, struct err *e)
 {
 	struct port *p = calloc(1, sizeof(*p));
+	unsigned int i;
 	int ret;
 
 	assert(c->bridge || (!c->vlan && !c->n_vlans));
 	if (!p)
 		return err_set(e, -ENOMEM, "port: no memory");
-	p->fd = tap_open(c->tap, p->name, e);
-	if (p->fd < 0) {
-		ret = p->fd;
+	for (i = 0; i < TAP_QUEUES_MAX; i++)
+		p->fd[i] = -1;
+	p->fd[0] = tap_open(c->tap, c->queues ? c->queues : 1, p->name, e);
+	if (p->fd[0] < 0) {
+		ret = p->fd[0];
 		free(p);
 		return ret;
 	}
-	p->persistent = tap_persists(p->fd);
-	ret = connect_it(p, c, e);
+	p->persistent = tap_persists(p->fd[0]);
+	ret = more_queues(p, c, e);
+	if (!ret)
+		ret = connect_it(p, c, e);
 	if (ret) {
 		port_close(p);
 		return ret;
@@ -132,12 +154,14 @@ int port_open(const struct port_conf *c, struct port **out, struct err *e)
 	return 0;
 }
 
-int port_take_fd(struct port *p)
+int port_take_fd(struct port *p, unsigned int q)
 {
-	int fd = p->fd;
+	int fd;
 
+	assert(q < TAP_QUEUES_MAX);
+	fd = p->fd[q];
 	assert(fd >= 0);
-	p->fd = -1;
+	p->fd[q] = -1;
 	return fd;
 }
 
@@ -164,12 +188,15 @@ static void leave(struct port *p)
 
 void port_close(struct port *p)
 {
+	unsigned int i;
+
 	if (!p)
 		return;
 	if (p->persistent)
 		leave(p);
-	if (p->fd >= 0)
-		close(p->fd);
+	for (i = 0; i < TAP_QUEUES_MAX; i++)
+		if (p->fd[i] >= 0)
+			close(p->fd[i]);
 	filter_end(p->filter);
 	free(p);
 }

@@ -31,6 +31,7 @@ struct port_conf {
 	const uint16_t *vlans; /* that the guest tags itself; at most RTNL_VLANS_MAX (net/link/rtnl.h) */
 	size_t n_vlans;
 	const struct filter_conf *filter; /* NULL: none */
+	unsigned int queues;              /* 1..TAP_QUEUES_MAX (net/link/tap.h); 0: 1 */
 };
 
 struct port;
@@ -44,14 +45,14 @@ struct port;
  */
 int port_open(const struct port_conf *c, struct port **out, struct err *e);
 
-/** port_take_fd() - the tap's descriptor, the caller's from now on; once */
-int port_take_fd(struct port *p);
+/** port_take_fd() - the descriptor of the tap's queue @q, the caller's from now on; once.  Only queue 0 is attached */
+int port_take_fd(struct port *p, unsigned int q);
 /** port_name() - the tap's; @p's */
 const char *port_name(const struct port *p);
 /** port_carries() - the largest packet it carries, in bytes without the Ethernet header; at most 65535 */
 uint16_t port_carries(const struct port *p);
 
-/** port_close() - take back what port_open() did; NULL is nothing.  The filter goes with it: close the descriptor first */
+/** port_close() - take back what port_open() did; NULL is nothing.  The filter goes with it: close the descriptors first */
 void port_close(struct port *p);
 
 #endif

@@ -25,7 +25,7 @@ static int name_set(struct ifreq *r, const char *name, struct err *e)
 	return 0;
 }
 
-int tap_open(const char *name, char *actual, struct err *e)
+static int open_queue(const char *name, short more_flags, char *actual, struct err *e)
 {
 	int header = TAP_HEADER, ret, fd;
 	struct ifreq r;
@@ -36,7 +36,7 @@ int tap_open(const char *name, char *actual, struct err *e)
 	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, "/dev/net/tun");
-	r.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	r.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | more_flags);
 	if (ioctl(fd, TUNSETIFF, &r)) {
 		ret = err_errno(e, "tap %s", name ? name : "(new)");
 		goto fail;
@@ -51,6 +51,37 @@ int tap_open(const char *name, char *actual, struct err *e)
 fail:
 	close(fd);
 	return ret;
+}
+
+int tap_open(const char *name, unsigned int queues, char *actual, struct err *e)
+{
+	short flags = queues > 1 ? IFF_MULTI_QUEUE : 0;
+	int fd;
+
+	assert(queues && queues <= TAP_QUEUES_MAX);
+	fd = open_queue(name, flags, actual, e);
+	/* The kernel says no more than "invalid" when a tap that is there was made for the other case. */
+	if (fd == -EINVAL && name && if_nametoindex(name))
+		err_set(e, fd, "tap %s: is there, and not a tap device %s multi_queue", name, flags ? "with" : "without");
+	return fd;
+}
+
+int tap_open_queue(const char *name, struct err *e)
+{
+	char actual[TAP_NAME_MAX + 1];
+
+	return open_queue(name, IFF_MULTI_QUEUE, actual, e);
+}
+
+int tap_attach_queue(int fd, bool on, struct err *e)
+{
+	struct ifreq r;
+
+	memset(&r, 0, sizeof(r));
+	r.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
+	if (ioctl(fd, TUNSETQUEUE, &r))
+		return err_errno(e, "tap: %s a queue", on ? "attach" : "detach");
+	return 0;
 }
 
 int tap_offload(int fd, unsigned int offloads, struct err *e)

@@ -25,13 +25,21 @@
 #define TAP_OFFLOAD_TSO6 4u
 #define TAP_OFFLOAD_ECN 8u
 
+#define TAP_QUEUES_MAX 16
+
 /**
  * tap_open() - open or make the tap @name, non-blocking
  * @name: NULL lets the kernel choose; longer than TAP_NAME_MAX is -EINVAL
+ * @queues: 1..TAP_QUEUES_MAX that it will have; this is the first, for the others tap_open_queue()
  * @actual: TAP_NAME_MAX + 1 bytes, receives the name
  * Return: a descriptor the caller owns, or -EPERM, -EBUSY (somebody has it open), ...
  */
-int tap_open(const char *name, char *actual, struct err *e);
+int tap_open(const char *name, unsigned int queues, char *actual, struct err *e);
+
+/** tap_open_queue() - a further queue of the tap @name, which was opened for several: as tap_open(), attached */
+int tap_open_queue(const char *name, struct err *e);
+/** tap_attach_queue() - does the queue behind @fd take part in what the tap does? At first it does */
+int tap_attach_queue(int fd, bool on, struct err *e);
 
 /** tap_offload() - what may be given to us unfinished (TAP_OFFLOAD_*) */
 int tap_offload(int fd, unsigned int offloads, struct err *e);

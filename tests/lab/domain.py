@@ -32,7 +32,7 @@ class Domain:
         for path in more_disks:
             conf += [f"  - path: {path}", "    direct: true"]
         if bridge:
-            conf += ["nics:", f"  - bridge: {bridge}"]
+            conf += ["nics:", f"  - {{bridge: {bridge}, queues: {vcpus}}}"]
         conf += more
         file = f"{node.name}-{name}.yaml"
         with open(node.lab.path(file), "w", encoding="ascii") as f:

@@ -41,6 +41,13 @@ def check_asks(lab, asks):
         lab.say(f"connection from {ask.node.name}: {ask.output().strip().splitlines()[-1]}")
 
 
+def check_queues(domain):
+    """The guest uses a pair of queues for each of its CPUs, wherever it is."""
+    said = domain.command("stats")["nics"][0]
+    if said["queues"] != domain.vcpus:
+        raise LabError(f"the guest's card: {said}, expected {domain.vcpus} queues")
+
+
 def migrate(lab, source, disk, turn):
     """Move @source's guest to the other host; the domain there."""
     node = next(n for n in lab.nodes if n is not source.node)
@@ -63,11 +70,13 @@ def run(lab):
     asks = [n.start(f"exec /lab/work ask {GUEST} 7", "ask") for n in (a, b)]
     for ask in asks:
         ask.wait_for("answer 9,", 60)
+    check_queues(domains[0])
     a.sh("cmp /sys/class/net/br0/address /sys/class/net/eth0/address")   # the host is not the guest's
     # There and back: what has arrived must be as fit to leave as what was booted.
     for turn in 2, 3:
         domains.append(migrate(lab, domains[-1], disk, turn))
         check_asks(lab, asks)
+        check_queues(domains[-1])
     for ask in asks:
         ask.node.sh("kill $(pidof work)")
         if ask.wait(60):

@@ -137,7 +137,7 @@ static void what_is_printed_loads_to_the_same(void **state)
 		      "backing: anon\n"
 		      "disks: [{path: \"/d 0\"}, {path: /d1, readonly: true, direct: false, format: raw, on_error: report},\n"
 		      "        {path: /d2, format: vhd, parents: [/p, /d1, \"/p \\\"p\"]}]\n"
-		      "nics: [{bridge: br0}, {tap: t1, mtu: 9000},\n"
+		      "nics: [{bridge: br0}, {tap: t1, mtu: 9000, queues: 4},\n"
 		      "       {bridge: b, vlan: 10, vlans: [4094, 20]}, {filter: mac},\n"
 		      "       {filter: addresses, addresses: [10.0.0.5, \"2001:db8:0::5\"]}]\ndisplay: {}\nha: {group: g}\n");
 	char *first = domain_conf_print(a), *second;
@@ -150,6 +150,8 @@ static void what_is_printed_loads_to_the_same(void **state)
 	assert_int_equal(b->disks[2].n_parents, 3);
 	assert_string_equal(b->disks[2].parents[2], "/p \"p");
 	assert_int_equal(b->nics[1].mtu, 9000);
+	assert_int_equal(b->nics[1].queues, 4);
+	assert_int_equal(b->nics[2].queues, 1);
 	assert_int_equal(b->nics[2].vlan, 10);
 	assert_int_equal(b->nics[2].n_vlans, 2);
 	assert_int_equal(b->nics[2].vlans[0], 4094);
@@ -324,6 +326,8 @@ static void disks_and_nics_are_checked_one_by_one(void **state)
 	refused(LEAST "nics: [{bridge: b, vlan: 10, vlans: [20, 10]}]\n",
 		"t.yaml:4: nics[0].vlans[1]: 10 is the vlan of frames without a tag");
 	refused(LEAST "nics: [{bridge: b, vlans: [a]}]\n", "t.yaml:4: nics[0].vlans[0]: got 'a', expected a whole number");
+	refused(LEAST "nics: [{queues: 0}]\n", "t.yaml:4: nics[0].queues: got 0, expected 1 to 16");
+	refused(LEAST "nics: [{queues: 17}]\n", "t.yaml:4: nics[0].queues: got 17, expected 1 to 16");
 	refused(LEAST "nics: [{mtu: 67}]\n", "t.yaml:4: nics[0].mtu: got 67, expected 68 to 65521 bytes");
 	refused(LEAST "nics: [{mtu: 65522}]\n", "t.yaml:4: nics[0].mtu: got 65522, expected 68 to 65521 bytes");
 	refused(LEAST "nics: [{filter: ip}]\n", "t.yaml:4: nics[0].filter: got 'ip', expected one of mac, addresses");

@@ -100,7 +100,8 @@ def test_a_filter_is_there_before_the_guest_and_ends_with_its_vmm(vmm, host, tmp
      "nics[0]: bridge br0: does not filter VLANs, expected vlan_filtering 1"),
     ("ip link add br0 type bridge; ip link add br1 type bridge; ip tuntap add t0 mode tap; ip link set t0 master br1",
      "{bridge: br0, tap: t0}", "nics[0]: link t0: attach to bridge br0: belongs to another bridge"),
-    ("ip link add br0 type bridge", "{bridge: br0, tap: br0}", "nics[0]: tap br0: Invalid argument"),
+    ("ip link add br0 type bridge", "{bridge: br0, tap: br0}", "nics[0]: tap br0: is there, and not a tap device without multi_queue"),
+    ("ip tuntap add t0 mode tap", "{tap: t0, queues: 2}", "nics[0]: tap t0: is there, and not a tap device with multi_queue"),
     ("ip tuntap add t0 mode tap; nft add table netdev drover-t0", "{tap: t0, filter: mac}",
      "nics[0]: tap t0: filter: nftables: Could not process rule: Operation not supported"),
 ])

@@ -56,7 +56,7 @@ static inline int wire_open(const char *name)
 {
 	char actual[TAP_NAME_MAX + 1];
 	struct err e = { 0 };
-	int fd = tap_open(name, actual, &e);
+	int fd = tap_open(name, 1, actual, &e);
 
 	if (fd < 0)
 		fail_msg("%s", e.text);

@@ -227,7 +227,7 @@ static void net_open(struct net *n, bool by_address, const uint16_t *vlans, size
 	sh("ip link set wire master br0 up");
 	if (port_open(&c, &n->port, &e))
 		fail_msg("%s", e.text);
-	n->fd = port_take_fd(n->port);
+	n->fd = port_take_fd(n->port, 0);
 }
 
 static void net_close(struct net *n)

@@ -121,7 +121,7 @@ static void test_a_guest_is_in_its_vlans_and_in_no_other(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct port_conf c = { .tap = "t0", .mac = mac, .bridge = "br0", .vlan = rows[i].vlan, .vlans = vlans, .n_vlans = rows[i].n_vlans };
 		struct port *p = open_or_fail(&c);
-		int fd = port_take_fd(p);
+		int fd = port_take_fd(p, 0);
 
 		wire_send(fd, mac, rows[i].sent, (uint8_t)i);
 		assert_int_equal(wire_tag(trunk, (uint8_t)i, rows[i].trunk == LOST), rows[i].trunk);

@@ -11,7 +11,7 @@
 #include "hv/virtio/virtio.h"
 
 #define BED_MEMORY (16ull << 20)
-#define DRV_QUEUES 6
+#define DRV_QUEUES 33
 
 struct bed {
 	struct gmem *mem;

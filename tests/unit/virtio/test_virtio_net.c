@@ -588,7 +588,7 @@ static void test_a_real_tap_in_a_namespace_of_its_own(void **state)
 		skip();
 		return;
 	}
-	fd = tap_open(NULL, name, &e);
+	fd = tap_open(NULL, 1, name, &e);
 	if (fd == -ENOENT || fd == -EPERM)
 		skip();
 	if (fd < 0)
@@ -599,8 +599,8 @@ static void test_a_real_tap_in_a_namespace_of_its_own(void **state)
 	assert_int_equal(tap_attach(name, "no-bridge", mac, &e), -ENOENT);
 	assert_non_null(strstr(e.text, "no-bridge"));
 	assert_int_equal(tap_attach(name, "lo", mac, &e), -EINVAL);
-	assert_int_equal(tap_open(name, again, &e), -EBUSY);
-	assert_int_equal(tap_open("a-name-that-is-too-long", again, &e), -EINVAL);
+	assert_int_equal(tap_open(name, 1, again, &e), -EBUSY);
+	assert_int_equal(tap_open("a-name-that-is-too-long", 1, again, &e), -EINVAL);
 	close(fd);
 }
 
@@ -627,8 +627,8 @@ static void test_a_guest_does_not_change_address_and_mtu_of_its_host(void **stat
 	assert_int_equal(system("ip link add br-test type bridge && ip tuntap add card mode tap && "
 				"ip link set card address 52:54:00:00:00:61 mtu 9000 master br-test"),
 			 0);
-	fd = tap_open(NULL, name, &e);
-	fd2 = tap_open(NULL, second, &e);
+	fd = tap_open(NULL, 1, name, &e);
+	fd2 = tap_open(NULL, 1, second, &e);
 	assert_true(fd >= 0 && fd2 >= 0);
 	assert_int_equal(tap_attach(name, "br-test", low, &e), 0);
 	bridge_mac(bridge);
