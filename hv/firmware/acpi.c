@@ -2,11 +2,12 @@
 /*
  * acpi - see acpi.h.
  *
- *     DSDT | FADT | MADT | MCFG | XSDT      each at a multiple of 16
+ *     [FACS |] DSDT | FADT | MADT | MCFG | XSDT      each at a multiple of 16
  *
- * Section numbers are those of ACPI 6.4.  Power control (acpi_pm.h) uses the
- * registers that hardware-reduced ACPI defines, the power button is a control
- * method device behind a Generic Event Device (acpi_dsdt.c).
+ * Section numbers are those of ACPI 6.4.  Plain, power control (acpi_pm.h) uses the
+ * registers that hardware-reduced ACPI defines, and the power button is a control
+ * method device behind a Generic Event Device (acpi_dsdt.c).  Of q35 both are fixed
+ * hardware (pm_block.h).
  */
 #include "hv/firmware/acpi_int.h"
 
@@ -14,6 +15,8 @@
 #include "hv/kvm/irq.h"
 #include "hv/pci/pci.h"
 #include "hv/platform/acpi_pm.h"
+#include "hv/platform/pm_block.h"
+#include "hv/platform/rtc.h"
 
 #include "base/bytes.h"
 
@@ -29,7 +32,16 @@
 #define FADT_LENGTH 268
 #define FADT_RESET_REG_SUP (1u << 10)
 #define FADT_HW_REDUCED (1u << 20)
+#define FADT_WBINVD (1u << 0)
+#define FADT_PROC_C1 (1u << 2)
+#define FADT_NO_SLEEP_BUTTON (1u << 5) /* none of fixed hardware */
+#define FADT_NO_C_STATE 0xfff
+#define FADT_LEGACY_DEVICES 1u /* IAPC_BOOT_ARCH, 5.2.9.3 */
+#define FADT_NO_VGA 4u
+#define FACS_LENGTH 64
 #define GAS_SYSTEM_MEMORY 0
+#define GAS_SYSTEM_IO 1
+#define LEVEL_HIGH 0x0d /* 5.2.12.5: flags of an interrupt */
 #define MADT_PCAT_COMPAT 1
 
 _Static_assert(ACPI_TABLES_SIZE == BOOT_ACPI_END - BOOT_ACPI - RSDP_ROOM, "tables and RSDP fill their place");
@@ -94,9 +106,9 @@ static int table_end(struct acpi_tables *t, struct writer *w, struct err *e)
 	return 0;
 }
 
-static void put_gas(struct writer *w, uint64_t address)
+static void put_gas(struct writer *w, uint8_t space, uint64_t address)
 {
-	writer_u8(w, GAS_SYSTEM_MEMORY);
+	writer_u8(w, space);
 	writer_u8(w, 8); /* bits */
 	writer_u8(w, 0);
 	writer_u8(w, 1); /* byte access */
@@ -109,27 +121,86 @@ static void put_zeros(struct writer *w, size_t until)
 		writer_u8(w, 0);
 }
 
-/* 5.2.9 */
+/* 5.2.9, of reduced hardware */
 static int put_fadt(struct acpi_tables *t, uint64_t dsdt, struct err *e)
 {
 	struct writer w = table_begin(t, "FACP", 5);
 
 	put_zeros(&w, 112);
 	writer_u32(&w, FADT_HW_REDUCED | FADT_RESET_REG_SUP);
-	put_gas(&w, ACPI_PM_RESET); /* 116 */
+	put_gas(&w, GAS_SYSTEM_MEMORY, ACPI_PM_RESET); /* 116 */
 	writer_u8(&w, ACPI_PM_RESET_VALUE);
 	put_zeros(&w, 140);
 	point(t, t->len + 140, dsdt);
 	writer_u64(&w, dsdt); /* 140: X_DSDT */
 	put_zeros(&w, 244);
-	put_gas(&w, ACPI_PM_SLEEP_CONTROL);
-	put_gas(&w, ACPI_PM_SLEEP_STATUS);
+	put_gas(&w, GAS_SYSTEM_MEMORY, ACPI_PM_SLEEP_CONTROL);
+	put_gas(&w, GAS_SYSTEM_MEMORY, ACPI_PM_SLEEP_STATUS);
 	assert(writer_len(&w) == FADT_LENGTH || w.bad); /* 5.2.9: the two registers end it */
 	return table_end(t, &w, e);
 }
 
+/* 5.2.9, of fixed hardware: the numbers are offsets */
+static int put_fadt_q35(struct acpi_tables *t, uint64_t dsdt, uint64_t facs, struct err *e)
+{
+	struct writer w = table_begin(t, "FACP", 5);
+
+	put_zeros(&w, 46);
+	writer_u16(&w, PM_BLOCK_GSI); /* 46: SCI; 48: no SMI_CMD, so ACPI is always on */
+	put_zeros(&w, 56);
+	writer_u32(&w, PM_BLOCK_PORT); /* 56: PM1a_EVT_BLK */
+	put_zeros(&w, 64);
+	writer_u32(&w, PM_BLOCK_CONTROL); /* 64: PM1a_CNT_BLK */
+	put_zeros(&w, 76);
+	writer_u32(&w, PM_BLOCK_TIMER); /* 76: PM_TMR_BLK */
+	put_zeros(&w, 88);
+	writer_u8(&w, 4); /* 88: bytes of the first, */
+	writer_u8(&w, 2); /* of the second, */
+	writer_u8(&w, 0);
+	writer_u8(&w, 4); /* and of the timer */
+	put_zeros(&w, 96);
+	writer_u16(&w, FADT_NO_C_STATE); /* 96: C2 */
+	writer_u16(&w, FADT_NO_C_STATE); /* 98: C3 */
+	put_zeros(&w, 108);
+	writer_u8(&w, RTC_CENTURY);                        /* 108 */
+	writer_u16(&w, FADT_LEGACY_DEVICES | FADT_NO_VGA); /* 109 */
+	put_zeros(&w, 112);
+	writer_u32(&w, FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUTTON | FADT_RESET_REG_SUP);
+	put_gas(&w, GAS_SYSTEM_IO, PCI_PORT_RESET); /* 116 */
+	writer_u8(&w, PCI_RESET_VALUE);
+	put_zeros(&w, 132);
+	point(t, t->len + 132, facs);
+	writer_u64(&w, facs); /* 132: X_FIRMWARE_CTRL */
+	point(t, t->len + 140, dsdt);
+	writer_u64(&w, dsdt); /* 140: X_DSDT */
+	put_zeros(&w, FADT_LENGTH);
+	return table_end(t, &w, e);
+}
+
+/* 5.2.10: it has no checksum, and its address is a multiple of 64 */
+static void put_facs(struct acpi_tables *t)
+{
+	uint32_t length = htole32(FACS_LENGTH);
+
+	assert(!t->len);
+	memcpy(t->area, "FACS", 4);
+	memcpy(t->area + 4, &length, sizeof(length));
+	t->area[32] = 2; /* version */
+	t->len = FACS_LENGTH;
+}
+
+static void put_override(struct writer *w, uint8_t irq, uint32_t gsi, uint16_t flags)
+{
+	writer_u8(w, 2); /* interrupt source override (5.2.12.5) */
+	writer_u8(w, 10);
+	writer_u8(w, 0); /* ISA */
+	writer_u8(w, irq);
+	writer_u32(w, gsi);
+	writer_u16(w, flags);
+}
+
 /* 5.2.12 */
-static int put_madt(struct acpi_tables *t, const struct cpu_topology *topology, struct err *e)
+static int put_madt(struct acpi_tables *t, const struct cpu_topology *topology, bool q35, struct err *e)
 {
 	struct writer w = table_begin(t, "APIC", 3);
 
@@ -147,14 +218,11 @@ static int put_madt(struct acpi_tables *t, const struct cpu_topology *topology, 
 	writer_u8(&w, 0);
 	writer_u8(&w, 0);
 	writer_u32(&w, IOAPIC_BASE);
-	writer_u32(&w, 0); /* first GSI */
-	writer_u8(&w, 2);  /* interrupt source override: the timer is where a PC has it (hv/kvm/irq.c) */
-	writer_u8(&w, 10);
-	writer_u8(&w, 0); /* ISA */
-	writer_u8(&w, 0); /* IRQ 0 */
-	writer_u32(&w, IRQ_TIMER_PIN);
-	writer_u16(&w, 0); /* as its bus has it: edge, high */
-	writer_u8(&w, 4);  /* local APIC NMI: LINT1 of all */
+	writer_u32(&w, 0);                     /* first GSI */
+	put_override(&w, 0, IRQ_TIMER_PIN, 0); /* the timer is where a PC has it (hv/kvm/irq.c): edge, high, as its bus has it */
+	if (q35)
+		put_override(&w, PM_BLOCK_GSI, PM_BLOCK_GSI, LEVEL_HIGH);
+	writer_u8(&w, 4); /* local APIC NMI: LINT1 of all */
 	writer_u8(&w, 6);
 	writer_u8(&w, 0xff);
 	writer_u16(&w, 0);
@@ -213,19 +281,22 @@ struct acpi_rsdp acpi_rsdp(uint64_t xsdt)
 
 int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, struct err *e)
 {
-	uint64_t list[3], dsdt;
+	uint64_t list[3], dsdt, facs;
 	int ret;
 
 	memset(t, 0, sizeof(*t));
 	t->base = base;
+	facs = here(t);
+	if (q35)
+		put_facs(t);
 	dsdt = here(t);
 	ret = put_dsdt(t, q35, e);
 	list[0] = here(t);
 	if (!ret)
-		ret = put_fadt(t, dsdt, e);
+		ret = q35 ? put_fadt_q35(t, dsdt, facs, e) : put_fadt(t, dsdt, e);
 	list[1] = here(t);
 	if (!ret)
-		ret = put_madt(t, n_vcpus, e);
+		ret = put_madt(t, n_vcpus, q35, e);
 	list[2] = here(t);
 	if (!ret)
 		ret = put_mcfg(t, e);

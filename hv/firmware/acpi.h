@@ -2,9 +2,12 @@
 /*
  * acpi - the tables from which a guest learns what it runs on (ACPI 6.4).
  *
- * Hardware-reduced ACPI: RSDP, XSDT, FADT, MADT (one entry per vCPU), MCFG, DSDT.
- * A kernel that we load finds them from BOOT_ACPI up, RSDP first.  Firmware is given them as files, and puts them where
- * it likes (fw_tables.h).
+ * RSDP, XSDT, FADT, MADT (one entry per vCPU), MCFG, DSDT, in two flavours:
+ *
+ *   plain   hardware-reduced ACPI, for a kernel that we load; it finds them from BOOT_ACPI up, RSDP first
+ *   q35     a PC with fixed hardware (pm_block.h) and a FACS, for firmware: that has used PIC and timer, and a system
+ *           that is told of reduced hardware would leave both as it finds them and be interrupted by them.  Firmware is
+ *           given these as files, and puts them where it likes (fw_tables.h)
  */
 #ifndef DROVER_HV_FIRMWARE_ACPI_H
 #define DROVER_HV_FIRMWARE_ACPI_H
@@ -41,6 +44,7 @@ struct acpi_pointer {
 	uint32_t at, to;
 };
 
+/* One that has a checksum. */
 struct acpi_table {
 	uint32_t at, len;
 };
@@ -56,7 +60,7 @@ struct acpi_tables {
 
 /**
  * acpi_make() - make the tables as they are at guest address @base
- * @q35: of a machine with the host bridge that firmware knows (pci_bus_be_q35())
+ * @q35: of a machine with the host bridge that firmware knows (pci_bus_be_q35()); then @base is a multiple of 64
  * Return: 0, or -ENOSPC when they do not fit.
  */
 int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, struct err *e);

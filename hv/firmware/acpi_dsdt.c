@@ -4,6 +4,7 @@
 
 #include "hv/pci/pci.h"
 #include "hv/platform/acpi_pm.h"
+#include "hv/platform/pm_block.h"
 #include "hv/platform/rtc.h"
 #include "hv/platform/serial.h"
 
@@ -133,13 +134,14 @@ void acpi_dsdt(struct aml *a, bool q35)
 
 	dsdt_serial(a);
 	dsdt_rtc(a);
-	dsdt_power(a);
+	if (!q35)
+		dsdt_power(a);
 	dsdt_pci(a, q35);
 	aml_close(a, scope);
 	scope = aml_scope(a, "\\");
 	aml_name(a, "_S5");
 	p = aml_package(a, 4);
-	aml_int(a, ACPI_PM_SLEEP_TYPE_S5);
+	aml_int(a, q35 ? PM_BLOCK_SLEEP_TYPE_S5 : ACPI_PM_SLEEP_TYPE_S5);
 	aml_int(a, 0);
 	aml_int(a, 0);
 	aml_int(a, 0);

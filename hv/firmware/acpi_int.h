@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/** acpi_dsdt() - the contents of the DSDT behind its header; @q35: with the window for BARs of that bridge */
+/** acpi_dsdt() - the contents of the DSDT behind its header; @q35: of that flavour */
 void acpi_dsdt(struct aml *a, bool q35);
 
 #endif

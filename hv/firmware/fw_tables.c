@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define COMMANDS_MAX (2 + ACPI_POINTERS_MAX + 1 + ACPI_TABLES_MAX + 2)
-#define TABLES_ALIGN 64
+#define TABLES_ALIGN 64 /* for the FACS */
 #define RSDP_ALIGN 16 /* ACPI 6.4, 5.2.5.1 */
 
 struct loader {

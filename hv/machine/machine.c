@@ -266,7 +266,10 @@ unsigned int machine_holders(struct machine *m)
 
 void machine_power_button(struct machine *m)
 {
-	acpi_pm_button(machine_device_only(m, &acpi_pm_device));
+	if (domain_has_firmware(m->conf))
+		pm_block_button(machine_device_only(m, &pm_block_device));
+	else
+		acpi_pm_button(machine_device_only(m, &acpi_pm_device));
 }
 
 struct serial *machine_serial(struct machine *m)

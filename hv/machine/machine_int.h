@@ -13,6 +13,7 @@
 #include "hv/kvm/kvm.h"
 #include "hv/machine/vm_state.h"
 #include "hv/platform/acpi_pm.h"
+#include "hv/platform/pm_block.h"
 #include "hv/platform/serial.h"
 #include "hv/virtio/virtio.h"
 

@@ -34,6 +34,8 @@
 #define PCI_Q35_MMIO_END 0xfec00000ull
 #define PCI_Q35_LPC_SLOT 0x1f /* where a PC with this bridge has its LPC bridge */
 #define PCI_PORT_ADDRESS 0xcf8
+#define PCI_PORT_RESET 0xcf9 /* reset control (Intel ICH9, data sheet 316972, 13.7.5) */
+#define PCI_RESET_VALUE 0x06 /* the whole machine, now */
 #define PCI_PORT_DATA 0xcfc
 
 #define PCI_DEVICES_MAX 32 /* slot 0 is the host bridge */

@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#define PM1_STS 0x00
 #define PM1_EN 0x02
+#define POWER_BUTTON 0x01 /* PWRBTN_STS, PWRBTN_EN: bit 8, so of the second byte */
 #define PM1_CNT 0x04
 #define PM1_TMR 0x08
 #define SMI_EN 0x30
@@ -18,18 +20,20 @@
 /* PM1_CNT (ACPI 6.4, 4.8.3.2.1), its second byte */
 #define CNT_SLEEP_TYPE 0x1c
 #define CNT_SLEEP_ENABLE 0x20
-#define CNT_LOW_BITS 0x03 /* SCI_EN, BM_RLD */
+#define CNT_SCI_ENABLE 0x01
+#define CNT_LOW_BITS 0x02 /* BM_RLD */
 
 struct pm_block {
 	pthread_mutex_t lock;
 	struct bus *pio;
+	struct irq *irq;
 	uint64_t (*now)(void);
 	void (*off)(void *arg);
 	void *arg;
 	uint64_t started; /* on `now`, when the timer was at `ticks` */
 
 	/* saved */
-	uint8_t enable[2], control[2];
+	uint8_t status[2], enable[2], control[2];
 	uint64_t ticks;
 };
 
@@ -43,6 +47,8 @@ static uint64_t timer(const struct pm_block *p)
 
 static uint8_t byte_at(const struct pm_block *p, uint64_t offset, uint32_t ticks)
 {
+	if (offset < PM1_STS + 2)
+		return p->status[offset - PM1_STS];
 	if (offset >= PM1_EN && offset < PM1_EN + 2)
 		return p->enable[offset - PM1_EN];
 	if (offset >= PM1_CNT && offset < PM1_CNT + 2)
@@ -66,20 +72,29 @@ static uint64_t pm_read(void *dev, uint64_t offset, unsigned int len)
 	return v;
 }
 
+static void interrupt(struct pm_block *p)
+{
+	irq_line(p->irq, PM_BLOCK_GSI, p->status[1] & p->enable[1] & POWER_BUTTON);
+}
+
 /* True when the guest powers off. */
 static bool write_byte(struct pm_block *p, uint64_t offset, uint8_t v)
 {
 	switch (offset) {
+	case PM1_STS:
+	case PM1_STS + 1:
+		p->status[offset - PM1_STS] &= (uint8_t)~v;
+		return false;
 	case PM1_EN:
 	case PM1_EN + 1:
 		p->enable[offset - PM1_EN] = v;
 		return false;
 	case PM1_CNT:
-		p->control[0] = v & CNT_LOW_BITS;
+		p->control[0] = (v & CNT_LOW_BITS) | CNT_SCI_ENABLE;
 		return false;
 	case PM1_CNT + 1:
 		p->control[1] = v & CNT_SLEEP_TYPE;
-		return (v & CNT_SLEEP_ENABLE) && !(v & CNT_SLEEP_TYPE);
+		return (v & CNT_SLEEP_ENABLE) && (v & CNT_SLEEP_TYPE) >> 2 == PM_BLOCK_SLEEP_TYPE_S5;
 	default:
 		return false;
 	}
@@ -93,6 +108,7 @@ static void pm_write(void *dev, uint64_t offset, unsigned int len, uint64_t valu
 	pthread_mutex_lock(&p->lock);
 	for (unsigned int i = 0; i < len; i++)
 		off |= write_byte(p, offset + i, (uint8_t)(value >> 8 * i));
+	interrupt(p);
 	pthread_mutex_unlock(&p->lock);
 	if (off)
 		p->off(p->arg);
@@ -100,8 +116,16 @@ static void pm_write(void *dev, uint64_t offset, unsigned int len, uint64_t valu
 
 static const struct bus_ops pm_ops = { .read = pm_read, .write = pm_write };
 
-int pm_block_create(struct pm_block **out, struct bus *pio, uint64_t (*now)(void), void (*off)(void *arg), void *arg,
-		    struct err *e)
+void pm_block_button(struct pm_block *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->status[1] |= POWER_BUTTON;
+	interrupt(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+int pm_block_create(struct pm_block **out, struct bus *pio, struct irq *irq, uint64_t (*now)(void),
+		    void (*off)(void *arg), void *arg, struct err *e)
 {
 	struct pm_block *p = calloc(1, sizeof(*p));
 
@@ -109,6 +133,8 @@ int pm_block_create(struct pm_block **out, struct bus *pio, uint64_t (*now)(void
 		return err_set(e, -ENOMEM, "pm: out of memory");
 	pthread_mutex_init(&p->lock, NULL);
 	p->pio = pio;
+	p->irq = irq;
+	p->control[0] = CNT_SCI_ENABLE;
 	p->now = now ? now : clock_ns;
 	p->off = off;
 	p->arg = arg;
@@ -155,13 +181,17 @@ static int pm_post_load(void *dev, struct err *e)
 
 	if (p->ticks > TIMER_BITS)
 		return err_set(e, -EINVAL, "ticks: 0x%llx, expected 24 bits", (unsigned long long)p->ticks);
-	p->control[0] &= CNT_LOW_BITS;
+	p->status[0] = 0;
+	p->status[1] &= POWER_BUTTON;
+	p->control[0] = (p->control[0] & CNT_LOW_BITS) | CNT_SCI_ENABLE;
 	p->control[1] &= CNT_SLEEP_TYPE;
 	p->started = p->now();
+	interrupt(p);
 	return 0;
 }
 
 static const struct state_field pm_fields[] = {
+	STATE_ARRAY(struct pm_block, status, sizeof(uint8_t)),
 	STATE_ARRAY(struct pm_block, enable, sizeof(uint8_t)),
 	STATE_ARRAY(struct pm_block, control, sizeof(uint8_t)),
 	STATE_U64(struct pm_block, ticks),
@@ -188,7 +218,7 @@ static int device_create(struct device_env *env, const struct domain_conf *conf,
 			 void **dev, struct err *e)
 {
 	struct pm_block *p;
-	int ret = pm_block_create(&p, env->pio, NULL, env->off, env->arg, e);
+	int ret = pm_block_create(&p, env->pio, env->irq, NULL, env->off, env->arg, e);
 
 	(void)conf;
 	(void)index;

@@ -35,7 +35,7 @@ enum {
 	REG_B,
 	REG_C,
 	REG_D,
-	CENTURY = 0x32
+	CENTURY = RTC_CENTURY
 };
 
 #define B_SET 0x80

@@ -21,6 +21,7 @@
 #include <time.h>
 
 #define RTC_PORT 0x70
+#define RTC_CENTURY 0x32 /* where in CMOS */
 
 struct rtc;
 

@@ -26,6 +26,17 @@ static uint64_t now;
 static char logged[4096];
 static unsigned int log_lines;
 
+static bool line_9;
+
+/* In place of hv/kvm/irq.c's, for which there is no KVM here. */
+int __wrap_irq_line(struct irq *i, uint32_t gsi, bool level);
+int __wrap_irq_line(struct irq *i, uint32_t gsi, bool level)
+{
+	assert_int_equal(gsi, 9);
+	line_9 = level;
+	return 0;
+}
+
 static void on_reset(void *arg, const char *how)
 {
 	reset_by = how;
@@ -59,7 +70,7 @@ static int setup(void **state)
 	pc = pc_make(true);
 	assert_int_equal(lpc_create(&lpc, pc.pci, pc.pio, on_reset, NULL, NULL), 0);
 	assert_int_equal(lpc_plug(lpc, NULL), 0);
-	assert_int_equal(pm_block_create(&pm, pc.pio, clock_now, on_off, NULL, NULL), 0);
+	assert_int_equal(pm_block_create(&pm, pc.pio, pc.irq, clock_now, on_off, NULL, NULL), 0);
 	assert_int_equal(pm_block_plug(pm, NULL), 0);
 	assert_int_equal(debugcon_create(&con, pc.pio, NULL), 0);
 	assert_int_equal(debugcon_plug(con, NULL), 0);
@@ -238,16 +249,35 @@ static void the_timer_counts_24_bits_at_its_rate(void **state)
 
 static void slp_en_of_type_0_powers_off(void **state)
 {
-	out(PM_BLOCK_PORT + 4, 2, 0x0001);
+	assert_int_equal(in(PM_BLOCK_PORT + 4, 2), 0x0001); /* SCI_EN: there is no way out of ACPI */
+	out(PM_BLOCK_PORT + 4, 2, 0x0000);
 	assert_int_equal(in(PM_BLOCK_PORT + 4, 2), 0x0001);
 	out(PM_BLOCK_PORT + 4, 2, 0x2400); /* another type */
 	assert_int_equal(offs, 0);
-	assert_int_equal(in(PM_BLOCK_PORT + 4, 2), 0x0400);
+	assert_int_equal(in(PM_BLOCK_PORT + 4, 2), 0x0401);
 	out(PM_BLOCK_PORT + 4, 2, 0x2000);
 	assert_int_equal(offs, 1);
 	out(PM_BLOCK_PORT + 5, 1, 0x20);
 	assert_int_equal(offs, 2);
-	assert_int_equal(in(PM_BLOCK_PORT + 4, 4), 0); /* SLP_EN reads 0 */
+	assert_int_equal(in(PM_BLOCK_PORT + 4, 4), 0x0001); /* SLP_EN reads 0 */
+}
+
+static void the_button_interrupts_until_it_is_cleared(void **state)
+{
+	pm_block_button(pm); /* nobody asked to hear of it */
+	assert_false(line_9);
+	assert_int_equal(in(PM_BLOCK_PORT, 2), 0x0100);
+	out(PM_BLOCK_PORT + 2, 2, 0x0100);
+	assert_true(line_9);
+	out(PM_BLOCK_PORT, 2, 0x0021); /* other bits */
+	assert_true(line_9);
+	out(PM_BLOCK_PORT, 2, 0x0100);
+	assert_false(line_9);
+	assert_int_equal(in(PM_BLOCK_PORT, 2), 0);
+	pm_block_button(pm);
+	assert_true(line_9);
+	out(PM_BLOCK_PORT + 3, 1, 0);
+	assert_false(line_9);
 }
 
 static void nobody_waits_for_management_mode(void **state)
@@ -354,6 +384,8 @@ static void what_the_guest_wrote_moves_with_it(void **state)
 	out(LPC_PORT_A, 1, 0);
 	out(PM_BLOCK_PORT + 2, 2, 0x0100);
 	out(PM_BLOCK_PORT + 4, 2, 0x0401);
+	pm_block_button(pm);
+	assert_true(line_9);
 	now += NS_PER_SEC;
 	say("half a li");
 	for (int there = 0; there < 2; there++) {
@@ -371,11 +403,13 @@ static void what_the_guest_wrote_moves_with_it(void **state)
 		teardown(state);
 		setup(state);
 		now = 7 * NS_PER_SEC; /* another host's clock */
+		line_9 = false;
 	}
 	assert_int_equal(pc_config(&pc, BRIDGE, 0x92, 1), 0x11);
 	assert_int_equal(pc_config(&pc, 0x1f, 0x61, 1), 0x0b);
 	assert_int_equal(in(LPC_PORT_A, 1), 0);
-	assert_int_equal(in(PM_BLOCK_PORT + 2, 2), 0x0100);
+	assert_true(line_9);
+	assert_int_equal(in(PM_BLOCK_PORT, 4), 0x01000100);
 	assert_int_equal(in(PM_BLOCK_PORT + 4, 2), 0x0401);
 	assert_int_equal(in(PM_BLOCK_PORT + 8, 4), 3579545);
 	now += NS_PER_SEC;
@@ -425,6 +459,7 @@ int main(void)
 		TEST(port_92_resets_and_keeps_a20),
 		TEST(the_timer_counts_24_bits_at_its_rate),
 		TEST(slp_en_of_type_0_powers_off),
+		TEST(the_button_interrupts_until_it_is_cleared),
 		TEST(nobody_waits_for_management_mode),
 		TEST(what_firmware_says_is_a_line_of_the_log),
 		TEST(a_guest_cannot_fill_the_log),
