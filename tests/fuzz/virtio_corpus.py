@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the first inputs of the virtqueue, virtio, pci and devstate fuzz targets.
+"""Writes the first inputs of the virtqueue, virtio, pci, devstate and firmware fuzz targets.
 
 usage: virtio_corpus.py [DIRECTORY]   (default: corpus/ beside this file)
 """
@@ -133,10 +133,36 @@ def devstate():
     yield "count-without-end", bytes([0]) + struct.pack("<HHI", 11, 8, 2) + bytes(8)
 
 
+def firmware():
+    # entries: q35, lpc, pm, debugcon, fw_cfg; what is before the state is as long as that and what pads it
+    def port(where, offset, width, value=None):
+        return struct.pack("<BHBI", where << 3 | width | (value is not None) << 2, offset, 0, value or 0)
+
+    def dma(control, key, how, value):
+        return struct.pack("<BBBBI", 31 << 3, control, key, how, value)
+
+    def with_state(accesses, entry, state):
+        state = bytes([entry]) + state
+        size = max(len(accesses), len(state) + 7 & ~7)
+        return accesses.ljust(size, b"\0") + state.ljust(size, b"\0")
+    fw_cfg, port_a, pm, con, pci, bridge, lpc = 0, 1, 2, 3, 4, 16, 17
+    read = b"".join(port(fw_cfg, 1, 0) for _ in range(20))
+    yield "directory", with_state(port(fw_cfg, 0, 1, 0x19) + read, 4, field(0, "H", 0x20) + field(1, "I", 5))
+    yield "dma", with_state(dma(10, 0x19, 0, 300) + dma(2, 0, 0, 0x2000) + dma(12, 0x20, 1, 0xffffffff) +
+                            dma(2, 0, 1, 0xffffffff) + dma(2, 0, 2, 64) + dma(16, 0, 0, 64) + dma(10, 0x20, 8, 0xfffff8),
+                            4, field(2, "I", 1))
+    yield "power", with_state(port(pm, 2, 1, 0x100) + port(pm, 8, 2) + port(pm, 4, 1, 0x2000) + port(port_a, 0, 0, 3) +
+                              port(pm, 0x7e, 2, 1), 2, field(0, "B", 0, 1) + field(1, "B", 0, 1) + field(3, "Q", 1 << 23))
+    yield "says", with_state(b"".join(port(con, 0, 0, c) for c in b"SeaBIOS\x1b[2J\n"), 3, field(0, "I", 131071))
+    yield "bridges", with_state(b"".join(port(bridge, r, 0, 0x33) for r in range(0x90, 0x97)) +
+                                port(bridge, 0x60, 2, 0xe0000001) + port(lpc, 0x40, 2, 0xb001) + port(lpc, 0x60, 2, 0x80808080) +
+                                port(pci, 0, 2, 0x8000f840) + port(pci, 4, 2), 1, field(0, "B", *bytes(256)) + field(1, "B", 2))
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     out = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "corpus")
-    for make in (virtqueue, virtio, pci, devstate):
+    for make in (virtqueue, virtio, pci, devstate, firmware):
         where = os.path.join(out, make.__name__)
         os.makedirs(where, exist_ok=True)
         for name, data in make():
