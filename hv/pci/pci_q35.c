@@ -74,7 +74,7 @@ static const struct state_field q35_fields[] = {
 };
 
 static const struct state_desc q35_state = {
-	.name = "q35",
+	.name = "bridge",
 	.version = 1,
 	.min_version = 1,
 	.fields = q35_fields,
@@ -92,7 +92,7 @@ static int device_create(struct device_env *env, const struct domain_conf *conf,
 	(void)conf;
 	(void)index;
 	if (!q)
-		return err_set(e, -ENOMEM, "q35: out of memory");
+		return err_set(e, -ENOMEM, "bridge: out of memory");
 	q->bridge = &env->pci->bridge;
 	*dev = q;
 	return 0;
@@ -112,10 +112,10 @@ static void device_destroy(void *dev)
 
 static size_t device_state(void *dev, struct state_entry *out)
 {
-	out[0] = (struct state_entry){ .desc = &q35_state, .instance = "q35", .dev = dev };
+	out[0] = (struct state_entry){ .desc = &q35_state, .instance = "bridge", .dev = dev };
 	return 1;
 }
 
 const struct device_kind pci_q35_device = {
-	.name = "q35", .create = device_create, .plug = device_plug, .destroy = device_destroy, .state = device_state, DEVICE_FIRMWARE
+	.name = "bridge", .create = device_create, .plug = device_plug, .destroy = device_destroy, .state = device_state, DEVICE_FIRMWARE
 };

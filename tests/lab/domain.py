@@ -7,7 +7,7 @@ import struct
 import subprocess
 import time
 
-from lab import LabError, artefacts
+from lab import LabError, artefacts, bootdisk
 
 CMDLINE = f"{artefacts.CMDLINE} {artefacts.HURRY}"
 
@@ -21,12 +21,13 @@ def lapic_registers(state):
 class Domain:
     def __init__(self, node, name, kernel="vmlinux", vcpus=1, memory="256M", disk=None, bridge=None,
                  words="", options="", log=None, more_disks=(), more=()):
-        """@log: name of its log, when several processes of one name run here in turn.
-        @more_disks: devices of the host, used without its cache; @more: further lines of its file."""
+        """@kernel: None for a domain that boots from its disk.  @log: name of its log, when several processes of one name run here in turn.
+        @more_disks: devices of the host, used without its cache; @more: further lines of its file.  @more: further lines of its file."""
         self.node, self.name, self.vcpus = node, name, vcpus
         self.control_path = f"/run/{name}.sock"
-        conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}", f"kernel: /lab/{kernel}",
-                "initrd: /lab/guest.cpio", f'cmdline: "{CMDLINE} {words}"']
+        conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}", *more]
+        if kernel:
+            conf += [f"kernel: /lab/{kernel}", "initrd: /lab/guest.cpio", f'cmdline: "{CMDLINE} {words}"']
         if disk or more_disks:
             conf += ["disks:"] + [f"  - path: {path}" for path in [disk] if path]
         for path in more_disks:
@@ -113,9 +114,12 @@ def move(source, target, address, turn):
                         f"{seen.get('sent', 0) >> 20} MiB sent")
 
 
-def check_records(lab, image):
-    """Read the guest's records off its disk image: how many there are, all in order."""
+def check_records(lab, image, part=0):
+    """Read the guest's records off its disk image, or partition @part of it: how many there are, all in order."""
     local = lab.path(os.path.basename(image))
+    if part:
+        artefacts.write(local + ".part", bootdisk.partition(local, part))
+        local += ".part"
     subprocess.run(["/sbin/e2fsck", "-p", local], check=False, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
     data = subprocess.run(["/sbin/debugfs", "-R", "cat /records", local], check=True,

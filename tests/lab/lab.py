@@ -32,6 +32,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "linux"))
 
 import artefacts  # noqa: E402  (found by the line above)
+import bootdisk  # noqa: E402
 
 QEMU = "qemu-system-x86_64"
 SKIP = 77               # the exit status by which meson knows a skipped test
@@ -329,6 +330,11 @@ class Lab:
     def disk(self, name):
         """A fresh copy of the guest's root disk; its path inside the hosts."""
         shutil.copy(self.file("root.img"), self.path(name))
+        return "/lab/" + name
+
+    def boot_disk(self, name, words):
+        """A fresh disk that a BIOS boots, with @words on the kernel's command line; its path inside the hosts."""
+        shutil.copy(bootdisk.make(self.directory, self.version, words), self.path(name))
         return "/lab/" + name
 
     def node(self, name, **args):

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""record_machine - writes 1-machine: what two drover-hv say while a small machine with one device of each kind moves.
+"""record_machine - writes 1-machine: what two drover-hv say while a small machine with one device of each kind moves;
+or 1-firmware: the same of one that begins in firmware.
 
-usage: unshare -rn sh -c 'ip link set lo up; DROVER_HV=build/cmd/drover-hv/drover-hv record_machine.py DIR'
+usage: unshare -rn sh -c 'ip link set lo up; DROVER_HV=build/cmd/drover-hv/drover-hv record_machine.py DIR [firmware]'
 
 Needs /dev/kvm. A NIC makes a tap device, hence the network of its own."""
 
@@ -18,6 +19,7 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(HERE.parent / "unit/hv"), str(HERE.parent / "unit/migrate")]
 import stream_reader                                # noqa: E402
 from test_drover_hv import COUNT, Domain, HV, elf   # noqa: E402
+from test_firmware import COUNT_16, rom             # noqa: E402
 
 # Contents in 64 pages from 4 MiB on: mov $0x400000, %edi; mov $64, %ecx; 1: mov %edi, 1(%edi); add $0x1000, %edi; loop 1b
 FILL = bytes.fromhex("bf00004000 b940000000 897f01 81c700100000 e2f5") + COUNT
@@ -32,11 +34,13 @@ class Vmm(Domain):
         self.events = []
 
 
-def record(tmp, out):
+def record(tmp, out, firmware):
     (tmp / "kernel").write_bytes(elf(FILL))
+    (tmp / "rom").write_bytes(rom(COUNT_16))
+    begins = f"firmware: bios\nfirmware_image: {tmp}/rom" if firmware else f"kernel: {tmp}/kernel"
     (tmp / "disk").write_bytes(bytes(1 << 20))
     (tmp / "web.yaml").write_text(f"name: web\nuuid: 6ba7b810-9dad-41d1-80b4-00c04fd430c8\nmemory: 8M\nvcpus: 2\n"
-                                  f"kernel: {tmp}/kernel\ndisks:\n  - path: {tmp}/disk\nnics:\n"
+                                  f"{begins}\ndisks:\n  - path: {tmp}/disk\nnics:\n"
                                   f"  - mac: 52:54:00:00:00:01\n")
     destination = Vmm(tmp, "destination", out, "--incoming", "tcp:127.0.0.1:0").connect()
     while "listen" not in (q := destination.ok("query")):
@@ -52,17 +56,17 @@ def record(tmp, out):
         destination.end()
 
 
-def main(out):
+def main(out, what=""):
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
-        record(Path(tmp), out)
+        record(Path(tmp), out, what == "firmware")
     for name in out.iterdir():
         name.chmod(0o644)
     (out / "expected").write_text("\n".join(stream_reader.verify(out)["memory"]) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["firmware"]):
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(*sys.argv[1:])
