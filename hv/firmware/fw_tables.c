@@ -13,7 +13,7 @@
 
 #define COMMANDS_MAX (2 + ACPI_POINTERS_MAX + 1 + ACPI_TABLES_MAX + 2)
 #define TABLES_ALIGN 64 /* for the FACS */
-#define RSDP_ALIGN 16 /* ACPI 6.4, 5.2.5.1 */
+#define RSDP_ALIGN 16   /* ACPI 6.4, 5.2.5.1 */
 
 struct loader {
 	struct fw_loader_command commands[COMMANDS_MAX];

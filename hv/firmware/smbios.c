@@ -21,8 +21,8 @@
 
 struct tables {
 	struct writer w;
-	uint8_t *start;  /* of the structure that is being written */
-	size_t longest;  /* structure */
+	uint8_t *start; /* of the structure that is being written */
+	size_t longest; /* structure */
 	uint16_t n;
 };
 
@@ -90,9 +90,9 @@ static void put_chassis(struct tables *t)
 	writer_u8(&t->w, 0);
 	writer_u8(&t->w, 0);
 	writer_u8(&t->w, 0);
-	writer_u8(&t->w, SAFE); /* boot, */
-	writer_u8(&t->w, SAFE); /* power supply, */
-	writer_u8(&t->w, SAFE); /* temperature */
+	writer_u8(&t->w, SAFE);    /* boot, */
+	writer_u8(&t->w, SAFE);    /* power supply, */
+	writer_u8(&t->w, SAFE);    /* temperature */
 	writer_u8(&t->w, UNKNOWN); /* security */
 	writer_u32(&t->w, 0);
 	writer_u8(&t->w, 0); /* height */
@@ -110,27 +110,27 @@ static void put_processor(struct tables *t, uint32_t vcpus)
 	uint8_t few = (uint8_t)(vcpus < 0xff ? vcpus : 0xff);
 
 	begin(t, 4);
-	writer_u8(&t->w, 1); /* socket */
-	writer_u8(&t->w, 3); /* central processor */
-	writer_u8(&t->w, 1); /* family: other */
-	writer_u8(&t->w, 2); /* manufacturer */
+	writer_u8(&t->w, 1);  /* socket */
+	writer_u8(&t->w, 3);  /* central processor */
+	writer_u8(&t->w, 1);  /* family: other */
+	writer_u8(&t->w, 2);  /* manufacturer */
 	writer_u64(&t->w, 0); /* id: CPUID tells it */
 	writer_u8(&t->w, 0);
-	writer_u8(&t->w, 0); /* voltage */
+	writer_u8(&t->w, 0);  /* voltage */
 	writer_u16(&t->w, 0); /* clocks: unknown */
 	writer_u16(&t->w, 0);
 	writer_u16(&t->w, 0);
-	writer_u8(&t->w, 0x41); /* populated, enabled */
-	writer_u8(&t->w, 1); /* upgrade: other */
+	writer_u8(&t->w, 0x41);    /* populated, enabled */
+	writer_u8(&t->w, 1);       /* upgrade: other */
 	writer_u16(&t->w, 0xffff); /* caches: not told */
 	writer_u16(&t->w, 0xffff);
 	writer_u16(&t->w, 0xffff);
 	writer_u8(&t->w, 0);
 	writer_u8(&t->w, 0);
 	writer_u8(&t->w, 0);
-	writer_u8(&t->w, few); /* cores, */
-	writer_u8(&t->w, few); /* of them enabled, */
-	writer_u8(&t->w, few); /* threads */
+	writer_u8(&t->w, few);   /* cores, */
+	writer_u8(&t->w, few);   /* of them enabled, */
+	writer_u8(&t->w, few);   /* threads */
 	writer_u16(&t->w, 0x04); /* 64-bit */
 	writer_u16(&t->w, 1);
 	end(t, strings, 2);
@@ -168,7 +168,7 @@ static void put_memory(struct tables *t, uint64_t memory)
 	writer_u8(&t->w, 0);
 	writer_u8(&t->w, 1); /* its place */
 	writer_u8(&t->w, 0);
-	writer_u8(&t->w, 7); /* RAM */
+	writer_u8(&t->w, 7);  /* RAM */
 	writer_u16(&t->w, 2); /* other */
 	writer_u16(&t->w, 0); /* speed */
 	writer_u8(&t->w, 2);

@@ -213,11 +213,11 @@ void rtc_tell(struct rtc *r, uint64_t low, uint64_t high, uint32_t vcpus)
 {
 	const uint64_t mib = 1u << 20, kib = 1024, chunk = 64 * kib;
 
-	cmos_number(r, 0x15, 2, 640);                                            /* KiB below 640 KiB */
-	cmos_number(r, 0x17, 2, low > mib ? (low - mib) / kib : 0);              /* KiB above 1 MiB */
-	cmos_number(r, 0x30, 2, low > mib ? (low - mib) / kib : 0);              /* the same */
-	cmos_number(r, 0x34, 2, low > 16 * mib ? (low - 16 * mib) / chunk : 0);  /* 64 KiB above 16 MiB */
-	cmos_number(r, 0x5b, 3, high / chunk);                                   /* 64 KiB above 4 GiB */
+	cmos_number(r, 0x15, 2, 640);                                           /* KiB below 640 KiB */
+	cmos_number(r, 0x17, 2, low > mib ? (low - mib) / kib : 0);             /* KiB above 1 MiB */
+	cmos_number(r, 0x30, 2, low > mib ? (low - mib) / kib : 0);             /* the same */
+	cmos_number(r, 0x34, 2, low > 16 * mib ? (low - 16 * mib) / chunk : 0); /* 64 KiB above 16 MiB */
+	cmos_number(r, 0x5b, 3, high / chunk);                                  /* 64 KiB above 4 GiB */
 	cmos_number(r, 0x5f, 1, vcpus - 1);
 	cmos_number(r, 0x3d, 1, 2); /* boot from the first hard disk */
 }

@@ -52,7 +52,7 @@ static struct platform *platform(void)
 	struct fw_cfg *fw;
 	struct lpc *lpc;
 	struct err e;
-	void *q35;
+	void *q35 = NULL;
 
 	if (p)
 		return p;

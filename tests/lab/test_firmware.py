@@ -73,8 +73,9 @@ def run(lab):
     if OTHER.decode() in second.job.output():
         raise LabError("the guest was reset into the BIOS of the other host")
     lab.say("reboot at the destination: through the BIOS that it was started with")
-    second.job.type("sync; poweroff -f")
-    if second.job.wait(60):
+    second.command("stop")
+    second.job.wait_for("guest: power button", 120)
+    if second.job.wait(120):
         raise LabError(f"it ended with {second.job.rc()}:\n{second.job.tail()}")
     lab.say(f"{check_records(lab, disk, 2)} records on the disk, in order")
 

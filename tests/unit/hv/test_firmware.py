@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from test_drover_hv import HV, Domain, needs_kvm
+from test_drover_hv import COUNT, HV, Domain, elf, needs_kvm
 
 pytestmark = needs_kvm
 
@@ -32,10 +32,10 @@ RESET_CF9 = bytes.fromhex("baf90c b006 ee f4")      # mov $0xcf9, %dx; mov $6, %
 OFF = bytes.fromhex("ba0406 b80020 ef f4")          # mov $0x604, %dx; mov $0x2000, %ax; out %ax, %dx; hlt
 
 
-def rom(code):
+def rom(code, size=ROM_SIZE):
     """Firmware: @code, entered at f000:e000, in real mode."""
-    image = bytearray(ROM_SIZE)
-    begin = ROM_SIZE - 0x2000
+    image = bytearray(size)
+    begin = size - 0x2000
     image[begin:begin + len(code)] = code
     image[-16:-11] = bytes.fromhex("ea00e000f0")         # ljmp $0xf000, $0xe000
     return bytes(image)
@@ -128,6 +128,30 @@ def test_firmware_moves_with_its_guest(begin, tmp_path):
     there.type(b"k")
     there.wait_said(b"from the source\n")
     assert there.said.read_bytes() == b"from the source\n"
+
+
+def test_a_destination_that_has_other_memory_is_refused(begin, tmp_path):
+    """Firmware of another size, or none: said before anything is sent, and the guest runs on where it is."""
+    source = begin("source", own(tmp_path, "here", say(b"begins\n") + KEY + say(b"runs on\n") + KEY), "--no-arbiter")
+    source.wait_said(b"begins\n")
+    (tmp_path / "small").write_bytes(rom(b"\xf4", 64 << 10))
+    (tmp_path / "kernel").write_bytes(elf(COUNT))
+    for tag, lines, why in (("smaller", f"firmware: bios\nfirmware_image: {tmp_path}/small\n",
+                             "262144 bytes at 0xfffc0000 there, region 2 of 65536"),
+                            ("without", f"kernel: {tmp_path}/kernel\n", "regions of memory: firmware there, nothing here")):
+        there = begin(tag, lines, "--no-arbiter", "--incoming", "tcp:127.0.0.1:0")
+        deadline = time.monotonic() + 30
+        while "listen" not in (q := there.ok("query")):
+            assert time.monotonic() < deadline
+        source.call("migrate", to=q["listen"], arbiter="none")
+        while (m := source.ok("query").get("migration", {})).get("phase") != "failed":
+            assert time.monotonic() < deadline, m
+            time.sleep(0.05)
+        assert why in str(m)
+        source.wait_state("running", 30)
+        there.end()
+    source.type(b"k")
+    source.wait_said(b"runs on\n")
 
 
 def test_firmware_powers_off(begin, tmp_path):

@@ -290,7 +290,7 @@ static void firmware_is_told_the_same_as_a_kernel(void **state)
 	assert_memory_equal(a, b, a_len);
 	table_of(bios, "APIC", &a_len);
 	table_of(kernel, "APIC", &b_len);
-	assert_int_equal(a_len, b_len + 10);			   /* the override of IRQ 9 */
+	assert_int_equal(a_len, b_len + 10);                        /* the override of IRQ 9 */
 	assert_int_equal(bios->n_pointers, kernel->n_pointers + 1); /* the FACS */
 	free(found);
 	free(bios);
