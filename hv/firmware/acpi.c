@@ -279,7 +279,7 @@ struct acpi_rsdp acpi_rsdp(uint64_t xsdt)
 	return r;
 }
 
-int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, struct err *e)
+int acpi_make(struct acpi_tables *t, uint64_t base, const struct cpu_topology *topology, bool q35, struct err *e)
 {
 	uint64_t list[3], dsdt, facs;
 	int ret;
@@ -296,7 +296,7 @@ int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, 
 		ret = q35 ? put_fadt_q35(t, dsdt, facs, e) : put_fadt(t, dsdt, e);
 	list[1] = here(t);
 	if (!ret)
-		ret = put_madt(t, n_vcpus, q35, e);
+		ret = put_madt(t, topology, q35, e);
 	list[2] = here(t);
 	if (!ret)
 		ret = put_mcfg(t, e);

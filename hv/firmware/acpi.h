@@ -63,7 +63,7 @@ struct acpi_tables {
  * @q35: of a machine with the host bridge that firmware knows (pci_bus_be_q35()); then @base is a multiple of 64
  * Return: 0, or -ENOSPC when they do not fit.
  */
-int acpi_make(struct acpi_tables *t, uint64_t base, uint32_t n_vcpus, bool q35, struct err *e);
+int acpi_make(struct acpi_tables *t, uint64_t base, const struct cpu_topology *topology, bool q35, struct err *e);
 /** acpi_rsdp() - that of an XSDT at guest address @xsdt */
 struct acpi_rsdp acpi_rsdp(uint64_t xsdt);
 

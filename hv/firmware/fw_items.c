@@ -16,6 +16,12 @@
 #define E820_RAM 1
 #define BOOTORDER_LINE 48
 
+/* One more than the highest APIC id: some firmware counts by ids (QEMU, docs/specs/fw_cfg.rst). */
+static uint32_t apic_ids(const struct domain_conf *conf)
+{
+	return cpu_topology_apic_id(&conf->cpu.topology, conf->vcpus - 1) + 1;
+}
+
 static int add_numbers(struct fw_cfg *f, const struct domain_conf *conf, struct err *e)
 {
 	int ret = fw_cfg_add(f, FW_CFG_UUID, conf->uuid, sizeof(conf->uuid), e);
@@ -25,7 +31,7 @@ static int add_numbers(struct fw_cfg *f, const struct domain_conf *conf, struct 
 	if (!ret)
 		ret = fw_cfg_add_number(f, FW_CFG_CPUS, conf->vcpus, 2, e);
 	if (!ret)
-		ret = fw_cfg_add_number(f, FW_CFG_CPUS_MAX, conf->vcpus, 2, e);
+		ret = fw_cfg_add_number(f, FW_CFG_CPUS_MAX, apic_ids(conf), 2, e);
 	return ret ? ret : fw_cfg_add_number(f, FW_CFG_BOOT_MENU, 0, 2, e);
 }
 
@@ -86,7 +92,7 @@ int fw_items_add(struct fw_cfg *f, const struct device_env *env, const struct do
 	if (!ret)
 		ret = add_e820(f, env->mem, e);
 	if (!ret)
-		ret = fw_tables_add(f, conf->vcpus, e);
+		ret = fw_tables_add(f, &conf->cpu.topology, e);
 	if (!ret)
 		ret = add_smbios(f, conf, e);
 	if (!ret)

@@ -85,14 +85,14 @@ static int add_files(struct fw_cfg *f, const struct acpi_tables *t, struct err *
 	return ret ? ret : fw_cfg_add_file(f, FW_LOADER_FILE, l.commands, l.n * sizeof(l.commands[0]), e);
 }
 
-int fw_tables_add(struct fw_cfg *f, uint32_t n_vcpus, struct err *e)
+int fw_tables_add(struct fw_cfg *f, const struct cpu_topology *topology, struct err *e)
 {
 	struct acpi_tables *t = malloc(sizeof(*t));
 	int ret;
 
 	if (!t)
 		return err_set(e, -ENOMEM, "ACPI: out of memory");
-	ret = acpi_make(t, 0, n_vcpus, true, e);
+	ret = acpi_make(t, 0, topology, true, e);
 	if (!ret)
 		ret = add_files(f, t, e);
 	free(t);

@@ -14,6 +14,7 @@
 #define DROVER_HV_FIRMWARE_FW_TABLES_H
 
 #include "base/err.h"
+#include "conf/cpu_topology.h"
 #include "hv/platform/fw_cfg.h"
 
 #include <stdint.h>
@@ -53,6 +54,6 @@ struct fw_loader_command {
 _Static_assert(sizeof(struct fw_loader_command) == 128, "romfile_loader.h");
 
 /** fw_tables_add() - put the three files into @f, for a machine with the host bridge of pci_bus_be_q35() */
-int fw_tables_add(struct fw_cfg *f, uint32_t n_vcpus, struct err *e);
+int fw_tables_add(struct fw_cfg *f, const struct cpu_topology *topology, struct err *e);
 
 #endif

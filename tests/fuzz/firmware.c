@@ -52,6 +52,7 @@ static struct platform *platform(void)
 	struct fw_cfg *fw;
 	struct lpc *lpc;
 	struct err e;
+	static const struct cpu_topology three = { .sockets = 3, .cores = 1, .threads = 1 };
 	void *q35 = NULL;
 
 	if (p)
@@ -68,7 +69,7 @@ static struct platform *platform(void)
 	fuzz_must(lpc_create(&lpc, p->pci, p->pio, guest_reset, NULL, &e) || lpc_plug(lpc, &e), "lpc");
 	fuzz_must(pm_block_create(&pm, p->pio, p->irq, NULL, guest_off, NULL, &e) || pm_block_plug(pm, &e), "pm");
 	fuzz_must(debugcon_create(&con, p->pio, &e) || debugcon_plug(con, &e), "debugcon");
-	fuzz_must(fw_cfg_create(&fw, p->pio, p->mem, &e) || fw_tables_add(fw, 3, &e) || fw_cfg_plug(fw, &e), "fw_cfg");
+	fuzz_must(fw_cfg_create(&fw, p->pio, p->mem, &e) || fw_tables_add(fw, &three, &e) || fw_cfg_plug(fw, &e), "fw_cfg");
 	fuzz_must(pci_q35_device.state(q35, p->s) != 1, "state");
 	p->s[1] = lpc_state_entry(lpc);
 	p->s[2] = pm_block_state_entry(pm);

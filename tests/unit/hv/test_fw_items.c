@@ -97,9 +97,14 @@ static void *plug(const struct domain_conf *c)
 	return dev;
 }
 
+static struct cpu_topology sockets(uint32_t n)
+{
+	return (struct cpu_topology){ .sockets = n, .cores = 1, .threads = 1 };
+}
+
 static struct domain_conf conf_of(uint32_t vcpus)
 {
-	struct domain_conf c = { .name = "web", .memory = BED_RAM, .vcpus = vcpus, .firmware = FIRMWARE_BIOS };
+	struct domain_conf c = { .name = "web", .memory = BED_RAM, .vcpus = vcpus, .cpu.topology = sockets(vcpus), .firmware = FIRMWARE_BIOS };
 
 	memcpy(c.uuid, "\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff", 16);
 	return c;
@@ -206,7 +211,7 @@ static void what_firmware_loads_is_what_was_meant(void **state)
 		struct loaded l;
 
 		load_tables(&l);
-		assert_int_equal(acpi_make(t, TABLES_AT, counts[i], true, NULL), 0);
+		assert_int_equal(acpi_make(t, TABLES_AT, &c.cpu.topology, true, NULL), 0);
 		rsdp = acpi_rsdp(t->xsdt);
 		assert_int_equal(l.tables->size, t->len);
 		assert_memory_equal(l.tables->data, t->area, t->len);
@@ -245,11 +250,12 @@ static uint64_t le(const uint8_t *p, unsigned int bytes)
 /* ACPI 6.4, 5.2.9: fixed hardware, as the registers of pm_block.h are. */
 static void firmware_is_told_of_fixed_hardware(void **state)
 {
+	const struct cpu_topology one = sockets(1);
 	struct acpi_tables *t = malloc(sizeof(*t));
 	const uint8_t *p;
 	uint32_t len;
 
-	assert_int_equal(acpi_make(t, TABLES_AT, 1, true, NULL), 0);
+	assert_int_equal(acpi_make(t, TABLES_AT, &one, true, NULL), 0);
 	p = table_of(t, "FACP", &len);
 	assert_int_equal(len, 268);
 	assert_int_equal(le(p + 46, 2), 9);
@@ -273,15 +279,16 @@ static void firmware_is_told_of_fixed_hardware(void **state)
 static void firmware_is_told_the_same_as_a_kernel(void **state)
 {
 	const uint8_t *a, *b;
+	const struct cpu_topology three = sockets(3);
 	struct acpi_tables *bios = malloc(sizeof(*bios)), *kernel = malloc(sizeof(*kernel));
 	uint32_t a_len, b_len;
 	uint64_t rsdp;
 	uint8_t *found = malloc(ACPI_TABLES_SIZE);
 
-	assert_int_equal(acpi_make(bios, TABLES_AT, 3, true, NULL), 0);
-	assert_int_equal(acpi_make(kernel, BOOT_ACPI + 48, 3, false, NULL), 0);
+	assert_int_equal(acpi_make(bios, TABLES_AT, &three, true, NULL), 0);
+	assert_int_equal(acpi_make(kernel, BOOT_ACPI + 48, &three, false, NULL), 0);
 	/* acpi_build() puts just these into memory, right behind their RSDP. */
-	assert_int_equal(acpi_build(pc.mem, 3, &rsdp, NULL), 0);
+	assert_int_equal(acpi_build(pc.mem, &three, &rsdp, NULL), 0);
 	assert_int_equal(gmem_read(pc.mem, rsdp + 48, found, kernel->len), 0);
 	assert_memory_equal(found, kernel->area, kernel->len);
 	a = table_of(bios, "MCFG", &a_len);
