@@ -145,6 +145,7 @@ static int lock_one(struct taking *t, dev_t dev, const char *name, int depth)
 	return ret ? ret : lock_below(t, below, depth + 1);
 }
 
+/* #syscalls:broker openat getdents64 lseek */
 static int lock_slaves(struct taking *t, dev_t dev, int depth)
 {
 	char dir[PATH_MAX], name[NAME_MAX + 16];

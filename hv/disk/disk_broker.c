@@ -2,80 +2,60 @@
 /* disk_broker - the VMM's end; see disk_broker.h. */
 #include "hv/disk/disk_broker_int.h"
 
-#include "base/child.h"
+#include "base/helper.h"
 #include "hv/disk/disk_lock_int.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct disk_broker {
 	pthread_mutex_t lock; /* a question and its answer */
-	int sock;
-	pid_t pid;
+	struct helper helper;
 };
-
-#define NAME "drover-hv-disks"
-#define STOP_MS 1000
 
 /* --- begin and end --- */
 
-static void name_args(char *args, size_t len)
-{
-	memset(args, 0, len);
-	if (len)
-		memcpy(args, NAME, sizeof(NAME) < len ? sizeof(NAME) : len - 1);
-}
+struct broker_disks {
+	const struct disk_broker_disk *disks;
+	size_t n;
+};
 
-static void __attribute__((noreturn)) broker_main(int sock, const struct disk_broker_disk *disks, size_t n)
+static void serve(int sock, void *arg)
 {
-	/* The end of the socket says the same; this also when storage does not answer. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/*
-	 * Nothing of the VMM's stays open here: its life file says by who has it open that the domain may run, its
-	 * standard error that it may still say something.
-	 */
-	child_keep_only(NAME, sock);
-	broker_serve(sock, disks, n);
-	_exit(0);
+	const struct broker_disks *d = arg;
+
+	broker_serve(sock, d->disks, d->n);
 }
 
 int disk_broker_start(struct disk_broker **out, const struct disk_broker_disk *disks, size_t n, char *args,
 		      size_t args_len, struct err *e)
 {
 	struct disk_broker *b = calloc(1, sizeof(*b));
-	int pair[2], ret;
+	struct broker_disks served = { disks, n };
+	const struct helper_role role = {
+		.name = "drover-hv-disks",
+		.kind = CONFINE_BROKER,
+		.serve = serve,
+		.arg = &served,
+		.args = args,
+		.args_len = args_len,
+	};
+	int ret;
 
 	if (!b)
 		return err_set(e, -ENOMEM, "disk broker: out of memory");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-		ret = err_errno(e, "disk broker: socketpair");
-		free(b);
-		return ret;
-	}
-	b->pid = fork();
-	if (!b->pid) {
-		if (args)
-			name_args(args, args_len);
-		broker_main(pair[1], disks, n);
-	}
-	ret = b->pid < 0 ? err_errno(e, "disk broker: fork") : 0;
-	close(pair[1]);
+	ret = helper_start(&b->helper, &role, e);
 	if (ret) {
-		close(pair[0]);
 		free(b);
 		return ret;
 	}
 	pthread_mutex_init(&b->lock, NULL);
-	b->sock = pair[0];
 	*out = b;
 	return 0;
 }
@@ -84,10 +64,7 @@ void disk_broker_stop(struct disk_broker *b)
 {
 	if (!b)
 		return;
-	close(b->sock);
-	/* It may be waiting for storage that does not answer, which is no reason to stay as well. */
-	for (int ms = 0; ms < STOP_MS && !waitpid(b->pid, NULL, WNOHANG); ms++)
-		usleep(1000);
+	helper_stop(&b->helper);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
 }
@@ -97,17 +74,17 @@ void disk_broker_stop(struct disk_broker *b)
 /* @shown: a descriptor that goes with the question, -1: none */
 static int converse(int sock, const struct broker_question *q, int shown, struct broker_answer *a, int *fds, size_t *n)
 {
-	int none[BROKER_FDS_MAX], ret, end;
+	int none[PACKET_FDS_MAX], ret, end;
 	size_t n_none;
 	char closed;
 
 	*n = 0;
 	a->n_fds = 0;
-	ret = broker_send(sock, q, sizeof(*q), &shown, shown >= 0);
+	ret = packet_send(sock, q, sizeof(*q), &shown, shown >= 0);
 	if (!ret)
-		ret = broker_receive(sock, a, sizeof(*a), fds, n);
+		ret = packet_receive(sock, a, sizeof(*a), fds, n);
 	if ((!ret || ret == -EMFILE) && a->n_fds) {
-		end = broker_receive(sock, &closed, sizeof(closed), none, &n_none);
+		end = packet_receive(sock, &closed, sizeof(closed), none, &n_none);
 		ret = end ? end : ret;
 	}
 	while (ret && *n)
@@ -123,7 +100,7 @@ static int not_arrived(int sock, const struct broker_question *q, const struct b
 {
 	struct broker_question release = { .op = BROKER_RELEASE, .handle = a->handle };
 	struct broker_answer ignored;
-	int fds[BROKER_FDS_MAX];
+	int fds[PACKET_FDS_MAX];
 	size_t n;
 
 	if (ret == -EMFILE && q->op != BROKER_PREPARE)
@@ -134,16 +111,19 @@ static int not_arrived(int sock, const struct broker_question *q, const struct b
 	return DISK_BROKER_GONE;
 }
 
-/* @fds: of the answer, room for BROKER_FDS_MAX.  Returns what the broker has found; there are no fds after an error. */
+/*
+ * @fds: of the answer, room for PACKET_FDS_MAX.  Returns what the broker has found; there are no fds after an error.
+ * #syscalls:main,gate,engine shutdown
+ */
 static int ask_about(struct disk_broker *b, const struct broker_question *q, int shown, struct broker_answer *a,
 		     int *fds, size_t *n, struct err *e)
 {
 	int ret;
 
 	pthread_mutex_lock(&b->lock);
-	ret = converse(b->sock, q, shown, a, fds, n);
+	ret = converse(b->helper.sock, q, shown, a, fds, n);
 	if (ret)
-		ret = not_arrived(b->sock, q, a, ret);
+		ret = not_arrived(b->helper.sock, q, a, ret);
 	pthread_mutex_unlock(&b->lock);
 	if (ret == DISK_BROKER_GONE)
 		return err_set(e, ret, "the process that opens disks has ended");
@@ -187,7 +167,7 @@ static int ask_keeper(struct disk_keeper *k, enum broker_op op, const struct dis
 	struct keeper *keeper = (struct keeper *)k;
 	struct broker_question q = { .op = op, .handle = keeper->handle };
 	struct broker_answer a;
-	int fds[BROKER_FDS_MAX];
+	int fds[PACKET_FDS_MAX];
 	size_t n;
 
 	if (me)
@@ -248,7 +228,7 @@ int disk_broker_prepare(struct disk_broker *b, const char *path, bool readonly, 
 	struct disk_lock *l;
 	struct broker_question q;
 	struct broker_answer a;
-	int fds[BROKER_FDS_MAX], ret;
+	int fds[PACKET_FDS_MAX], ret;
 	size_t n;
 
 	if (!b)
@@ -281,7 +261,7 @@ int disk_broker_probe(struct disk_broker *b, const char *path, bool readonly, in
 {
 	struct broker_question q;
 	struct broker_answer a;
-	int fds[BROKER_FDS_MAX], ret;
+	int fds[PACKET_FDS_MAX], ret;
 	size_t n;
 
 	if (!b)
@@ -302,7 +282,7 @@ int disk_broker_record(struct disk_broker *b, const char *path, struct disk_hold
 {
 	struct broker_question q;
 	struct broker_answer a = { 0 };
-	int fds[BROKER_FDS_MAX], ret;
+	int fds[PACKET_FDS_MAX], ret;
 	size_t n;
 
 	if (!b)
@@ -320,7 +300,7 @@ bool disk_broker_arbitrates(struct disk_broker *b, const char *path)
 {
 	struct broker_question q;
 	struct broker_answer a;
-	int fds[BROKER_FDS_MAX];
+	int fds[PACKET_FDS_MAX];
 	size_t n;
 
 	if (!b)

@@ -10,9 +10,9 @@
 #ifndef DROVER_HV_DISK_DISK_BROKER_INT_H
 #define DROVER_HV_DISK_DISK_BROKER_INT_H
 
+#include "base/packet.h"
 #include "hv/disk/disk_broker.h"
 
-#define BROKER_FDS_MAX 64 /* of one disk: itself and the locks below it */
 #define BROKER_CLOSED 'c'
 #define BROKER_LOCKS_MAX 64 /* that a VMM may have at once */
 
@@ -51,15 +51,6 @@ struct broker_answer {
 	struct disk_holder last;
 	struct disk_store store;
 };
-
-/** broker_send() - one packet of @len bytes with @n descriptors; -errno */
-int broker_send(int sock, const void *buf, size_t len, const int *fds, size_t n);
-/**
- * broker_receive() - one packet of exactly @len bytes and at most BROKER_FDS_MAX descriptors, which are the caller's
- * Return: 0; -EPIPE when the other end is gone; -EMFILE when the descriptors found no room here, with the packet
- * in @buf; -EPROTO for anything else than that; -errno.
- */
-int broker_receive(int sock, void *buf, size_t len, int fds[BROKER_FDS_MAX], size_t *n);
 
 /* What the broker does, and who has none does himself: disk_broker_here.c */
 

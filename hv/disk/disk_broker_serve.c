@@ -91,7 +91,7 @@ static int prepare(struct broker *b, const struct broker_question *q, struct bro
 	ret = disk_here_prepare(q->path, q->readonly, q->unmounted, &l, &a->store, &a->err);
 	if (ret)
 		return ret;
-	if (l->below.n >= BROKER_FDS_MAX)
+	if (l->below.n >= PACKET_FDS_MAX)
 		ret = err_set(&a->err, -E2BIG, "disk %s: stands on %zu others", q->path, l->below.n);
 	else if (fstat(l->fd, &st))
 		ret = err_errno(&a->err, "disk %s", q->path);
@@ -167,7 +167,7 @@ static int answer(struct broker *b, struct broker_question *q, int *shown, size_
 {
 	static const char closed = BROKER_CLOSED;
 	struct broker_answer a = { 0 };
-	int fds[BROKER_FDS_MAX];
+	int fds[PACKET_FDS_MAX];
 	size_t n = 0;
 	int ret;
 
@@ -180,7 +180,7 @@ static int answer(struct broker *b, struct broker_question *q, int *shown, size_
 	while (n_shown)
 		close(shown[--n_shown]);
 	a.n_fds = (uint32_t)n;
-	ret = broker_send(b->sock, &a, sizeof(a), fds, n);
+	ret = packet_send(b->sock, &a, sizeof(a), fds, n);
 	if (!n)
 		return ret;
 	/* The VMM has them now, and with it they go. */
@@ -188,17 +188,17 @@ static int answer(struct broker *b, struct broker_question *q, int *shown, size_
 		disk_lock_hand_over(b->given[a.handle].lock);
 	else
 		close(fds[0]);
-	return ret ? ret : broker_send(b->sock, &closed, sizeof(closed), NULL, 0);
+	return ret ? ret : packet_send(b->sock, &closed, sizeof(closed), NULL, 0);
 }
 
 void broker_serve(int sock, const struct disk_broker_disk *disks, size_t n)
 {
 	struct broker b = { .sock = sock, .disks = disks, .n_disks = n };
 	struct broker_question q;
-	int fds[BROKER_FDS_MAX];
+	int fds[PACKET_FDS_MAX];
 	size_t n_fds;
 
-	while (!broker_receive(sock, &q, sizeof(q), fds, &n_fds))
+	while (!packet_receive(sock, &q, sizeof(q), fds, &n_fds))
 		if (answer(&b, &q, fds, n_fds))
 			return;
 }

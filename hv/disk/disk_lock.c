@@ -19,6 +19,7 @@
  * Looked at before it is opened: a FIFO would keep us, a tape would move.  O_NONBLOCK would avoid
  * the first, but a disk must never have it: io_uring passes it on, and a request that has to wait
  * (device mapper, a full queue) then fails with EAGAIN for ever.
+ * #syscalls:broker openat newfstatat
  */
 static int disk_open(const char *path, bool readonly, int *out, struct err *e)
 {
@@ -45,6 +46,7 @@ static int disk_open(const char *path, bool readonly, int *out, struct err *e)
 
 /* --- the lock --- */
 
+/* #syscalls:broker fcntl(1=F_OFD_SETLK) fcntl(1=F_OFD_GETLK) */
 static int lock_fd(int fd, bool readonly)
 {
 	struct flock l = { .l_type = readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };

@@ -38,7 +38,10 @@ static void add(struct devs *d, dev_t dev)
 		d->list[d->n++] = dev;
 }
 
-/* Of each directory in @at that has a file @mark ("": any): its device. */
+/*
+ * Of each directory in @at that has a file @mark ("": any): its device.
+ * #syscalls:broker openat fcntl(1=F_GETFL) fcntl(1=F_SETFD) getdents64 faccessat faccessat2
+ */
 static void add_all(struct devs *d, int at, const char *mark)
 {
 	int copy = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -39,7 +39,10 @@ bool disk_holder_same(const struct disk_holder *a, const struct disk_holder *b)
 
 /* --- where it is --- */
 
-/* The name under which the disk is found now, without symbolic links. */
+/*
+ * The name under which the disk is found now, without symbolic links.
+ * #syscalls:broker readlink newfstatat
+ */
 static int disk_name(int fd, const char *path, const struct stat *st, char *out, struct err *e)
 {
 	char link[40];
@@ -85,7 +88,10 @@ int disk_record_at(int fd, const char *path, const char *run_dir, struct disk_re
 	return 0;
 }
 
-/* The run directory of block devices is made when it is needed; others exist. */
+/*
+ * The run directory of block devices is made when it is needed; others exist.
+ * #syscalls:broker mkdir
+ */
 void disk_record_make_dir(const char *dir)
 {
 	char part[PATH_MAX];
@@ -189,6 +195,7 @@ static char *record_text(const struct disk_holder *h)
 /*
  * Open @file to write it whole, as it is (what disk_record_reserve() has got) or made anew.  Never one
  * that has another name as well: a copy by hard links, or somebody else's file that was put here.
+ * #syscalls:broker openat unlink
  */
 static int open_to_write(const char *file)
 {
@@ -202,7 +209,10 @@ static int open_to_write(const char *file)
 	return unlink(file) ? -1 : open(file, flags | O_EXCL, 0644);
 }
 
-/* Not O_TRUNC: what disk_record_reserve() has got is written over. */
+/*
+ * Not O_TRUNC: what disk_record_reserve() has got is written over.
+ * #syscalls:broker pwrite64 ftruncate fsync
+ */
 static int write_file(const char *file, const char *text, size_t len, struct err *e)
 {
 	int fd, saved = 0;
@@ -264,6 +274,7 @@ void disk_record_unreserve(const struct disk_record *r)
 	unlink(fresh);
 }
 
+/* #syscalls:broker rename */
 int disk_record_write(const struct disk_record *r, const struct disk_holder *h, struct err *e)
 {
 	char fresh[PATH_MAX + SUFFIX_ROOM];

@@ -119,6 +119,7 @@ static char *read_mountinfo(void)
 	return NULL;
 }
 
+/* #syscalls:broker statx */
 int disk_store_of(int fd, struct disk_store *out, struct err *e)
 {
 	struct statx st;

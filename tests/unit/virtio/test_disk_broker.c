@@ -393,11 +393,11 @@ static void *serve(void *arg)
 static int ask(int sock, const struct broker_question *q, int shown, struct err *e)
 {
 	struct broker_answer a;
-	int fds[BROKER_FDS_MAX];
+	int fds[PACKET_FDS_MAX];
 	size_t n;
 
-	assert_int_equal(broker_send(sock, q, sizeof(*q), &shown, shown >= 0), 0);
-	assert_int_equal(broker_receive(sock, &a, sizeof(a), fds, &n), 0);
+	assert_int_equal(packet_send(sock, q, sizeof(*q), &shown, shown >= 0), 0);
+	assert_int_equal(packet_receive(sock, &a, sizeof(a), fds, &n), 0);
 	assert_int_equal(n, 0);
 	*e = a.err;
 	return a.ret;
@@ -432,7 +432,7 @@ static void test_hostile_questions_are_refused(void **state)
 {
 	struct broker_question q = { .op = 99 };
 	struct broker_answer a;
-	int pair[2], fd, fds[BROKER_FDS_MAX], none[BROKER_FDS_MAX];
+	int pair[2], fd, fds[PACKET_FDS_MAX], none[PACKET_FDS_MAX];
 	unsigned int before;
 	size_t n, n_none;
 	pthread_t t;
@@ -454,10 +454,10 @@ static void test_hostile_questions_are_refused(void **state)
 	assert_int_equal(ask(pair[0], &q, -1, &e), -EPERM);
 	/* names without an end in what is to be recorded */
 	snprintf(q.path, sizeof(q.path), "%s", disk);
-	assert_int_equal(broker_send(pair[0], &q, sizeof(q), NULL, 0), 0);
-	assert_int_equal(broker_receive(pair[0], &a, sizeof(a), fds, &n), 0);
+	assert_int_equal(packet_send(pair[0], &q, sizeof(q), NULL, 0), 0);
+	assert_int_equal(packet_receive(pair[0], &a, sizeof(a), fds, &n), 0);
 	assert_int_equal(a.ret, 0);
-	assert_int_equal(broker_receive(pair[0], &closed, 1, none, &n_none), 0);
+	assert_int_equal(packet_receive(pair[0], &closed, 1, none, &n_none), 0);
 	memset(&q.me, 'b', sizeof(q.me));
 	q.op = BROKER_COMMIT;
 	q.handle = a.handle;
@@ -484,13 +484,13 @@ static void test_hostile_questions_are_refused(void **state)
 	/* descriptors that nobody asked for */
 	before = usage_entries("/proc/self/fd");
 	q.op = 99;
-	assert_int_equal(broker_send(pair[0], &q, sizeof(q), pair, 2), 0);
-	assert_int_equal(broker_receive(pair[0], &a, sizeof(a), fds, &n), 0);
+	assert_int_equal(packet_send(pair[0], &q, sizeof(q), pair, 2), 0);
+	assert_int_equal(packet_receive(pair[0], &a, sizeof(a), fds, &n), 0);
 	assert_int_equal(usage_entries("/proc/self/fd"), before);
 	/* a piece of a question is the end */
-	assert_int_equal(broker_send(pair[0], &q, sizeof(q) - 1, NULL, 0), 0);
+	assert_int_equal(packet_send(pair[0], &q, sizeof(q) - 1, NULL, 0), 0);
 	pthread_join(t, NULL);
-	assert_int_equal(broker_receive(pair[0], &a, sizeof(a), fds, &n), -EPIPE);
+	assert_int_equal(packet_receive(pair[0], &a, sizeof(a), fds, &n), -EPIPE);
 	close(pair[0]);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* disk_broker_msg - packets with descriptors (unix(7), SCM_RIGHTS) between a VMM and its broker. */
-#include "hv/disk/disk_broker_int.h"
+/* packet - see packet.h; unix(7), SCM_RIGHTS. */
+#include "base/packet.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,11 +15,12 @@ static int gone(int error)
 }
 
 union control {
-	char room[CMSG_SPACE(BROKER_FDS_MAX * sizeof(int))];
+	char room[CMSG_SPACE(PACKET_FDS_MAX * sizeof(int))];
 	struct cmsghdr align;
 };
 
-int broker_send(int sock, const void *buf, size_t len, const int *fds, size_t n)
+/* #syscalls:broker,porter,main,gate,engine sendmsg */
+int packet_send(int sock, const void *buf, size_t len, const int *fds, size_t n)
 {
 	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
@@ -27,7 +28,7 @@ int broker_send(int sock, const void *buf, size_t len, const int *fds, size_t n)
 	struct cmsghdr *h;
 	ssize_t sent;
 
-	assert(n <= BROKER_FDS_MAX);
+	assert(n <= PACKET_FDS_MAX);
 	if (n) {
 		m.msg_control = c.room;
 		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
@@ -43,18 +44,19 @@ int broker_send(int sock, const void *buf, size_t len, const int *fds, size_t n)
 	return sent < 0 ? gone(errno) : 0;
 }
 
-static void take_fds(struct msghdr *m, int fds[BROKER_FDS_MAX], size_t *n)
+static void take_fds(struct msghdr *m, int fds[PACKET_FDS_MAX], size_t *n)
 {
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
 		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
 			continue;
 		*n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		assert(*n <= BROKER_FDS_MAX); /* there is no room for more, and one such header in a packet */
+		assert(*n <= PACKET_FDS_MAX); /* there is no room for more, and one such header in a packet */
 		memcpy(fds, CMSG_DATA(h), *n * sizeof(int));
 	}
 }
 
-int broker_receive(int sock, void *buf, size_t len, int fds[BROKER_FDS_MAX], size_t *n)
+/* #syscalls:broker,porter,main,gate,engine recvmsg */
+int packet_receive(int sock, void *buf, size_t len, int fds[PACKET_FDS_MAX], size_t *n)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	union control c = { 0 };
