@@ -81,6 +81,7 @@ struct block_open_args {
 	 */
 	bool (*may_write)(void *arg);
 	void *may_arg;
+	struct rings *rings; /* made in advance (rings.h), which outlive the block; NULL: make one */
 	/* Between formats (block_format.h). */
 	const int *event_fd;              /* tell this one; NULL: one of its own */
 	bool inner;                       /* raw: the file of an image, whose size is nobody's disk */

@@ -20,6 +20,7 @@ static const struct block_format *find(const char *name)
 /*
  * Before anything of it is read: what this host's page cache knows of a block device, or of a file, may be older than
  * what the host wrote that had it last.  O_NONBLOCK would make requests fail that have to wait (disk_lock.c).
+ * #syscalls:main,gate,engine fcntl(1=F_GETFL) fcntl(1=F_SETFL)
  */
 static int set_flags(const struct block_open_args *a, struct err *e)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* #syscalls:main,gate,engine pread64 */
 ssize_t image_pread(int fd, void *buf, size_t len, uint64_t at)
 {
 	const size_t room = 64 * 1024;

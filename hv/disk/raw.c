@@ -16,7 +16,10 @@
 
 /* --- open --- */
 
-/* The smallest piece this file takes with O_DIRECT: 512 bytes, or 4096 on disks of 4 KiB sectors. */
+/*
+ * The smallest piece this file takes with O_DIRECT: 512 bytes, or 4096 on disks of 4 KiB sectors.
+ * #syscalls:main,gate,engine pread64
+ */
 static uint32_t direct_sector(int fd)
 {
 	uint32_t sector = SECTOR;
@@ -30,6 +33,7 @@ static uint32_t direct_sector(int fd)
 	return sector;
 }
 
+/* #syscalls:main,gate,engine newfstatat(3&AT_EMPTY_PATH=AT_EMPTY_PATH) ioctl(1=BLKGETSIZE64) ioctl(1=BLKSSZGET) */
 static int raw_learn(struct disk_raw *b, const char *path, struct err *e)
 {
 	struct stat st;
@@ -62,6 +66,7 @@ static int raw_learn(struct disk_raw *b, const char *path, struct err *e)
 	return 0;
 }
 
+/* #syscalls:main,gate,engine eventfd2 io_uring_register(1=IORING_REGISTER_EVENTFD) */
 static int ring_open(struct disk_raw *b, const char *path, unsigned int depth, const int *event_fd, struct err *e)
 {
 	int ret;
@@ -70,19 +75,20 @@ static int ring_open(struct disk_raw *b, const char *path, unsigned int depth, c
 	b->block.event_fd = event_fd ? *event_fd : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (b->block.event_fd < 0)
 		return err_errno(e, "disk %s: eventfd", path);
-	ret = io_uring_queue_init(depth, &b->ring, 0);
+	ret = rings_take(b->rings, depth, &b->ring);
 	b->has_ring = !ret;
 	if (!ret)
 		ret = io_uring_register_eventfd(&b->ring, b->block.event_fd);
 	return ret ? err_set(e, ret, "disk %s: io_uring: %s", path, strerror(-ret)) : 0;
 }
 
+/* #syscalls:main,gate,engine,device io_uring_register(1=IORING_UNREGISTER_EVENTFD) */
 static void raw_close(struct block *block)
 {
 	struct disk_raw *b = raw_of(block);
 
 	if (b->has_ring)
-		io_uring_queue_exit(&b->ring);
+		rings_give(b->rings, &b->ring);
 	if (b->own_event && b->block.event_fd >= 0)
 		close(b->block.event_fd);
 	free(b);
@@ -98,6 +104,7 @@ static int raw_open(const struct block_open_args *a, struct block **out, struct 
 	b->fd = a->fd;
 	b->direct = a->direct;
 	b->inner = a->inner;
+	b->rings = a->rings;
 	b->may_write = a->may_write;
 	b->may_arg = a->may_arg;
 	b->block.format = &block_raw;
@@ -112,6 +119,7 @@ static int raw_open(const struct block_open_args *a, struct block **out, struct 
 	return ret;
 }
 
+/* #syscalls:main,gate,engine fdatasync */
 static int raw_flush(struct block *b, bool *kept)
 {
 	(void)kept;
@@ -120,6 +128,7 @@ static int raw_flush(struct block *b, bool *kept)
 
 /* --- the ring --- */
 
+/* #syscalls:main,gate,engine,device io_uring_enter */
 void raw_kick(struct block *block)
 {
 	struct disk_raw *b = raw_of(block);

@@ -4,6 +4,7 @@
 #define DROVER_HV_DISK_RAW_INT_H
 
 #include "hv/disk/block_format.h"
+#include "hv/disk/rings.h"
 
 #include <liburing.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 struct disk_raw {
 	struct block block;
 	int fd;
+	struct rings *rings; /* where the ring is from, NULL: our own */
 	struct io_uring ring;
 	bool direct, has_ring, inner;
 	bool (*may_write)(void *arg);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "hv/display/display.h"
 #include "hv/display/seat.h"
+#include "hv/disk/rings.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -145,6 +146,7 @@ void machine_destroy(struct machine *m)
 	if (m->mem) /* nobody harvests any more, and what devices have in memory goes with them */
 		atomic_store(&m->mem->tracking, false);
 	machine_devices_destroy(m);
+	rings_destroy(m->env.rings);
 	irq_destroy(m->irq);
 	bus_destroy(m->mmio);
 	bus_destroy(m->pio);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hv/disk/rings.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -275,7 +276,7 @@ static void env_fill(struct machine *m)
 
 int machine_devices_create(struct machine *m, struct err *e)
 {
-	int ret = 0;
+	int ret = rings_create(&m->env.rings, e);
 
 	env_fill(m);
 	for (const struct device_kind *const *k = device_table; *k && !ret; k++)

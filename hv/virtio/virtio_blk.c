@@ -7,6 +7,7 @@
 #include "hv/virtio/virtio_blk_int.h"
 
 #include "base/log.h"
+#include "hv/disk/rings.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -58,6 +59,24 @@ static json_t *blk_stats(struct virtio_dev *v)
 			 "in_flight", (json_int_t)d->in_flight);
 }
 
+/* --- its rings: one for its file and one for each that this lies on; an image has twice the requests (hv/disk/image.c) --- */
+
+static unsigned int rings_depth(const struct virtio_blk *d)
+{
+	return d->format == FORMAT_VHD ? 2 * BLK_QUEUE_SIZE : BLK_QUEUE_SIZE;
+}
+
+static int blk_rings_add(struct virtio_blk *d, struct device_env *env, struct err *e)
+{
+	return env->rings ? rings_add(env->rings, 1 + d->n_parents, rings_depth(d), e) : 0;
+}
+
+static void blk_rings_remove(struct virtio_blk *d, struct device_env *env)
+{
+	if (env->rings)
+		rings_remove(env->rings, 1 + d->n_parents, rings_depth(d));
+}
+
 static void blk_free(struct virtio_dev *v)
 {
 	struct virtio_blk *d = virtio_blk_of(v);
@@ -66,6 +85,7 @@ static void blk_free(struct virtio_dev *v)
 	if (d->owned && block_flush(d->block, &e))
 		log_error("%s", e.text);
 	virtio_blk_drop(d);
+	blk_rings_remove(d, v->env);
 	free(d->requests);
 	virtio_blk_lower_forget(d);
 	free(d->path);
@@ -168,9 +188,14 @@ int virtio_blk_create(struct device_env *env, unsigned int index, const struct v
 	}
 	virtio_blk_publish(d);
 	features |= d->readonly ? BLK_F_RO : BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
-	ret = virtio_dev_init(&d->v, env, &blk_ops, index, features, 1, BLK_QUEUE_SIZE, e);
+	ret = blk_rings_add(d, env, e);
 	if (ret)
 		goto fail;
+	ret = virtio_dev_init(&d->v, env, &blk_ops, index, features, 1, BLK_QUEUE_SIZE, e);
+	if (ret) {
+		blk_rings_remove(d, env);
+		goto fail;
+	}
 	*out = &d->v;
 	return 0;
 fail:

@@ -84,6 +84,7 @@ static int open_block(struct virtio_blk *d, int fd, const struct blk_lower *lowe
 		.n_parents = lower->n,
 		.may_write = store->locks_known ? may_write_locked : may_write,
 		.may_arg = d,
+		.rings = d->v.env->rings,
 	};
 	struct err why = { 0 };
 	int ret;
