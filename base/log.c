@@ -24,6 +24,7 @@ void log_set_sink(log_sink sink)
 	log_to = sink;
 }
 
+/* #syscalls:all write */
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	static const char *const word[] = { "error: ", "warning: ", "", "debug: " };

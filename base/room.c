@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define UNLIMITED (1ull << 60) /* cgroup v1 says "no limit" by a number near 2^63 */
+#define KEEP_SHARE 8           /* of the host's memory stays available to others: 1/8 */
 #define MIB(x) ((unsigned long long)((x) >> 20))
 
 /* The names of one version of the memory controller's files; mounts where Debian and others have them. */
@@ -90,6 +91,7 @@ static int check_groups(const char *root, const char *group, const struct versio
 	return rc;
 }
 
+/* #syscalls:porter openat(2&O_WRITES=0) lseek */
 int room_check(const char *root, uint64_t need, struct err *e)
 {
 	char path[PATH_MAX], line[PATH_MAX], *group;
@@ -117,4 +119,18 @@ int room_check(const char *root, uint64_t need, struct err *e)
 	if (f)
 		fclose(f);
 	return rc;
+}
+
+int room_plenty(const char *root, uint64_t need, struct err *e)
+{
+	uint64_t total, available;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/proc/meminfo", root);
+	if (!line_number(path, "MemTotal", &total) || !line_number(path, "MemAvailable", &available))
+		return err_set(e, -ENOSPC, "memory: %s does not say how much there is", path);
+	if (available <= total / KEEP_SHARE)
+		return err_set(e, -ENOSPC, "memory: this host has %llu MiB available of %llu MiB", MIB(available << 10),
+			       MIB(total << 10));
+	return room_check(root, need, e);
 }

@@ -22,4 +22,10 @@
  */
 int room_check(const char *root, uint64_t need, struct err *e);
 
+/**
+ * room_plenty() - may @need bytes be taken, and an eighth of the host's memory is available all the same?
+ * Return: as room_check(); -ENOSPC also where nothing can be learned of the host.
+ */
+int room_plenty(const char *root, uint64_t need, struct err *e);
+
 #endif

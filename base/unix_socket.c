@@ -26,6 +26,7 @@ static int address_of(const char *path, struct sockaddr_un *sa, struct err *e)
 	return 0;
 }
 
+/* #syscalls:porter socket(0=AF_UNIX) */
 static int new_socket(struct err *e)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -44,6 +45,7 @@ static struct {
 	int fd;
 } spare = { PTHREAD_MUTEX_INITIALIZER, -1 };
 
+/* #syscalls:main eventfd2 close */
 static void keep_spare(void)
 {
 	if (spare.fd < 0)
@@ -68,6 +70,7 @@ static void hang_up_on_one(int fd)
 	pthread_mutex_unlock(&spare.lock);
 }
 
+/* #syscalls:main accept4 */
 int unix_socket_accept(int fd)
 {
 	/* cppcheck-suppress nullPointer ; accept(2) takes it for "who does not matter" */
@@ -78,6 +81,7 @@ int unix_socket_accept(int fd)
 	return code;
 }
 
+/* #syscalls:porter connect */
 static int connect_to(const struct sockaddr_un *sa, struct err *e)
 {
 	int fd = new_socket(e), rc;

@@ -30,7 +30,10 @@ static struct socket_stream *from_stream(struct stream *s)
 	return (struct socket_stream *)s;
 }
 
-/* Until @fd is ready for @events: 0, -ETIMEDOUT or a negative errno from poll(). */
+/*
+ * Until @fd is ready for @events: 0, -ETIMEDOUT or a negative errno from poll().
+ * #syscalls:engine,send,receive poll
+ */
 static int wait_ready(int fd, short events, int timeout_ms)
 {
 	uint64_t end = clock_ms() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms);
@@ -50,6 +53,7 @@ static int wait_ready(int fd, short events, int timeout_ms)
 	}
 }
 
+/* #syscalls:porter connect getsockopt(1=SOL_SOCKET) */
 int socket_connect_fd(int fd, const struct sockaddr *sa, socklen_t len, int timeout_ms)
 {
 	socklen_t size = sizeof(int);
@@ -79,6 +83,7 @@ static int wait_writable(struct socket_stream *ss, int timeout_ms, struct err *e
 	return 0;
 }
 
+/* #syscalls:engine,send,receive sendmsg */
 static int socket_writev(struct stream *s, struct iovec *iov, int n, int timeout_ms, struct err *e)
 {
 	struct socket_stream *ss = from_stream(s);
@@ -111,6 +116,7 @@ static int socket_writev(struct stream *s, struct iovec *iov, int n, int timeout
 	}
 }
 
+/* #syscalls:engine,receive recvmsg */
 static ssize_t socket_readv(struct stream *s, const struct iovec *iov, int n, int timeout_ms,
 			    struct err *e)
 {
@@ -137,6 +143,7 @@ static ssize_t socket_readv(struct stream *s, const struct iovec *iov, int n, in
 	}
 }
 
+/* #syscalls:main,engine,send,receive shutdown */
 static void socket_shutdown(struct stream *s)
 {
 	shutdown(from_stream(s)->fd, SHUT_RDWR);
@@ -173,6 +180,7 @@ static const struct stream_ops socket_ops = {
 	.set_dead_ms = socket_set_dead_ms,
 };
 
+/* #syscalls:engine,porter getsockname */
 int stream_from_fd(int fd, const char *peer, struct stream **out, struct err *e)
 {
 	struct socket_stream *ss = calloc(1, sizeof(*ss));
@@ -192,6 +200,15 @@ int stream_from_fd(int fd, const char *peer, struct stream **out, struct err *e)
 	return 0;
 }
 
+int stream_to_fd(struct stream *s)
+{
+	int fd = from_stream(s)->fd;
+
+	assert(s->ops == &socket_ops);
+	free(s);
+	return fd;
+}
+
 int socket_listener_create(const struct transport *t, struct socket_listener **out, struct err *e)
 {
 	struct socket_listener *l = calloc(1, sizeof(*l));
@@ -204,6 +221,7 @@ int socket_listener_create(const struct transport *t, struct socket_listener **o
 	return 0;
 }
 
+/* #syscalls:engine accept4 */
 int socket_accept_fd(struct socket_listener *l, int timeout_ms, struct sockaddr_storage *from, struct err *e)
 {
 	socklen_t len;
@@ -222,6 +240,10 @@ int socket_accept_fd(struct socket_listener *l, int timeout_ms, struct sockaddr_
 	}
 }
 
+/*
+ * The name may stay: whoever has no right to remove it has somebody who does (cmd/drover-hv/porter.h).
+ * #syscalls:main,engine unlink!EACCES
+ */
 void socket_listener_close(struct stream_listener *base)
 {
 	struct socket_listener *l = socket_listener_of(base);

@@ -59,6 +59,9 @@ void stream_listener_close(struct stream_listener *l);
 /** stream_from_fd() - a stream over a connected socket, which it owns from now on, also when this fails */
 int stream_from_fd(int fd, const char *peer, struct stream **out, struct err *e);
 
+/** stream_to_fd() - the opposite: @s, which must be of a socket, is no more, and what it was over is the caller's */
+int stream_to_fd(struct stream *s);
+
 /** stream_writev() - all of it, or an error */
 int stream_writev(struct stream *s, struct iovec *iov, int n, int timeout_ms, struct err *e);
 /** stream_read_full() - exactly @len bytes; -ECONNRESET when the peer ends before */

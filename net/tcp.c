@@ -76,7 +76,10 @@ static int look_up(const char *text, int flags, int timeout_ms, struct lookup **
 	return err_set(e, -ENOENT, "%s: %s", text, gai_strerror(rc));
 }
 
-/* No delay: for a socket that was accepted or connected. */
+/*
+ * No delay: for a socket that was accepted or connected.
+ * #syscalls:engine,porter setsockopt(1=IPPROTO_TCP)
+ */
 static void tune(int fd)
 {
 	int on = 1;
@@ -95,6 +98,7 @@ static void format_peer(const struct sockaddr_storage *ss, char *buf, size_t siz
 		snprintf(buf, size, ss->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+/* #syscalls:porter socket(0=AF_INET,1&SOCK_KIND=SOCK_STREAM) socket(0=AF_INET6,1&SOCK_KIND=SOCK_STREAM) */
 static int tcp_connect(const char *host_port, int timeout_ms, struct stream **out, struct err *e)
 {
 	uint64_t end = clock_ms() + (uint64_t)timeout_ms, now;

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+/* #syscalls:engine,send getsockopt(1=IPPROTO_TCP) */
 uint64_t tcp_reader_limited_ns(int fd)
 {
 	struct tcp_info info;
@@ -22,6 +23,7 @@ uint64_t tcp_reader_limited_ns(int fd)
 	return (uint64_t)info.tcpi_rwnd_limited * 1000; /* microseconds */
 }
 
+/* #syscalls:engine,receive setsockopt(1=IPPROTO_TCP) setsockopt(1=SOL_SOCKET,2=SO_KEEPALIVE) */
 void tcp_set_dead_ms(int fd, unsigned int ms)
 {
 	int on = 1, idle = (int)((ms + 999) / 1000), interval = 1, count = 2;

@@ -68,6 +68,7 @@ static void client_drop(struct client *c, const char *why)
 	c->fd = -1;
 }
 
+/* #syscalls:main sendto */
 static void client_flush(struct client *c)
 {
 	ssize_t n;
@@ -273,6 +274,7 @@ static void client_free_dead(struct ctl *c)
 	}
 }
 
+/* #syscalls:main recvfrom */
 static void client_ready(void *arg, uint32_t events)
 {
 	struct client *c = arg;
@@ -375,6 +377,10 @@ int ctl_create(struct ctl **out, const struct ctl_conf *conf, struct err *e)
 	return 0;
 }
 
+/*
+ * The name may stay: whoever has no right to remove it has somebody who does (cmd/drover-hv/porter.h).
+ * #syscalls:main,engine unlink!EACCES
+ */
 void ctl_destroy(struct ctl *c)
 {
 	if (!c)

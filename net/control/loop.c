@@ -122,6 +122,7 @@ void loop_destroy(struct loop *l)
 	free(l);
 }
 
+/* #syscalls:main epoll_ctl */
 int loop_add(struct loop *l, int fd, uint32_t events, loop_fd_fn fn, void *arg, struct err *e)
 {
 	struct watch *w = calloc(1, sizeof(*w));
@@ -197,6 +198,7 @@ static void timer_fired(void *arg, uint32_t events)
 		t->fn(t->arg);
 }
 
+/* #syscalls:main timerfd_create close */
 int loop_timer_create(struct loop *l, loop_fn fn, void *arg, struct loop_timer **out,
 		      struct err *e)
 {
@@ -222,6 +224,7 @@ int loop_timer_create(struct loop *l, loop_fn fn, void *arg, struct loop_timer *
 	return 0;
 }
 
+/* #syscalls:all timerfd_settime */
 void loop_timer_set(struct loop_timer *t, uint64_t at_ns)
 {
 	struct itimerspec when = {
@@ -276,6 +279,7 @@ int loop_post_copy(struct loop *l, loop_fn fn, const void *arg, size_t size)
 	return 0;
 }
 
+/* #syscalls:main epoll_wait */
 void loop_run(struct loop *l)
 {
 	struct epoll_event ev[BATCH];

@@ -84,6 +84,7 @@ int tap_attach_queue(int fd, bool on, struct err *e)
 	return 0;
 }
 
+/* #syscalls:vcpu,engine,main ioctl(1=TUNSETOFFLOAD) */
 int tap_offload(int fd, unsigned int offloads, struct err *e)
 {
 	unsigned int flags = 0;
