@@ -73,8 +73,6 @@ struct migrate_link {
 	void *arg;
 };
 
-/** migrate_link_to() - connects to an address (which it does not copy) */
-struct migrate_link migrate_link_to(const char *address);
 /** migrate_link_at() - accepts from a listener */
 struct migrate_link migrate_link_at(struct stream_listener *l);
 
@@ -97,12 +95,15 @@ struct migrate_params {
 	unsigned int throttle_max; /* source; percent of the time that vCPUs may be held back for if it does not converge */
 	unsigned int channels;     /* source; 0 = one per core, at most MIGRATE_CHANNELS_AUTO_MAX */
 	enum compress_mode compress;
-	uint64_t bandwidth;      /* bytes per second, 0 = no limit */
-	uint64_t timeout_ms;     /* source: of the whole, 0 = none; then a migration that does not converge fails.
+	uint64_t bandwidth;   /* bytes per second, 0 = no limit */
+	uint64_t timeout_ms;  /* source: of the whole, 0 = none; then a migration that does not converge fails.
 				     * Destination: how long to wait for a source, 0 = for ever */
-	unsigned int dead_ms;    /* a peer that is silent for so long is dead; 0 = MIGRATE_DEAD_MS */
-	bool prefault;           /* destination: touch all memory while it waits (prefault.h); else what was never
+	unsigned int dead_ms; /* a peer that is silent for so long is dead; 0 = MIGRATE_DEAD_MS */
+	bool prefault;        /* destination: touch all memory while it waits (prefault.h); else what was never
 				     * written gets no memory on either side */
+	/* Destination: may so many bytes be put in use, and nobody will miss them? Any thread.  NULL: room_plenty() */
+	bool (*plenty)(void *arg, uint64_t bytes);
+	int pagemap_fd;          /* /proc/self/pagemap, for whoever may not open it; -1: not to be had; 0: it is opened */
 	const char *capture_dir; /* NULL, or where to write what is sent (docs/stream.md) */
 	/* On changes of phase and after each round, from the engine's thread; must not call back. Those that
 	 * the guest waits for may be told together; COMMITTED at the destination says that it runs. */

@@ -193,6 +193,7 @@ static void on_notify(void *arg, uint32_t events)
 
 /* --- socket --- */
 
+/* #syscalls:main recvfrom sendto shutdown */
 static void on_client(void *arg, uint32_t events)
 {
 	struct console_client *cl = arg;
@@ -257,6 +258,7 @@ static void turn_away(int fd)
 	close(fd);
 }
 
+/* #syscalls:main setsockopt(1=SOL_SOCKET,2=SO_SNDBUFFORCE) setsockopt(1=SOL_SOCKET,2=SO_SNDBUF) */
 static void on_connect(void *arg, uint32_t events)
 {
 	struct console *c = arg;
@@ -377,7 +379,10 @@ fail:
 	return ret;
 }
 
-/* The machine is gone by now: nobody calls on_serial() any more. */
+/*
+ * The machine is gone by now: nobody calls on_serial() any more.
+ * #syscalls:main ioctl(1=TCSETS) ioctl(1=TCGETS)
+ */
 void console_destroy(struct console *c)
 {
 	if (!c)
@@ -390,7 +395,7 @@ void console_destroy(struct console *c)
 	if (c->listen_fd >= 0) {
 		loop_del(c->vmm->loop, c->listen_fd);
 		close(c->listen_fd);
-		unlink(c->where);
+		porter_remove(c->vmm->porter, PORTER_CONSOLE);
 	}
 	if (c->stdin_watched)
 		loop_del(c->vmm->loop, STDIN_FILENO);

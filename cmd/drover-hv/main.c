@@ -9,10 +9,11 @@
  * --incoming neither happens here: the migration side does it when the domain has
  * arrived and this process has become its owner (rule H).
  *
- * The sandbox (unprivileged user, seccomp) will close between vmm_init(), which
- * opens what there is to open, and the main loop.  What is needed later is open by then (kernel, initrd),
+ * The sandbox (sandbox.h) closes between vmm_init() and migration_init(), which open what there is to open,
+ * and the first that a guest or another host has to say.  What is needed later is open by then (kernel, initrd),
  * or a broker opens it, forked before there are threads (hv/disk/disk_broker.h).
  */
+#include "cmd/drover-hv/sandbox.h"
 #include "cmd/drover-hv/vmm.h"
 
 #include "base/log.h"
@@ -22,12 +23,14 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -41,6 +44,7 @@ enum {
 	OPT_NO_REBOOT,
 	OPT_PAUSED,
 	OPT_NO_ARBITER,
+	OPT_NO_SANDBOX,
 	OPT_CLUSTER
 };
 
@@ -56,6 +60,7 @@ static const struct option options[] = {
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
 	{ "paused", no_argument, NULL, OPT_PAUSED },
 	{ "no-arbiter", no_argument, NULL, OPT_NO_ARBITER },
+	{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -78,6 +83,7 @@ static const char usage_text[] =
 	"  --incoming ADDRESS     wait for a migration, e.g. tcp:0.0.0.0:7700\n"
 	"  --no-arbiter           let a migration be decided without shared disk or cluster\n"
 	"  --no-reboot            end when the guest resets\n"
+	"  --no-sandbox           keep all rights: to debug drover-hv, never for a guest that you do not trust\n"
 	"  --paused               do not start before `resume`\n"
 	"\n"
 	"adopt makes the domain's disks nobody's: for when the cluster that owns them is no more\n"
@@ -135,6 +141,9 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 		case OPT_NO_ARBITER:
 			o->no_arbiter = true;
 			break;
+		case OPT_NO_SANDBOX:
+			o->no_sandbox = true;
+			break;
 		case 'v':
 			o->log_level = LOG_LEVEL_DEBUG;
 			break;
@@ -157,7 +166,8 @@ static int parse(int argc, char **argv, struct vmm_options *o, struct err *e)
 					   "FILE.yaml");
 	o->adopt = !strcmp(argv[optind], "adopt");
 	if (o->adopt && (o->incoming || o->incarnation || o->cluster || o->lease || o->name || o->control || o->console ||
-			 o->life >= 0 || o->no_reboot || o->paused || o->no_arbiter))
+			 o->life >= 0 || o->no_reboot || o->paused || o->no_arbiter ||
+			 o->no_sandbox))
 		return err_set(e, -EINVAL, "adopt takes no options but --verbose: the others are for run");
 	o->file = argv[optind + 1];
 	return 0;
@@ -210,6 +220,35 @@ static int start(struct drover_hv *v, struct err *e)
 	return ret;
 }
 
+/* Whose last word goes into the life file: there is one VMM in a process. */
+static int sandbox_life = -1;
+
+static void sandbox_last_word(const char *text)
+{
+	vmm_life_end(sandbox_life, VMM_END_FAILED, EXIT_ERROR, text);
+}
+
+/*
+ * What the C library would open when it is first needed, which is too late: /etc/localtime for gmtime_r(3), of the
+ * guest's clock; for malloc(3), files in /proc and /sys about arenas beyond the first.  One is enough: what is
+ * allocated while a guest runs is little.
+ */
+static void prepare_library(void)
+{
+	tzset();
+	mallopt(M_ARENA_MAX, 1);
+}
+
+static void prepare_sandbox(const struct drover_hv *v)
+{
+	prepare_library();
+	sandbox_life = v->opt.life;
+	if (v->opt.no_sandbox)
+		log_warn("no sandbox: a guest that breaks out of its machine has all rights of this process");
+	else
+		sandbox_prepare(sandbox_last_word);
+}
+
 static void find_args(int argc, char **argv, struct vmm_options *o)
 {
 	const char *last = argv[argc - 1];
@@ -241,13 +280,16 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	prepare_sandbox(&v);
 	ret = vmm_init(&v, &e);
 	if (!ret)
 		ret = watch_signals(&v, &set, &signal_fd, &e);
 	if (!ret)
 		ret = migration_init(&v, &e);
-	if (!ret && !v.opt.incoming)
-		ret = start(&v, &e);
+	if (!ret && !v.opt.no_sandbox)
+		ret = sandbox_close(v.conf->uuid, &e);
+	if (!ret)
+		ret = v.opt.incoming ? receive_begin(&v, &e) : start(&v, &e);
 	if (!ret)
 		loop_run(v.loop);
 	migration_fini(&v);

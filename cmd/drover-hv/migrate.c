@@ -5,6 +5,7 @@
  */
 #include "cmd/drover-hv/migration.h"
 
+#include "base/confine.h"
 #include "base/log.h"
 #include "base/wait.h"
 #include "conf/units.h"
@@ -40,6 +41,7 @@ static void *source_thread(void *arg)
 {
 	struct migration *m = arg;
 
+	confine(CONFINE_ENGINE);
 	m->rc = source_run(m->source, &m->err);
 	loop_post(m->v->loop, source_ended, m);
 	return NULL;
@@ -73,6 +75,14 @@ static int compress_mode(const json_t *args, enum compress_mode *out, struct err
 	else
 		return err_set(e, -EINVAL, "compress: '%s', expected auto, on or off", s);
 	return 0;
+}
+
+/* By the porter: this process makes no sockets. */
+static int link_open(void *arg, int timeout_ms, struct stream **out, struct err *e)
+{
+	struct migration *m = arg;
+
+	return porter_connect(m->v->porter, m->to, timeout_ms, out, e);
 }
 
 /* What the command does not say, the domain's file does. */
@@ -134,7 +144,7 @@ static int read_params(struct migration *m, const json_t *args, struct err *e)
 	if (p->dry_run)
 		p->dead_ms = DRY_RUN_DEAD_MS;
 	p->channels = (unsigned int)channels;
-	p->link = migrate_link_to(m->to);
+	p->link = (struct migrate_link){ .open = link_open, .arg = m };
 	assert(p->back_incarnation >= p->own_incarnation && p->back_incarnation != p->incarnation); /* rule H */
 	m->incarnation = p->incarnation;
 	m->committed = true;
@@ -170,6 +180,7 @@ static void say_limits(const struct migration *m)
 		 m->to, p->downtime_ms ? p->downtime_ms : MIGRATE_DOWNTIME_MS, timeout, rate, p->throttle_max);
 }
 
+/* #syscalls:main clone(0&THREAD_FLAGS=THREAD_FLAGS) clone3!ENOSYS */
 static int cmd_migrate(void *owner, const json_t *args, json_t **ret, struct err *e)
 {
 	struct drover_hv *v = owner;
@@ -245,7 +256,7 @@ int migration_init(struct drover_hv *v, struct err *e)
 	v->stats_more = report_stats;
 	if (v->ctl)
 		ctl_add(v->ctl, commands);
-	return v->opt.incoming ? receive_begin(v, e) : 0;
+	return v->opt.incoming ? receive_open(v, e) : 0;
 }
 
 void migration_fini(struct drover_hv *v)

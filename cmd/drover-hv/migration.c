@@ -50,6 +50,13 @@ static void end_process(void *arg)
 	vmm_end(m->v, VMM_END_MOVED, st.error ? EXIT_ERROR : EXIT_OK, "moved away");
 }
 
+static bool plenty(void *arg, uint64_t bytes)
+{
+	const struct migration *m = arg;
+
+	return !porter_room(m->v->porter, bytes, true, NULL);
+}
+
 int migration_create(struct drover_hv *v, enum migrate_role role, struct migration **out, struct err *e)
 {
 	struct migration *m = calloc(1, sizeof(*m));
@@ -67,11 +74,22 @@ int migration_create(struct drover_hv *v, enum migrate_role role, struct migrati
 	m->params.guest = guest_kvm_make(m);
 	m->params.notify = report_notify;
 	m->params.at_step = at_step;
-	m->params.capture_dir = getenv("DROVER_CAPTURE");
+	m->params.plenty = plenty;
+	m->params.pagemap_fd = v->pagemap_fd;
+	m->params.capture_dir = v->opt.no_sandbox ? getenv("DROVER_CAPTURE") : NULL; /* in files, which are opened */
 	m->params.arg = m;
 	arbiter_init(m);
 	*out = m;
 	return 0;
+}
+
+void migration_deaf(struct migration *m)
+{
+	if (!m->listener)
+		return;
+	stream_listener_close(m->listener);
+	m->listener = NULL;
+	porter_remove(m->v->porter, PORTER_INCOMING);
 }
 
 void migration_destroy(struct migration *m)
@@ -89,7 +107,7 @@ void migration_destroy(struct migration *m)
 	}
 	source_destroy(m->source);
 	destination_destroy(m->destination);
-	stream_listener_close(m->listener);
+	migration_deaf(m);
 	loop_timer_destroy(m->linger);
 	arbiter_fini(m);
 	free(m);

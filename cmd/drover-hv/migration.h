@@ -66,9 +66,12 @@ int migration_create(struct drover_hv *v, enum migrate_role role, struct migrati
 /** migration_destroy() - ends the engine (the domain stays as it is), joins its thread; main thread; NULL is nothing */
 void migration_destroy(struct migration *m);
 
+/** migration_deaf() - it listens no more, and its socket is gone; nothing when it did not */
+void migration_deaf(struct migration *m);
+
 /* receive.c */
-/** receive_begin() - listen at opt.incoming, and receive in a thread: v->migration; or -errno, and nothing is left */
-int receive_begin(struct drover_hv *v, struct err *e);
+/** receive_open() - listen at opt.incoming: v->migration; or -errno, and nothing is left */
+int receive_open(struct drover_hv *v, struct err *e);
 
 /* report.c */
 /** report_query() - v->query_more: "listen", the address, where somebody may come; "migration" as report_stats() */

@@ -11,7 +11,7 @@
  *                 A block device has its record in this host's /run, and no lock that others see:
  *                 that it is the same one must be known otherwise (docs/stream.md)
  *   boot files    the guest's next reset needs them
- *   memory        what the domain has in use there must fit here (room.h)
+ *   memory        what the domain has in use there must fit here (base/room.h)
  *
  * CPU, devices and memory layout are compared by machine_match(); bridges and taps
  * are there or this process were not; MSRs and TSC are loaded before READY.
@@ -19,7 +19,6 @@
 #include "cmd/drover-hv/migration.h"
 
 #include "base/hex.h"
-#include "base/room.h"
 #include "hv/disk/disk_broker.h"
 
 #include <errno.h>
@@ -32,6 +31,7 @@
 
 /* --- source --- */
 
+/* #syscalls:main,engine pread64 */
 uint64_t preflight_resident(const struct drover_hv *v)
 {
 	unsigned long pages = 0;
@@ -56,6 +56,7 @@ int preflight_mark(struct migration *m, struct err *e)
 
 /* --- destination --- */
 
+/* #syscalls:engine fcntl(1=F_OFD_GETLK) */
 static bool somebody_holds(int fd)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -120,7 +121,7 @@ static int check_room(const struct migration *m, struct err *e)
 		return 0;
 	if (m->their_memory && m->their_memory < need)
 		need = m->their_memory;
-	return room_check("", need > have ? need - have : 0, e);
+	return porter_room(m->v->porter, need > have ? need - have : 0, false, e);
 }
 
 int preflight(struct migration *m, struct err *e)

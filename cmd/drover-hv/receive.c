@@ -6,6 +6,7 @@
  */
 #include "cmd/drover-hv/migration.h"
 
+#include "base/confine.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -19,8 +20,7 @@ static void destination_ended(void *arg)
 	pthread_join(m->thread, NULL);
 	m->started = false;
 	m->over = true;
-	stream_listener_close(m->listener);
-	m->listener = NULL;
+	migration_deaf(m);
 	report_end(m);
 	if (!m->rc)
 		return;
@@ -33,6 +33,7 @@ static void *destination_thread(void *arg)
 {
 	struct migration *m = arg;
 
+	confine(CONFINE_ENGINE);
 	m->rc = destination_run(m->destination, &m->err);
 	loop_post(m->v->loop, destination_ended, m);
 	return NULL;
@@ -52,7 +53,7 @@ static int pick_arbiter(void *arg, uint32_t wire, uint64_t incarnation, struct a
 	return rc;
 }
 
-int receive_begin(struct drover_hv *v, struct err *e)
+int receive_open(struct drover_hv *v, struct err *e)
 {
 	struct migration *m;
 	int rc;
@@ -72,15 +73,20 @@ int receive_begin(struct drover_hv *v, struct err *e)
 	rc = destination_create(&m->destination, &m->params, e);
 	if (rc)
 		goto out;
-	if (pthread_create(&m->thread, NULL, destination_thread, m)) {
-		rc = err_set(e, -EAGAIN, "cannot start the migration thread");
-		goto out;
-	}
-	m->started = true;
 	v->migration = m;
-	log_info("waiting for a domain at %s", stream_listener_address(m->listener));
 	return 0;
 out:
 	migration_destroy(m);
 	return rc;
+}
+
+int receive_begin(struct drover_hv *v, struct err *e)
+{
+	struct migration *m = v->migration;
+
+	if (pthread_create(&m->thread, NULL, destination_thread, m))
+		return err_set(e, -EAGAIN, "cannot start the migration thread");
+	m->started = true;
+	log_info("waiting for a domain at %s", stream_listener_address(m->listener));
+	return 0;
 }

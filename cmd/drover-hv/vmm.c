@@ -6,6 +6,7 @@
  * State and holders: who holds the machine decides between running, paused and
  * gated; incoming, granted, gone and stopped are set by those who know.
  */
+#include "cmd/drover-hv/sandbox.h"
 #include "cmd/drover-hv/vmm.h"
 
 #include "base/clock.h"
@@ -264,14 +265,19 @@ static const char *beside_control(const struct drover_hv *v, const char *suffix,
 	return path;
 }
 
+/* Where the console is: @path has room for PATH_MAX. */
+static const char *console_place(const struct drover_hv *v, char *path)
+{
+	if (v->opt.console || !v->opt.control)
+		return v->opt.console ? v->opt.console : "stdio";
+	return beside_control(v, ".console", path);
+}
+
 static int open_console(struct drover_hv *v, struct err *e)
 {
-	const char *where = v->opt.console;
 	char path[PATH_MAX];
 
-	if (!where && v->opt.control)
-		where = beside_control(v, ".console", path);
-	return console_create(&v->console, v, where ? where : "stdio", e);
+	return console_create(&v->console, v, console_place(v, path), e);
 }
 
 /* For people who look at the domain, and for its guest's agent. */
@@ -317,6 +323,19 @@ static int start_broker(struct drover_hv *v, struct err *e)
 	return disk_broker_start(&v->disks, disks, n, v->opt.args, v->opt.args_len, e);
 }
 
+static int start_porter(struct drover_hv *v, struct err *e)
+{
+	char path[PATH_MAX];
+	const char *console = console_place(v, path), *in = v->opt.incoming;
+	const char *const sockets[PORTER_SOCKETS] = {
+		[PORTER_CONTROL] = v->opt.control,
+		[PORTER_CONSOLE] = strcmp(console, "stdio") ? console : NULL,
+		[PORTER_INCOMING] = in && !strncmp(in, "unix:", 5) ? in + 5 : NULL,
+	};
+
+	return porter_start(&v->porter, sockets, v->opt.args, v->opt.args_len, e);
+}
+
 /*
  * For the resets of a guest that arrives as well: nothing is opened for them later.  Who waits for it
  * without says so when he is asked whether it could run here (preflight.c).
@@ -351,6 +370,7 @@ int vmm_init(struct drover_hv *v, struct err *e)
 
 	pthread_mutex_init(&v->resets.lock, NULL);
 	v->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	v->pagemap_fd = sandbox_open_pagemap();
 	v->incarnation = v->opt.incarnation ? v->opt.incarnation : 1;
 	v->state = v->opt.incoming ? VMM_INCOMING : VMM_PAUSED;
 	ret = load_conf(v, e);
@@ -360,6 +380,8 @@ int vmm_init(struct drover_hv *v, struct err *e)
 	log_init(v->log_name, v->opt.log_level);
 	json_object_seed(0);      /* else from /dev/urandom, at the first object */
 	ret = start_broker(v, e); /* nothing that it should not have is open yet, and there are no threads */
+	if (!ret)
+		ret = start_porter(v, e);
 	if (!ret)
 		ret = loop_create(&v->loop, e);
 	if (!ret)
@@ -419,7 +441,10 @@ void vmm_fini(struct drover_hv *v)
 		if (v->console)
 			console_flush(v->console);
 	}
-	ctl_destroy(v->ctl);
+	if (v->ctl) {
+		ctl_destroy(v->ctl);
+		porter_remove(v->porter, PORTER_CONTROL);
+	}
 	typing_destroy(v->typing);
 	screen_close(v);
 	agent_close(v);
@@ -435,7 +460,10 @@ void vmm_fini(struct drover_hv *v)
 	loop_timer_destroy(v->disk_timer);
 	loop_destroy(v->loop);
 	disk_broker_stop(v->disks);
+	porter_stop(v->porter);
 	if (v->statm_fd >= 0)
 		close(v->statm_fd);
+	if (v->pagemap_fd > 0)
+		close(v->pagemap_fd);
 	domain_conf_free(v->conf);
 }

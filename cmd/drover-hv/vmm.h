@@ -14,6 +14,8 @@
  *     typing.c    keys that a command sends
  *     adopt.c     set disks free whose owner is no more; no machine
  *     gated.c     what the gate of rule G (hv/gate/) asks and tells
+ *     sandbox.c   what is left to it once it deals with a guest (sandbox.h)
+ *     porter.c    its other process, which goes where it may not (porter.h)
  *     disk_hold.c a disk that cannot be written -> HOLD_DISK
  *     guest_kvm.c migrate.c receive.c arbiter.c   the migration engine's side
  *
@@ -25,6 +27,7 @@
 
 #include "base/err.h"
 #include "base/log_limit.h"
+#include "cmd/drover-hv/porter.h"
 #include "conf/domain.h"
 #include "conf/vmm_life.h"
 #include "conf/vmm_state.h"
@@ -54,6 +57,7 @@ struct vmm_options {
 	const char *console;  /* "stdio", path of a socket, or NULL for <control without .sock>.console */
 	bool no_reboot;       /* a guest's reset ends the process */
 	bool paused;          /* do not start by itself */
+	bool no_sandbox;      /* what a guest that breaks out could do is nobody's business here: for who debugs */
 	bool no_arbiter;      /* a migration may be decided without disk or cluster */
 	char *args;           /* where this process's arguments are, as ps(1) sees them, and ... */
 	size_t args_len;      /* ... how long: what is forked off is named there */
@@ -82,6 +86,8 @@ struct drover_hv {
 	struct machine *machine;
 	struct disk_broker *disks; /* opens them when their time has come */
 	int statm_fd;              /* /proc/self/statm: how much memory this process has; -1: nobody can say */
+	struct porter *porter;     /* connects, and removes our sockets */
+	int pagemap_fd;            /* /proc/self/pagemap: which pages were never written; 0: not opened (yet) */
 	int boot_rc;               /* incoming: 0, or why there is nothing to boot from here, with boot_why */
 	struct err boot_why;
 	struct console *console;
@@ -218,10 +224,14 @@ int adopt_disks(const char *file, struct err *e);
 
 /*
  * The migration side (guest_kvm.c, migrate.c, receive.c, arbiter.c).  migration_init() comes after
- * vmm_init(): it adds its commands with ctl_add() and, with opt.incoming, begins to listen; from
- * then on it is up to it to open the disks and call vmm_start().  Return: 0; what receive_begin() says.
+ * vmm_init(): it adds its commands with ctl_add() and, with opt.incoming, listens.  Return: 0; -errno.
  */
 int migration_init(struct drover_hv *v, struct err *e);
+/**
+ * receive_begin() - with opt.incoming, and when the sandbox is closed: receive, in a thread
+ * From then on it is up to the migration side to open the disks and call vmm_start().  Return: 0; -EAGAIN: no thread.
+ */
+int receive_begin(struct drover_hv *v, struct err *e);
 /** migration_fini() - before vmm_fini(): stop its thread, tell the peer, free it; nothing when there is none */
 void migration_fini(struct drover_hv *v);
 

@@ -18,6 +18,7 @@
 #include "hv/cpu/pin.h"
 
 #include "base/clock.h"
+#include "base/confine.h"
 #include "base/lock.h"
 #include "base/wait.h"
 
@@ -83,6 +84,7 @@ static void exit_mmio(struct vcpu *v)
 	atomic_fetch_add_explicit(&v->exits_mmio, 1, memory_order_relaxed);
 }
 
+/* #syscalls:vcpu ioctl(1=KVM_GET_REGS) */
 static void crash(struct vcpu *v, const char *what, unsigned long long detail)
 {
 	struct kvm_regs regs = { 0 };
@@ -128,7 +130,10 @@ static void handle_exit(struct vcpu *v)
 	atomic_fetch_add_explicit(&v->exits_other, 1, memory_order_relaxed);
 }
 
-/* One entry.  True when a kick ended it. */
+/*
+ * One entry.  True when a kick ended it.
+ * #syscalls:vcpu ioctl(1=KVM_RUN)
+ */
 static bool enter(struct vcpu *v)
 {
 	int ret = ioctl(v->fd, KVM_RUN, 0);
@@ -214,6 +219,13 @@ static void forget_kick(struct vcpu *v)
 	pthread_mutex_unlock(&v->set->lock);
 }
 
+/* It says what it is when the guest is about to run, not before: until then its VMM has things to open. */
+static bool enter_confined(struct vcpu *v)
+{
+	confine(CONFINE_VCPU);
+	return enter(v);
+}
+
 static void *vcpu_main(void *arg)
 {
 	struct vcpu *v = arg;
@@ -225,7 +237,7 @@ static void *vcpu_main(void *arg)
 	while (!__atomic_load_n(&s->quit, __ATOMIC_ACQUIRE)) {
 		if (atomic_load(&s->holds))
 			park(v);
-		else if (enter(v))
+		else if (enter_confined(v))
 			forget_kick(v);
 	}
 	return NULL;
@@ -305,7 +317,8 @@ int vcpus_each(struct vcpus *s, int (*job)(struct vcpu *v, struct err *e), struc
 }
 
 /* Sets PVCLOCK_GUEST_STOPPED, by which Linux's watchdogs forgive the gap.  A guest without kvmclock
- * makes KVM answer EINVAL, and has nobody to tell. */
+ * makes KVM answer EINVAL, and has nobody to tell. * #syscalls:vcpu,engine,gate ioctl(1=KVM_KVMCLOCK_CTRL)
+ */
 void vcpus_tell_paused(struct vcpus *s)
 {
 	for (uint32_t i = 0; i < s->opt.count; i++)
@@ -314,6 +327,7 @@ void vcpus_tell_paused(struct vcpus *s)
 
 /* --- creation --- */
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_SET_CPUID2) */
 static int give_cpuid(struct vcpu *v, const struct cpuid_table *t, struct err *e)
 {
 	struct {

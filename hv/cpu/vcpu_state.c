@@ -54,6 +54,12 @@ static const struct step after_msr_steps[] = {
 	STEP(KVM_SET_MP_STATE, mp_state),
 };
 
+/*
+ * #syscalls:vcpu,engine ioctl(1=KVM_GET_MP_STATE) ioctl(1=KVM_GET_REGS) ioctl(1=KVM_GET_SREGS) ioctl(1=KVM_GET_XSAVE)
+ * #syscalls:vcpu,engine ioctl(1=KVM_GET_XCRS) ioctl(1=KVM_GET_DEBUGREGS) ioctl(1=KVM_GET_LAPIC) ioctl(1=KVM_SET_SREGS) ioctl(1=KVM_SET_REGS)
+ * #syscalls:vcpu,engine ioctl(1=KVM_SET_XSAVE) ioctl(1=KVM_SET_XCRS) ioctl(1=KVM_SET_DEBUGREGS) ioctl(1=KVM_SET_LAPIC)
+ * #syscalls:vcpu,engine ioctl(1=KVM_SET_VCPU_EVENTS) ioctl(1=KVM_SET_MP_STATE)
+ */
 static int run_steps(struct vcpu *v, const struct step *steps, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -71,6 +77,7 @@ struct msr_buffer {
 	struct kvm_msr_entry entries[KVM_MSRS_MAX];
 };
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_GET_MSRS) */
 static int get_msrs(struct vcpu *v, struct err *e)
 {
 	const struct msr_list *l = &v->set->msrs;
@@ -96,6 +103,7 @@ static int get_msrs(struct vcpu *v, struct err *e)
 	return 0;
 }
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_SET_MSRS) */
 static int set_msrs(struct vcpu *v, struct err *e)
 {
 	struct vcpu_state *s = v->state;
@@ -126,6 +134,7 @@ static int set_msrs(struct vcpu *v, struct err *e)
 	return 0;
 }
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_GET_VCPU_EVENTS) ioctl(1=KVM_GET_TSC_KHZ) */
 int vcpu_state_get(struct vcpu *v, struct err *e)
 {
 	int ret;
@@ -144,7 +153,10 @@ int vcpu_state_get(struct vcpu *v, struct err *e)
 	return 0;
 }
 
-/* Without TSC scaling in hardware only a host of the same frequency will do (250 ppm, as NTP slews). */
+/*
+ * Without TSC scaling in hardware only a host of the same frequency will do (250 ppm, as NTP slews).
+ * #syscalls:vcpu,engine ioctl(1=KVM_GET_TSC_KHZ) ioctl(1=KVM_SET_TSC_KHZ)
+ */
 static int set_tsc_khz(struct vcpu *v, struct err *e)
 {
 	uint32_t want = v->state->tsc_khz;

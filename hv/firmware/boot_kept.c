@@ -63,7 +63,10 @@ static int keep(struct boot *b, struct kept *k, const char *path, struct err *e)
 
 /* --- read --- */
 
-/* All @len bytes, or an error: a file that shrinks meanwhile must not be half a kernel. */
+/*
+ * All @len bytes, or an error: a file that shrinks meanwhile must not be half a kernel.
+ * #syscalls:main pread64
+ */
 static int read_whole(const struct kept *k, uint8_t *buf, size_t len, struct err *e)
 {
 	for (size_t done = 0; done < len;) {

@@ -3,6 +3,7 @@
 #include "hv/gate/gate.h"
 
 #include "base/clock.h"
+#include "base/confine.h"
 #include "base/log.h"
 #include "base/wait.h"
 #include "conf/lease_page.h"
@@ -159,16 +160,14 @@ static void disks_ended(void *arg)
 
 static void *gate_main(void *arg)
 {
-	struct sched_param priority = { .sched_priority = 1 };
 	struct gate *g = arg;
 
 	pthread_setname_np(pthread_self(), "gate");
-	if (pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority))
-		log_debug("gate: no real-time priority");
 	pthread_mutex_lock(&g->lock);
 	while (!g->quit) {
 		uint64_t now = clock_ns(), end = gate_end(g), next = now + GATE_LOOK_NS;
 
+		confine(CONFINE_GATE);
 		if (now >= end && !g->closed) {
 			machine_hold_nowait(g->machine, HOLD_GATE);
 			g->closed = true;
@@ -185,13 +184,19 @@ static void *gate_main(void *arg)
 	return NULL;
 }
 
+/*
+ * Its priority comes from here and at once: a thread that begins late may find the rights to that gone.
+ */
 static int start_thread(struct gate *g, struct err *e)
 {
+	const struct sched_param priority = { .sched_priority = 1 };
 	int ret = -pthread_create(&g->thread, NULL, gate_main, g);
 
 	if (ret)
 		return err_set(e, ret, "gate: cannot create its thread: %s", strerror(-ret));
 	g->has_thread = true;
+	if (pthread_setschedparam(g->thread, SCHED_FIFO, &priority))
+		log_debug("gate: no real-time priority");
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 /* gate_disks - see gate_disks.h. */
 #include "hv/gate/gate_disks.h"
 
+#include "base/confine.h"
 #include "base/log.h"
 #include "hv/machine/machine.h"
 
@@ -12,6 +13,7 @@ static void *disks_main(void *arg)
 {
 	struct gate_disks *d = arg;
 
+	confine(CONFINE_GATE);
 	pthread_setname_np(pthread_self(), "gate-disks");
 	if (d->takes)
 		d->ret = machine_disks_take_back(d->machine, d->incarnation, &d->lost, &d->e);

@@ -107,7 +107,10 @@ static struct gmem_region *region_sent(struct kvm_vm *k, uint32_t id, struct err
 	return NULL;
 }
 
-/* OR what vCPUs wrote into @bitmap. */
+/*
+ * OR what vCPUs wrote into @bitmap.
+ * #syscalls:engine ioctl(1=KVM_GET_DIRTY_LOG)
+ */
 static int fetch_log(struct kvm_vm *k, const struct gmem_region *r, uint64_t *bitmap, struct err *e)
 {
 	struct kvm_dirty_log log = { .slot = r->id };
@@ -156,6 +159,7 @@ static int clear_log(struct kvm_vm *k, const struct gmem_region *r, struct kvm_c
 	return ret;
 }
 
+/* #syscalls:send,engine ioctl(1=KVM_CLEAR_DIRTY_LOG) */
 int kvm_dirty_clear(struct kvm_vm *k, uint32_t id, uint64_t first, uint64_t count,
 		    const uint64_t *bitmap, struct err *e)
 {

@@ -86,6 +86,7 @@ static void routes_legacy(struct kvm_irq_routing *t)
 	}
 }
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_SET_GSI_ROUTING) */
 static int irq_install(struct irq *i)
 {
 	uint32_t n;
@@ -101,6 +102,7 @@ static int irq_install(struct irq *i)
 	return ioctl(i->vm_fd, KVM_SET_GSI_ROUTING, i->table) ? -errno : 0;
 }
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_IRQFD) */
 static int irq_listen(struct irq *i, uint32_t n, bool on)
 {
 	struct kvm_irqfd f = {
@@ -183,6 +185,7 @@ void irq_destroy(struct irq *i)
 	free(i);
 }
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_IRQ_LINE) */
 int irq_line(struct irq *i, uint32_t gsi, bool level)
 {
 	struct kvm_irq_level l = { .irq = gsi, .level = level };
@@ -297,6 +300,7 @@ int irq_batch_end(struct irq *i)
 	return ret;
 }
 
+/* #syscalls:vcpu,engine ioctl(1=KVM_IOEVENTFD) */
 int irq_ioeventfd(struct irq *i, uint64_t addr, uint32_t len, int fd, bool add)
 {
 	struct kvm_ioeventfd k = {

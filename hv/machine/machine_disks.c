@@ -22,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* #syscalls:main,gate,engine uname */
 static void holder_fill(struct machine *m, uint64_t incarnation, struct disk_holder *h)
 {
 	memset(h, 0, sizeof(*h));

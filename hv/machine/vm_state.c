@@ -23,6 +23,10 @@ struct vm_step {
 		req, #req " (" #field ")", offsetof(struct vm_state, field) \
 	}
 
+/*
+ * #syscalls:engine,main ioctl(1=KVM_GET_CLOCK) ioctl(1=KVM_GET_PIT2) ioctl(1=KVM_GET_IRQCHIP)
+ * #syscalls:engine,main ioctl(1=KVM_SET_CLOCK) ioctl(1=KVM_SET_PIT2) ioctl(1=KVM_SET_IRQCHIP)
+ */
 static int run_steps(struct vm_state *s, const struct vm_step *steps, size_t n, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {

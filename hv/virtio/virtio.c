@@ -21,6 +21,7 @@
 #include "hv/virtio/virtio_int.h"
 
 #include "base/clock.h"
+#include "base/confine.h"
 #include "base/lock.h"
 #include "base/log_limit.h"
 #include "base/wait.h"
@@ -107,6 +108,7 @@ void virtio_dev_config_changed(struct virtio_dev *v)
 		config_interrupt(v);
 }
 
+/* #syscalls:main,gate,engine,device,vcpu epoll_ctl */
 static int watch(int epoll_fd, int fd, uint32_t key, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.u32 = key };
@@ -254,6 +256,7 @@ static void retry_queues(struct virtio_dev *v)
 			v->ops->kick(v, q);
 }
 
+/* #syscalls:device epoll_wait */
 static void *dev_thread(void *arg)
 {
 	struct epoll_event ev[EVENTS_MAX];
@@ -265,6 +268,7 @@ static void *dev_thread(void *arg)
 	pthread_setname_np(pthread_self(), v->name);
 	while (!ending) {
 		n = epoll_wait(v->epoll_fd, ev, EVENTS_MAX, wait);
+		confine(CONFINE_DEVICE); /* before the first request of a guest */
 		pthread_mutex_lock(&v->lock);
 		for (i = 0; i < n; i++)
 			virtio_dev_handle(v, ev[i].data.u32, ev[i].events);

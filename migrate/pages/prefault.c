@@ -4,7 +4,6 @@
 
 #include "base/room.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -17,23 +16,13 @@
 #define STEP (2u << 20)
 #define LOOK_EVERY 32u  /* steps between two looks at the host's memory */
 #define PREFAULT_NICE 5 /* behind what serves guests, but not behind every batch job */
-#define KEEP_SHARE 8u   /* of the host's memory stays available: 1/8 */
 
-static bool memory_is_plenty(void)
+/* What is put in use here must not be what somebody else is killed for. */
+static bool memory_is_plenty(const struct prefault *a)
 {
-	unsigned long long total = 0, available = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "re");
+	const uint64_t next = 2ull * LOOK_EVERY * STEP;
 
-	if (!f)
-		return false;
-	while (fgets(line, sizeof(line), f)) {
-		sscanf(line, "MemTotal: %llu", &total);
-		sscanf(line, "MemAvailable: %llu", &available);
-	}
-	fclose(f);
-	/* What is put in use here must not be what somebody else is killed for. */
-	return available > total / KEEP_SHARE && !room_check("", 2ull * LOOK_EVERY * STEP, NULL);
+	return a->plenty ? a->plenty(a->arg, next) : !room_plenty("", next, NULL);
 }
 
 /* Waits while held; a session that ends calls prefault_stop(), so it does not wait for ever. */
@@ -57,7 +46,7 @@ static bool populate_region(struct prefault *a, const struct guest_region *r)
 	for (at = 0; at < r->size; at += len) {
 		if (!may_go_on(a))
 			return false;
-		if (steps++ % LOOK_EVERY == 0 && !memory_is_plenty())
+		if (steps++ % LOOK_EVERY == 0 && !memory_is_plenty(a))
 			return false;
 		len = r->size - at < STEP ? r->size - at : STEP;
 		if (madvise(r->host + at, len, MADV_POPULATE_WRITE))
@@ -66,6 +55,7 @@ static bool populate_region(struct prefault *a, const struct guest_region *r)
 	return true;
 }
 
+/* #syscalls:engine setpriority */
 static void *prefault_main(void *arg)
 {
 	struct prefault *a = arg;
@@ -78,9 +68,12 @@ static void *prefault_main(void *arg)
 	return NULL;
 }
 
-void prefault_start(struct prefault *a, const struct guest_region *regions, size_t n)
+void prefault_start(struct prefault *a, const struct guest_region *regions, size_t n,
+		    bool (*plenty)(void *arg, uint64_t bytes), void *arg)
 {
 	memset(a, 0, sizeof(*a));
+	a->plenty = plenty;
+	a->arg = arg;
 	a->regions = regions;
 	a->n = n;
 	pthread_mutex_init(&a->lock, NULL);

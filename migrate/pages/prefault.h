@@ -28,6 +28,8 @@
 struct prefault {
 	const struct guest_region *regions;
 	size_t n;
+	bool (*plenty)(void *arg, uint64_t bytes);
+	void *arg;
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock;
@@ -39,8 +41,12 @@ struct prefault {
 	} mode; /* under lock; END is for ever */
 };
 
-/** prefault_start() - begin with @regions, which must stay until prefault_stop(); failing is no harm */
-void prefault_start(struct prefault *a, const struct guest_region *regions, size_t n);
+/**
+ * prefault_start() - begin with @regions, which must stay until prefault_stop(); failing is no harm
+ * @plenty: as in struct migrate_params, with @arg; called on a thread of its own
+ */
+void prefault_start(struct prefault *a, const struct guest_region *regions, size_t n,
+		    bool (*plenty)(void *arg, uint64_t bytes), void *arg);
 /* None of these waits; without prefault_start() they do nothing. */
 void prefault_hold(struct prefault *a);
 /** prefault_go() - on again after prefault_hold(); not after prefault_enough() */

@@ -20,18 +20,20 @@
 #define PM_PRESENT (1ull << 63)
 #define PM_SWAPPED (1ull << 62)
 
-void unpopulated_init(struct unpopulated *a)
+void unpopulated_init(struct unpopulated *a, int pagemap_fd)
 {
-	a->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	a->own = !pagemap_fd;
+	a->pagemap_fd = a->own ? open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC) : pagemap_fd;
 }
 
 void unpopulated_free(struct unpopulated *a)
 {
-	if (a->pagemap_fd >= 0)
+	if (a->own && a->pagemap_fd >= 0)
 		close(a->pagemap_fd);
 	a->pagemap_fd = -1;
 }
 
+/* #syscalls:send,engine pread64 */
 static void find_anonymous(const struct unpopulated *a, const uint8_t *host, uint32_t count,
 			   uint64_t *bits)
 {
@@ -49,6 +51,7 @@ static void find_anonymous(const struct unpopulated *a, const uint8_t *host, uin
 			bits[i / 64] |= 1ull << (i % 64);
 }
 
+/* #syscalls:send,engine lseek */
 static void find_in_file(const struct guest_region *r, uint64_t first, uint32_t count,
 			 uint64_t *bits)
 {

@@ -8,12 +8,18 @@
 
 #include "migrate/guest.h"
 
+#include <stdbool.h>
+
 struct unpopulated {
 	int pagemap_fd; /* /proc/self/pagemap, -1: not to be had, everything counts as present */
+	bool own;       /* close it */
 };
 
-/** unpopulated_init() - cannot fail: without /proc/self/pagemap everything counts as present */
-void unpopulated_init(struct unpopulated *a);
+/**
+ * unpopulated_init() - cannot fail: without /proc/self/pagemap everything counts as present
+ * @pagemap_fd: that file, which stays the caller's; -1: it cannot be had; 0: open it
+ */
+void unpopulated_init(struct unpopulated *a, int pagemap_fd);
 /** unpopulated_free() - close what unpopulated_init() has opened */
 void unpopulated_free(struct unpopulated *a);
 

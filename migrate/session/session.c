@@ -3,6 +3,7 @@
 #include "migrate/session/session.h"
 
 #include "base/clock.h"
+#include "base/confine.h"
 #include "base/lock.h"
 #include "base/text.h"
 #include "base/wait.h"
@@ -237,6 +238,7 @@ static void *reader_main(void *arg)
 	struct err e = { 0 };
 	int rc;
 
+	confine(CONFINE_RECEIVE);
 	rc = buf ? 0 : err_set(&e, -ENOMEM, "control: out of memory");
 	while (!rc && !atomic_load(&s->closing))
 		rc = read_one(s, buf, &e);
@@ -251,6 +253,7 @@ static void *heartbeat_main(void *arg)
 	struct session *s = arg;
 	struct err e;
 
+	confine(CONFINE_SEND);
 	pthread_mutex_lock(&s->lock);
 	while (!atomic_load(&s->closing) && !s->link_down) {
 		uint64_t tick = s->dead_ms / 4;
@@ -267,6 +270,7 @@ static void *heartbeat_main(void *arg)
 	return NULL;
 }
 
+/* #syscalls:engine clone(0&THREAD_FLAGS=THREAD_FLAGS) clone3!ENOSYS */
 int session_start(struct session *s, struct err *e)
 {
 	assert(!s->threads && s->control.stream && s->dead_ms);

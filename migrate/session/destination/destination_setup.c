@@ -188,7 +188,7 @@ int destination_setup(struct destination *d, struct err *e)
 	if (rc)
 		return rc;
 	if (d->p.prefault)
-		prefault_start(&d->prefault, s->regions, s->n_regions); /* after the pool has seen what is there */
+		prefault_start(&d->prefault, s->regions, s->n_regions, d->p.plenty, d->p.arg); /* after the pool has seen what is there */
 	d->pool.sink.prefault = &d->prefault;
 	g = greeter_create(s);
 	rc = g ? open_all(d, g, e) : err_set(e, -ENOMEM, "migration: out of memory");

@@ -2,6 +2,7 @@
 /* greeter - see greeter.h. */
 #include "migrate/session/destination/greeter.h"
 
+#include "base/confine.h"
 #include "base/log_limit.h"
 
 #include <assert.h>
@@ -119,6 +120,7 @@ static void *caller_main(void *arg)
 {
 	struct caller *c = arg;
 
+	confine(CONFINE_RECEIVE);
 	c->rc = listen_to(c);
 	atomic_store(&c->done, true);
 	return NULL;

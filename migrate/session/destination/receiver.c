@@ -8,6 +8,8 @@
  */
 #include "migrate/session/destination/receiver.h"
 
+#include "base/confine.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -79,6 +81,7 @@ static void *receiver_main(void *arg)
 	uint32_t round;
 	int rc = 0;
 
+	confine(CONFINE_RECEIVE);
 	for (round = 0; !rc && !m.final; round++) {
 		rc = p->transport->receive(r->in, round, &m, &e);
 		if (!rc && !m.final)
@@ -122,7 +125,7 @@ static void find_written(struct receiver_pool *p, size_t region)
 	struct unpopulated a;
 	unsigned int i;
 
-	unpopulated_init(&a);
+	unpopulated_init(&a, p->s->p->pagemap_fd);
 	for (extent = 0; extent < b->n_extents; extent++) {
 		first = extent * EXTENT_PAGES;
 		left = b->n_pages - first;

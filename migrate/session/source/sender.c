@@ -10,6 +10,8 @@
  */
 #include "migrate/session/source/sender.h"
 
+#include "base/confine.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -111,6 +113,7 @@ static void *sender_main(void *arg)
 	bool final;
 	int rc;
 
+	confine(CONFINE_SEND);
 	pthread_mutex_lock(&ss->lock);
 	for (;;) {
 		while (p->job == seen && !p->quit)
@@ -147,7 +150,7 @@ int sender_pool_init(struct sender_pool *p, struct session *s, struct err *e)
 	p->out.stop = &s->stop;
 	p->out.compress = s->p->compress;
 	rate_limit_init(&p->out.rate_limit, s->p->bandwidth);
-	unpopulated_init(&p->unpopulated);
+	unpopulated_init(&p->unpopulated, s->p->pagemap_fd);
 	if (work_init(&p->todo, s->regions, s->n_regions))
 		return err_set(e, -ENOMEM, "dirty bitmaps: out of memory");
 	for (i = 0; i < p->todo.n; i++) {

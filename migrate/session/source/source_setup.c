@@ -11,6 +11,7 @@
 #include "migrate/wire/hello.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -19,15 +20,20 @@
 #define CONNECT_MS 5000
 #define SETUP_MS 10000u /* the other side builds a machine and compares it */
 
+/*
+ * One for each core that we may use; sysconf(3) would open a file to find out how many there are.
+ * #syscalls:engine sched_getaffinity
+ */
 static uint32_t pick_channels(uint32_t asked)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+	int cores;
 
 	if (asked)
 		return asked < WIRE_CHANNELS_MAX ? asked : WIRE_CHANNELS_MAX;
-	if (cores < 1)
-		cores = 1;
-	return cores < (long)MIGRATE_CHANNELS_AUTO_MAX ? (uint32_t)cores : MIGRATE_CHANNELS_AUTO_MAX;
+	/* More than fit into the set: more than enough. */
+	cores = sched_getaffinity(0, sizeof(set), &set) ? (int)MIGRATE_CHANNELS_AUTO_MAX : CPU_COUNT(&set);
+	return cores < (int)MIGRATE_CHANNELS_AUTO_MAX ? (uint32_t)cores : MIGRATE_CHANNELS_AUTO_MAX;
 }
 
 static int open_channel(struct source *src, struct channel *ch, enum wire_role role,

@@ -84,7 +84,7 @@ static void only_pages_never_written_are_unpopulated(void **state)
 	struct unpopulated a;
 	int memfd, page;
 
-	unpopulated_init(&a);
+	unpopulated_init(&a, 0);
 	for (memfd = 0; memfd < 2; memfd++) {
 		if (memfd) {
 			r.fd = memfd_create("t", 0);
