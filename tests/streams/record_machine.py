@@ -28,7 +28,7 @@ FILL = bytes.fromhex("bf00004000 b940000000 897f01 81c700100000 e2f5") + COUNT
 class Vmm(Domain):
     def __init__(self, tmp, tag, capture, *args):
         self.sock = tmp / f"{tag}.sock"
-        self.process = subprocess.Popen([HV, "run", str(tmp / "web.yaml"), "--control", str(self.sock), "--no-arbiter", *args],
+        self.process = subprocess.Popen([HV, "run", str(tmp / "web.yaml"), "--control", str(self.sock), "--no-arbiter", "--no-sandbox", *args],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         text=True, env={**os.environ, "DROVER_CAPTURE": str(capture)})
         self.events = []
