@@ -84,7 +84,7 @@
 #define AND(mask) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, (uint32_t)(mask))
 #define EQUAL(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(value), 0, skip)
 
-#include "sandbox_filters.h" /* made by syscalls.py */
+#include <sandbox_filters.h> /* made by syscalls.py, in the build directory */
 
 #define FILTER(kind)                                                            \
 	{                                                                       \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VMM whose disk broker has ended: its guest runs on, and where its disks are needed again nobody waits for ever.
+"""A VMM whose helper has ended: its guest runs on, and where what it was for is needed again nobody waits for ever.
 
 DROVER_HV names the program.
 """
@@ -15,15 +15,15 @@ pytestmark = needs_kvm
 REFUSED = 5
 
 
-def broker_of(v):
+def helper_of(v, name):
     children = pathlib.Path(f"/proc/{v.process.pid}/task/{v.process.pid}/children").read_text().split()
-    brokers = [int(c) for c in children if pathlib.Path(f"/proc/{c}/comm").read_text() == "drover-hv-disks\n"]
-    assert len(brokers) == 1
-    return brokers[0]
+    found = [int(c) for c in children if pathlib.Path(f"/proc/{c}/comm").read_text() == f"{name}\n"]
+    assert len(found) == 1
+    return found[0]
 
 
 def end_broker(v):
-    os.kill(broker_of(v), signal.SIGKILL)
+    os.kill(helper_of(v, "drover-hv-disks"), signal.SIGKILL)
 
 
 def test_a_domain_that_cannot_have_its_disks_back_after_a_lease_ends_as_failed(vmm, tmp_path):
@@ -72,3 +72,26 @@ def test_a_destination_that_cannot_take_the_disks_gives_the_domain_back_at_once(
     s.wait_state("running")
     assert time.monotonic() - begin < 1.8       # and not as long as storage that may come back is waited for, 2 s
     s.wait_phase("failed")
+
+
+def test_a_domain_whose_porter_has_ended_runs_on_and_does_not_move(vmm):
+    s, d = vmm("source").connect(), incoming(vmm)
+    os.kill(helper_of(s, "drover-hv-door"), signal.SIGKILL)
+    s.ok("migrate", to=d.listen, arbiter="none")
+    assert "the process that connects to other hosts has ended" in s.wait_phase("failed")["error"]
+    assert s.state() == "running"
+    s.ok("quit")
+    assert s.process.wait(20) == 0
+
+
+def test_helpers_end_with_a_vmm_that_is_killed(vmm):
+    """A signal at its death would need rights that it has no more."""
+    s = vmm("source").connect()
+    s.wait_state("running")
+    pids = [helper_of(s, name) for name in ("drover-hv-disks", "drover-hv-door")]
+    os.kill(s.process.pid, signal.SIGKILL)
+    s.process.wait(10)
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -654,3 +654,15 @@ def test_nobody_is_throttled_unasked(vmm, tmp_path):
     s.ok("migrate", to=d.listen, arbiter="none")
     s.wait_phase("done")
     assert "timeout none, bytes per second no limit, vCPUs held back up to 0 %" in s.log()
+
+
+def test_the_other_end_may_have_a_name(vmm):
+    """It is looked up by the porter, which is not there for more than that."""
+    s, d = vmm("source").connect(), incoming(vmm, "destination", "--no-arbiter")
+    s.ok("migrate", to=f"tcp:localhost:{d.listen.rsplit(':', 1)[1]}", arbiter="none")
+    assert s.wait_phase("failed", "done")["phase"] == "done"
+    d.wait_state("running")
+    s = vmm("third").connect()
+    s.ok("migrate", to="tcp:nobody.invalid:1", arbiter="none")
+    assert "nobody.invalid" in s.wait_phase("failed", seconds=30)["error"]
+    assert s.state() == "running"
