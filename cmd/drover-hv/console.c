@@ -7,7 +7,7 @@
  *            the guest raw; Ctrl-] ends drover-hv.
  *   socket   any number of clients (CLIENTS_MAX) see the same output and may type.
  *            A new one first gets the last SCROLLBACK bytes.  One that does not
- *            read misses output: a forgotten terminal must not stop a server.  One that
+ *            read is late by KEPT bytes, then misses some: a forgotten terminal must not stop a server.  One that
  *            hung up while its typing waits for the guest gives its place to who comes.
  */
 #include "cmd/drover-hv/vmm.h"
@@ -29,18 +29,20 @@
 #include <unistd.h>
 
 #define CLIENTS_MAX 8
-#define BACKLOG 16 /* of connections nobody has taken yet */
-#define SCROLLBACK 65536
-#define CLIENT_ROOM (4 << 20) /* a guest that writes byte by byte fills it with some 5,000 of them */
+#define BACKLOG 16            /* of connections nobody has taken yet */
+#define SCROLLBACK 65536      /* that who comes is shown */
+#define KEPT (4 * SCROLLBACK) /* that who does not read may be late, beside what his socket takes */
 #define CHUNK 4096            /* a pipe that is ready takes that much without waiting (PIPE_BUF) */
 #define TURNS 16              /* chunks per call: a guest that never stops writing must not keep the main thread */
 #define QUIT_KEY 0x1d
 
 struct console_client {
 	struct console *console;
-	int fd;       /* -1: free */
-	bool deaf;    /* gone as a reader: what it typed before still counts */
-	bool waiting; /* hung up while others' typing waits: out of the loop until its turn */
+	int fd;           /* -1: free */
+	uint64_t seen;    /* bytes of what the guest has said, all that came before him among them */
+	uint32_t watched; /* events */
+	bool deaf;        /* gone as a reader: what it typed before still counts */
+	bool waiting;     /* hung up while others' typing waits: out of the loop until its turn */
 };
 
 struct console {
@@ -49,8 +51,8 @@ struct console {
 	int notify_fd; /* the serial port has output, or room for input */
 	int listen_fd;
 	struct console_client clients[CLIENTS_MAX];
-	char *scrollback; /* ring */
-	size_t back_first, back_len;
+	char *kept;        /* ring: byte @n that the guest said is at n % KEPT */
+	uint64_t said;     /* bytes */
 	char typed[CHUNK]; /* read from somebody, not yet taken by the guest */
 	size_t typed_len;
 	bool stdio, stdin_watched, stdout_watched, raw;
@@ -70,11 +72,27 @@ static void on_serial(void *arg)
 
 static void client_return(struct console_client *cl);
 
+/* What he types, unless somebody's typing waits; room, when he is late. */
+static uint32_t client_events(const struct console_client *cl)
+{
+	const struct console *c = cl->console;
+
+	return (c->typed_len ? 0u : (uint32_t)EPOLLIN) | (!cl->deaf && cl->seen != c->said ? (uint32_t)EPOLLOUT : 0u);
+}
+
+static void client_watch(struct console_client *cl)
+{
+	uint32_t events = client_events(cl);
+
+	if (events != cl->watched && !loop_change(cl->console->vmm->loop, cl->fd, events))
+		cl->watched = events;
+}
+
 static void watch_input(struct console *c, bool on)
 {
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		if (c->clients[i].fd >= 0 && !c->clients[i].waiting)
-			loop_change(c->vmm->loop, c->clients[i].fd, on ? EPOLLIN : 0);
+			client_watch(&c->clients[i]);
 		else if (on && c->clients[i].fd >= 0)
 			client_return(&c->clients[i]);
 	if (c->stdin_watched)
@@ -104,13 +122,8 @@ static void take_typed(struct console *c, const char *buf, size_t len)
 
 static void remember(struct console *c, const char *buf, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		c->scrollback[(c->back_first + c->back_len) % SCROLLBACK] = buf[i];
-		if (c->back_len < SCROLLBACK)
-			c->back_len++;
-		else
-			c->back_first = (c->back_first + 1) % SCROLLBACK;
-	}
+	for (size_t i = 0; i < len; i++)
+		c->kept[c->said++ % KEPT] = buf[i];
 }
 
 static void client_close(struct console_client *cl)
@@ -122,11 +135,26 @@ static void client_close(struct console_client *cl)
 	cl->fd = -1;
 }
 
-static void client_write(struct console_client *cl, const char *buf, size_t len)
+/* Show him what he has not seen, as far as he takes it; what is not kept any more he misses. */
+static void client_show(struct console_client *cl)
 {
-	/* It may have typed before it went: reading finds its end, and closes. */
-	if (!cl->deaf && send(cl->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
-		cl->deaf = true;
+	struct console *c = cl->console;
+	ssize_t n = 1;
+
+	if (c->said - cl->seen > KEPT)
+		cl->seen = c->said - KEPT;
+	while (!cl->deaf && cl->seen != c->said && n > 0) {
+		size_t at = cl->seen % KEPT, len = KEPT - at;
+
+		if (len > c->said - cl->seen)
+			len = (size_t)(c->said - cl->seen);
+		n = send(cl->fd, c->kept + at, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n > 0)
+			cl->seen += (uint64_t)n;
+		else if (errno != EAGAIN)
+			cl->deaf = true; /* he may have typed before he went: reading finds his end, and closes */
+	}
+	client_watch(cl);
 }
 
 static void broadcast(struct console *c)
@@ -140,8 +168,8 @@ static void broadcast(struct console *c)
 			return;
 		remember(c, buf, n);
 		for (size_t i = 0; i < CLIENTS_MAX; i++)
-			if (c->clients[i].fd >= 0)
-				client_write(&c->clients[i], buf, n);
+			if (c->clients[i].fd >= 0 && !c->clients[i].waiting)
+				client_show(&c->clients[i]);
 	}
 	on_serial(c); /* more later */
 }
@@ -200,6 +228,8 @@ static void on_client(void *arg, uint32_t events)
 	char buf[CHUNK];
 	ssize_t n;
 
+	if (events & EPOLLOUT)
+		client_show(cl);
 	if (!(events & EPOLLIN) && !(events & (EPOLLHUP | EPOLLERR)))
 		return;
 	if (cl->console->typed_len) { /* somebody's typing waits; a hang-up must not spin */
@@ -218,22 +248,11 @@ static void on_client(void *arg, uint32_t events)
 
 static void client_return(struct console_client *cl)
 {
-	if (loop_add(cl->console->vmm->loop, cl->fd, EPOLLIN, on_client, cl, NULL))
+	cl->watched = client_events(cl);
+	if (loop_add(cl->console->vmm->loop, cl->fd, cl->watched, on_client, cl, NULL))
 		client_close(cl);
 	else
 		cl->waiting = false;
-}
-
-static void show_scrollback(struct console *c, struct console_client *cl)
-{
-	size_t tail = SCROLLBACK - c->back_first;
-
-	assert(c->back_len <= SCROLLBACK && c->back_first < SCROLLBACK);
-	if (tail > c->back_len)
-		tail = c->back_len;
-	client_write(cl, c->scrollback + c->back_first, tail);
-	if (c->back_len > tail)
-		client_write(cl, c->scrollback, c->back_len - tail);
 }
 
 /* A guest that never reads would keep the places of all who typed and went. */
@@ -258,38 +277,35 @@ static void turn_away(int fd)
 	close(fd);
 }
 
-/* #syscalls:main setsockopt(1=SOL_SOCKET,2=SO_SNDBUFFORCE) setsockopt(1=SOL_SOCKET,2=SO_SNDBUF) */
 static void on_connect(void *arg, uint32_t events)
 {
 	struct console *c = arg;
 	struct console_client *cl;
 	int fd = unix_socket_accept(c->listen_fd);
-	const int room = CLIENT_ROOM;
 
 	(void)events;
 	if (fd < 0)
 		return;
-	/* As far as we may; what does not fit is lost to this client. */
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	cl = find_place(c);
 	if (!cl) {
 		turn_away(fd);
 		return;
 	}
-	if (loop_add(c->vmm->loop, fd, c->typed_len ? 0 : EPOLLIN, on_client, cl, NULL)) {
+	cl->deaf = cl->waiting = false;
+	cl->seen = c->said > SCROLLBACK ? c->said - SCROLLBACK : 0;
+	cl->watched = client_events(cl);
+	if (loop_add(c->vmm->loop, fd, cl->watched, on_client, cl, NULL)) {
 		close(fd);
 		return;
 	}
 	cl->fd = fd;
-	cl->deaf = cl->waiting = false;
-	show_scrollback(c, cl);
+	client_show(cl);
 }
 
 static int open_socket(struct console *c, struct err *e)
 {
-	c->scrollback = malloc(SCROLLBACK);
-	if (!c->scrollback)
+	c->kept = malloc(KEPT);
+	if (!c->kept)
 		return err_set(e, -ENOMEM, "console: out of memory");
 	c->listen_fd = unix_socket_listen(c->where, 0600, BACKLOG, "drover-hv", e);
 	if (c->listen_fd < 0) {
@@ -405,7 +421,7 @@ void console_destroy(struct console *c)
 		loop_del(c->vmm->loop, c->notify_fd);
 		close(c->notify_fd);
 	}
-	free(c->scrollback);
+	free(c->kept);
 	free(c);
 }
 

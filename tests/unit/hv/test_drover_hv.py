@@ -409,6 +409,28 @@ def test_console_socket_shows_what_was_said_before(domain, tmp_path):
 
 
 @needs_kvm
+def test_console_client_that_is_late_misses_nothing_for_a_while(domain, tmp_path):
+    """Byte by byte, as guests write, and far more than a socket takes of such."""
+    # wait for a key; mov $200000, %ecx; 1: mov %cl, %al; out; loop 1b; "." for ever
+    said = 200000
+    d = domain(bytes.fromhex("66bafd03 ec a801 74fb 66baf803 ec") + b"\xb9" + struct.pack("<I", said) +
+               bytes.fromhex("88c8 ee e2fb f4")).connect()
+    c = socket.socket(socket.AF_UNIX)
+    c.settimeout(20)
+    c.connect(str(tmp_path / "web.console"))
+    c.sendall(b"!")
+    exits, quiet = 0, 0
+    while quiet < 5:        # until the guest rests
+        now = d.ok("stats")["vcpus"][0]["exits_io"]
+        quiet, exits = (quiet + 1 if now == exits and now >= said else 0), now
+        time.sleep(0.05)
+    got = bytearray()
+    while len(got) < said:
+        got += c.recv(65536)
+    assert got == bytes((said - i) & 0xff for i in range(said))
+
+
+@needs_kvm
 def test_guest_that_never_stops_writing_does_not_make_it_deaf(domain):
     d = domain(bytes.fromhex("66baf803 ee ebfd")).connect()
     for _ in range(20):
