@@ -35,7 +35,7 @@ enum confine_kind confine_kind(void)
 const char *confine_name(enum confine_kind kind)
 {
 	static const char *const name[CONFINE_KINDS] = {
-		[CONFINE_NONE] = "no",
+		[CONFINE_NONE] = "new",
 		[CONFINE_MAIN] = "main",
 		[CONFINE_VCPU] = "vcpu",
 		[CONFINE_DEVICE] = "device",

@@ -39,7 +39,7 @@ void confine(enum confine_kind kind);
 /** confine_kind() - what this thread is */
 enum confine_kind confine_kind(void);
 
-/** confine_name() - "vcpu", as in #syscalls:vcpu */
+/** confine_name() - "vcpu", as in #syscalls:vcpu; "new" for one that has not said what it is */
 const char *confine_name(enum confine_kind kind);
 
 /**

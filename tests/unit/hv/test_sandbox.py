@@ -163,6 +163,20 @@ def test_threads_have_no_rights(vmm, tmp_path):
 
 
 @needs_filters
+def test_the_last_word_stands_in_the_life_file(vmm, tmp_path):
+    """So droverd knows why it ended, and tells (ha history)."""
+    vmm("source").end()         # for its kernel
+    (tmp_path / "other.yaml").write_text(f"name: web\nmemory: 8M\nvcpus: 1\nkernel: {tmp_path}/kernel\n")
+    with open(tmp_path / "life", "ab") as life:
+        done = subprocess.run([os.environ["DROVER_HV"], "run", str(tmp_path / "other.yaml"), "--console", str(tmp_path / "c"), "--life",
+                               str(life.fileno())], pass_fds=[life.fileno()], env={**os.environ, "DROVER_PROBE": "vcpu socket"},
+                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"end failed 1 sandbox: thread vcpu made system call 41, socket\(.*\), which is not in its list\n",
+                        (tmp_path / "life").read_text())
+
+
+@needs_filters
 def test_without_the_sandbox_nothing_holds_and_that_is_told(vmm, tmp_path, victim):
     """The attacks are real: each of them would succeed."""
     v = vmm("source", "--no-sandbox").connect()
