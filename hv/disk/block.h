@@ -90,7 +90,7 @@ struct block_open_args {
 
 /**
  * block_open() - make a disk of an open file, for @depth requests at once
- * @format: "raw", "vhd"
+ * @format: "raw", "vhd", "qcow2"
  * @fd: the disk, blocking; stays the caller's, who closes it after block_close().  O_DIRECT is set
  *      on it, or cleared, as @direct says.
  * @path: for errors; must outlive the block

@@ -41,7 +41,7 @@ struct block {
 	_Atomic int owed; /* writes were lost and the guest has not been told: its next flush fails */
 };
 
-extern const struct block_format block_raw, block_vhd;
+extern const struct block_format block_raw, block_vhd, block_qcow2;
 
 /** block_flush_result() - what the guest's BLOCK_FLUSH ends with: @res, or what it was owed and hears now */
 int block_flush_result(struct block *b, int res);

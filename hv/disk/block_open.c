@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* block_open - disks opened; their formats are rows of a table. */
 #include "hv/disk/block_format.h"
+#include "hv/disk/plain.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
-static const struct block_format *const formats[] = { &block_raw, &block_vhd };
+static const struct block_format *const formats[] = { &block_raw, &block_vhd, &block_qcow2, &block_plain };
 
 static const struct block_format *find(const char *name)
 {
@@ -44,7 +45,7 @@ int block_open_on(const char *format, const struct block_open_args *a, struct bl
 	int ret;
 
 	if (!f)
-		return err_set(e, -EINVAL, "disk %s: format '%s', expected raw or vhd", a->path, format);
+		return err_set(e, -EINVAL, "disk %s: format '%s', expected raw, vhd or qcow2", a->path, format);
 	assert(a->fd >= 0 && a->depth && !(a->depth & (a->depth - 1)));
 	ret = set_flags(a, e);
 	if (!ret)

@@ -36,6 +36,7 @@ int image_init(struct image *im, const struct image_format *ops, const struct bl
 	int ret;
 
 	im->ops = ops;
+	im->depth = a->depth;
 	locks_init(im);
 	im->reqs = calloc(a->depth, sizeof(*im->reqs));
 	if (!im->reqs)

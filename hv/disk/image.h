@@ -37,7 +37,7 @@
 #define IMAGE_SECTOR 512u /* of every image, whatever its file lies on */
 #define IMAGE_META_IOS 8u /* writes of tables at once */
 #define IMAGE_ALIGN 4096u /* of buffers and pieces, good for O_DIRECT anywhere */
-#define IMAGE_PHASES_MAX 4u
+#define IMAGE_PHASES_MAX 5u
 
 struct image;
 struct image_req;
@@ -68,6 +68,7 @@ enum image_where {
 	IMAGE_DATA,   /* in the file */
 	IMAGE_ZEROES, /* nowhere: reads as zeroes; a write of zeroes, or a discard, has nothing to do */
 	IMAGE_PARENT, /* READ: in the parent */
+	IMAGE_MEMORY, /* READ: at ->memory, until map() is called again */
 	IMAGE_WAIT,   /* not known yet: image_wake() asks again */
 };
 
@@ -75,6 +76,7 @@ enum image_where {
 struct image_extent {
 	uint64_t at, len; /* of the disk, bytes; map() makes @len less where the rest lies elsewhere */
 	uint64_t file;    /* DATA: offset in the file */
+	const uint8_t *memory;
 	enum image_where where;
 };
 
@@ -88,6 +90,7 @@ struct image_req {
 	unsigned int n_iov;
 	struct image_cut cut; /* the piece in flight */
 	void *held;           /* the format's: what map() has taken for the piece in flight */
+	uint64_t mark;        /* the format's: since when it is in flight, 0: is not */
 	bool no_room;         /* map() found no room for a table, and waits until some were written */
 	bool finished;        /* without @guest */
 	bool kept;            /* ... */
@@ -122,6 +125,11 @@ struct image_format {
 	/* All is on stable storage; or, -errno, nobody knows what of it: it is dirty as before. */
 	void (*end)(struct image *im, int ret);
 	void (*destroy)(struct image *im);
+	/*
+	 * Writing moves what nobody wrote: the rest of a unit, out of a parent.  What a failed fdatasync loses of that no guest
+	 * writes again, and the kernel tells of it once; so from then on each flush fails, until the image is opened anew.
+	 */
+	bool copies;
 };
 
 /* Tables on their way to the disk. */
@@ -153,6 +161,8 @@ struct image {
 	struct block block; /* first */
 	const struct image_format *ops;
 	struct block *inner, *parent; /* parent: NULL for an image of its own */
+	int lost;                     /* an fdatasync failed where ops->copies: with this */
+	unsigned int depth;           /* of reqs */
 	pthread_mutex_t lock;
 	pthread_cond_t flushed; /* a block_flush() is done */
 	struct image_req *reqs, *free;
@@ -196,6 +206,11 @@ int image_io_start(struct image *im, struct image_io *io);
 void image_wake(struct image *im);
 /** image_flush_start() - have what is dirty written; nothing when that is under way */
 void image_flush_start(struct image *im);
+/**
+ * image_wait_for_flush() - map() has found no room for @r: something has to be written first, or what is in use has to come free
+ * Return: 0 and IMAGE_WAIT in @x; -errno: it cannot be written, and whoever waits is told.
+ */
+int image_wait_for_flush(struct image *im, struct image_req *r, struct image_extent *x);
 
 /**
  * image_pread() - read @len bytes at @at of an open file, which may have O_DIRECT; waits

@@ -62,8 +62,12 @@ static void next_phase(struct image *im)
 
 static void sync_done(struct image_io *io, int ret)
 {
-	io->im->flush.ret = ret;
-	next_phase(io->im);
+	struct image *im = io->im;
+
+	im->flush.ret = ret;
+	if (ret && im->ops->copies)
+		im->lost = ret;
+	next_phase(im);
 }
 
 static void sync_start(struct image *im)
@@ -169,9 +173,14 @@ void image_flush_start(struct image *im)
 	f->kept = false;
 	f->now = f->next;
 	f->next = NULL;
-	f->tables = !im->block.readonly && im->ops->dirty(im);
+	f->tables = !im->lost && !im->block.readonly && im->ops->dirty(im);
 	if (f->tables)
 		im->ops->begin(im);
+	if (im->lost) {
+		f->ret = im->lost;
+		flush_end(im);
+		return;
+	}
 #ifdef MUTANT_TABLES_FIRST
 	if (f->tables) {
 		phase_write(im);

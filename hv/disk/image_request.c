@@ -76,6 +76,19 @@ static void piece_pass(struct image_req *r)
 	r->left -= r->x.len;
 }
 
+/* What map() has at hand: nothing is in flight. */
+static void piece_memory(struct image_req *r)
+{
+	const uint8_t *p = r->x.memory;
+
+	assert(r->guest->op == BLOCK_READ);
+	for (unsigned int i = 0; i < r->cut.n; i++) {
+		memcpy(r->iov[i].iov_base, p, r->iov[i].iov_len);
+		p += r->iov[i].iov_len;
+	}
+	piece_pass(r);
+}
+
 static void piece_zeroes(struct image_req *r)
 {
 	if (has_data(r)) {
@@ -179,6 +192,10 @@ void image_req_begin(struct image *im, struct image_req *r)
 			piece_zeroes(r);
 			continue;
 		}
+		if (!ret && r->x.where == IMAGE_MEMORY) {
+			piece_memory(r);
+			continue;
+		}
 		if (!ret)
 			ret = piece_start(im, r);
 		if (ret)
@@ -186,6 +203,18 @@ void image_req_begin(struct image *im, struct image_req *r)
 		return;
 	}
 	req_end(im, r);
+}
+
+int image_wait_for_flush(struct image *im, struct image_req *r, struct image_extent *x)
+{
+	if (r->no_room && im->flush.ret && !im->flush.running && im->ops->dirty(im))
+		return im->flush.ret;
+	r->no_room = true;
+	x->where = IMAGE_WAIT;
+	if (!im->ops->dirty(im))
+		return 0;
+	image_flush_start(im);
+	return im->flush.running ? 0 : im->flush.ret; /* it may have failed at once */
 }
 
 /* Whoever has to wait again stands behind those that wait already, and is not asked twice. */

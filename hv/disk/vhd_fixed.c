@@ -4,71 +4,10 @@
  * raw costs.  Only where the storage takes larger units than sectors of 512 bytes is it an image (hv/disk/image.h), all
  * of it in one place: every VHD has sectors of 512 bytes, wherever it lies, for its guest and for those made from it.
  */
+#include "hv/disk/plain.h"
 #include "hv/disk/vhd_int.h"
 
 #include <errno.h>
-#include <stdlib.h>
-
-static int fixed_map(struct image *im, struct image_req *r, struct image_extent *x)
-{
-	x->where = IMAGE_DATA;
-	x->file = x->at;
-	return 0;
-}
-
-static void fixed_mapped(struct image *im, struct image_req *r, int ret)
-{
-}
-
-static bool fixed_dirty(const struct image *im)
-{
-	return false;
-}
-
-static void fixed_begin(struct image *im)
-{
-}
-
-static bool fixed_write(struct image *im, unsigned int phase, struct image_meta *out)
-{
-	return false;
-}
-
-static void fixed_end(struct image *im, int ret)
-{
-}
-
-static void fixed_destroy(struct image *im)
-{
-	image_exit(im);
-	free(im);
-}
-
-static const struct image_format fixed_ops = {
-	.map = fixed_map,
-	.mapped = fixed_mapped,
-	.dirty = fixed_dirty,
-	.unsaved = fixed_dirty,
-	.begin = fixed_begin,
-	.write = fixed_write,
-	.end = fixed_end,
-	.destroy = fixed_destroy,
-};
-
-static int image_open(const struct block_open_args *a, struct block **out, struct err *e)
-{
-	struct image *im = calloc(1, sizeof(*im));
-	int ret;
-
-	if (!im)
-		return err_set(e, -ENOMEM, "disk %s: no memory", a->path);
-	ret = image_init(im, &fixed_ops, a, e);
-	if (ret)
-		fixed_destroy(im);
-	else
-		*out = &im->block;
-	return ret;
-}
 
 /* The last unit would reach into the footer, and behind it: then the file would not end with it any more. */
 static int check_end(const struct block_open_args *a, uint64_t size, uint32_t unit, struct err *e)
@@ -100,7 +39,7 @@ int vhd_fixed_open(const struct block_open_args *a, const struct vhd_layout *l, 
 	below->close(*out);
 	*out = NULL;
 	if (!ret)
-		ret = image_open(a, out, e);
+		ret = plain_image_open(a, out, e);
 	if (!ret)
 		(*out)->size = size;
 	return ret;

@@ -31,24 +31,6 @@ static void data_at(const struct vhd_image *v, uint32_t block, struct image_exte
 	x->file = (uint64_t)v->l.bat[block] * VHD_SECTOR + v->l.bitmap_size + x->at % v->l.header.block_size;
 }
 
-/*
- * Something has to be written first: dirty bitmaps, for their room, or what a footer is missing.  Or one that is in use
- * has to come free.  When it cannot be written, whoever waits is told.
- */
-static int wait_for_flush(struct vhd_image *v, struct image_req *r, struct image_extent *x)
-{
-	struct image *im = &v->image;
-
-	if (r->no_room && im->flush.ret && !im->flush.running && vhd_dirty(im))
-		return im->flush.ret;
-	r->no_room = true;
-	x->where = IMAGE_WAIT;
-	if (!vhd_dirty(im))
-		return 0;
-	image_flush_start(im);
-	return im->flush.running ? 0 : im->flush.ret; /* it may have failed at once */
-}
-
 /* The block's bitmap, for @r to wait for or to use.  *@out is NULL: it has to wait. */
 static int get_bitmap(struct vhd_image *v, struct image_req *r, struct image_extent *x, uint32_t block, bool fresh,
 		      struct vhd_bitmap **out)
@@ -60,7 +42,7 @@ static int get_bitmap(struct vhd_image *v, struct image_req *r, struct image_ext
 	if (!ret)
 		x->where = IMAGE_WAIT;
 	else if (ret == -EAGAIN)
-		ret = wait_for_flush(v, r, x);
+		ret = image_wait_for_flush(&v->image, r, x);
 	*out = NULL;
 	return ret;
 }
@@ -128,7 +110,7 @@ static int map_write(struct vhd_image *v, struct image_req *r, struct image_exte
 
 	/* The footer at the end will be out of place with the first block: its copy must be good before. */
 	if (fresh && v->l.head_lost)
-		return wait_for_flush(v, r, x);
+		return image_wait_for_flush(&v->image, r, x);
 	if (fresh || !vhd_bit(v->full, block)) {
 		ret = get_bitmap(v, r, x, block, fresh, &m);
 		if (ret || !m)

@@ -78,14 +78,19 @@ static inline int bed_file(void)
 	return fd;
 }
 
-static inline struct block *bed_open_on(const struct block_open_args *a)
+static inline struct block *bed_open_as(const char *format, const struct block_open_args *a)
 {
 	struct err e = { 0 };
 	struct block *b = NULL;
 
-	if (block_open_on("vhd", a, &b, &e))
+	if (block_open_on(format, a, &b, &e))
 		fail_msg("%s", e.text);
 	return b;
+}
+
+static inline struct block *bed_open_on(const struct block_open_args *a)
+{
+	return bed_open_as("vhd", a);
 }
 
 static inline struct block *bed_open(int fd, bool readonly)
