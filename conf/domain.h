@@ -52,6 +52,7 @@ enum domain_format {
 	FORMAT_UNSAID, /* raw; refused when it looks like anything else */
 	FORMAT_RAW,    /* raw, whatever it looks like */
 	FORMAT_VHD,
+	FORMAT_QCOW2,
 };
 
 /* What a guest begins in. */

@@ -38,8 +38,8 @@ static int build_parents(struct domain_build *b, size_t i, const struct tree_nod
 
 	if (!count)
 		return 0;
-	if (d->format != FORMAT_VHD)
-		return tree_fail(b->t, n, b->e, "only an image has parents; expected `format: vhd` beside it");
+	if (d->format != FORMAT_VHD && d->format != FORMAT_QCOW2)
+		return tree_fail(b->t, n, b->e, "only an image has parents; expected `format: vhd` or `format: qcow2` beside it");
 	b->n_parents += count;
 	if (b->n_parents > DOMAIN_PARENTS_MAX)
 		return tree_fail(b->t, n, b->e, "%zu parents of all disks so far, expected at most %d", b->n_parents,

@@ -13,6 +13,7 @@
 static const cyaml_strval_t format_words[] = {
 	{ "raw", FORMAT_RAW },
 	{ "vhd", FORMAT_VHD },
+	{ "qcow2", FORMAT_QCOW2 },
 };
 
 #define N_FORMATS (sizeof(format_words) / sizeof(format_words[0]))

@@ -89,9 +89,16 @@ static ssize_t read_before(int fd, uint8_t *buf, uint64_t end, size_t len)
 	return (uint64_t)n > end - start ? (ssize_t)(end - start) : n;
 }
 
+/* What a domain file calls a format that we read; NULL: we do not. */
+static const char *our_word(const char *name)
+{
+	return !strcmp(name, "VHD") ? "vhd" : !strcmp(name, "qcow2") ? "qcow2" :
+								       NULL;
+}
+
 int disk_format_check(int fd, const char *path, uint64_t size, struct err *e)
 {
-	const char *name;
+	const char *name, *word;
 	void *head = NULL, *tail = NULL;
 	ssize_t n, t;
 	int ret = 0;
@@ -107,11 +114,12 @@ int disk_format_check(int fd, const char *path, uint64_t size, struct err *e)
 		goto out;
 	}
 	name = format_name(head, (size_t)n, tail, (size_t)t);
-	if (name && !strcmp(name, "VHD"))
-		ret = err_set(e, -EINVAL, "disk %s: looks like VHD, and would be destroyed if it were used as raw; say "
-					  "`format: vhd` beside its path if it is one, or, if it is a raw disk whose guest "
+	word = name ? our_word(name) : NULL;
+	if (word)
+		ret = err_set(e, -EINVAL, "disk %s: looks like %s, and would be destroyed if it were used as raw; say "
+					  "`format: %s` beside its path if it is one, or, if it is a raw disk whose guest "
 					  "wrote that, `format: raw`",
-			      path);
+			      path, name, word);
 	else if (name)
 		ret = err_set(e, -EINVAL, "disk %s: looks like %s, which is not supported and would be "
 					  "destroyed if it were used as raw; convert it (qemu-img convert -O raw), or, "

@@ -108,13 +108,22 @@ static int open_block(struct virtio_blk *d, int fd, const struct blk_lower *lowe
 static int disk_usable(struct virtio_blk *d, int fd, const struct blk_lower *lower, const struct disk_store *store, bool fresh,
 		       struct block **out, struct err *e)
 {
-	int ret = open_block(d, fd, lower, store, out, e);
+	bool look = fresh && d->format == FORMAT_UNSAID, file;
+	struct stat st;
+	int ret;
 
+	if (fstat(fd, &st))
+		return err_errno(e, "disk %s", d->path);
+	/* An image may have a size that no raw disk has: what it is like is the better reason. */
+	file = S_ISREG(st.st_mode);
+	ret = look && file ? disk_format_check(fd, d->path, (uint64_t)st.st_size, e) : 0;
+	if (!ret)
+		ret = open_block(d, fd, lower, store, out, e);
 	if (ret)
 		return ret;
 	if (!fresh && d->capacity)
 		ret = virtio_blk_fits(d, *out, e);
-	else if (fresh && d->format == FORMAT_UNSAID)
+	else if (look && !file)
 		ret = disk_format_check(fd, d->path, block_size(*out), e);
 	if (ret) {
 		block_close(*out);

@@ -68,6 +68,7 @@ static void every_field_arrives(void **state)
 		"kernel: /k\ninitrd: /i\ncmdline: \"console=ttyS0 root=/dev/vda\"\nrng: false\n"
 		"disks:\n  - path: /d0\n  - {path: /d1, readonly: true, direct: true, format: raw}\n"
 		"  - {path: /d2, format: vhd, parents: [/p, \"/p p\"]}\n"
+		"  - {path: /d3, format: qcow2, parents: [/p]}\n"
 		"nics:\n  - mac: 52:54:00:12:34:56\n    bridge: br0\n    tap: t0\n  - {}\n"
 		"display:\n  memory: 8M\nguest_agent: true\n"
 		"ha:\n  group: gold\n  max_restart: 0\n"
@@ -85,7 +86,9 @@ static void every_field_arrives(void **state)
 	assert_string_equal(c->initrd, "/i");
 	assert_string_equal(c->cmdline, "console=ttyS0 root=/dev/vda");
 	assert_false(c->rng);
-	assert_int_equal(c->n_disks, 3);
+	assert_int_equal(c->n_disks, 4);
+	assert_int_equal(c->disks[3].format, FORMAT_QCOW2);
+	assert_int_equal(c->disks[3].n_parents, 1);
 	assert_int_equal(c->disks[2].format, FORMAT_VHD);
 	assert_int_equal(c->disks[2].n_parents, 2);
 	assert_string_equal(c->disks[2].parents[1], "/p p");
@@ -175,10 +178,10 @@ static void a_wrong_key_is_named_with_the_nearest(void **state)
 {
 	refused("name: web\nmemroy: 4G\nkernel: /k\n",
 		"t.yaml:2: memroy: unknown key, did you mean 'memory'?");
-	refused(LEAST "disks:\n  - path: /d\n    format: qcow2\n",
-		"t.yaml:6: disks[0].format: got 'qcow2', expected one of raw, vhd");
+	refused(LEAST "disks:\n  - path: /d\n    format: qcow\n",
+		"t.yaml:6: disks[0].format: got 'qcow', expected one of raw, vhd, qcow2");
 	refused(LEAST "disks:\n  - path: /d\n    parents: [/p]\n",
-		"t.yaml:6: disks[0].parents: only an image has parents; expected `format: vhd` beside it");
+		"t.yaml:6: disks[0].parents: only an image has parents; expected `format: vhd` or `format: qcow2` beside it");
 	refused(LEAST "disks:\n  - path: /d\n    format: vhd\n    parents: [/p, p]\n", "t.yaml:7: disks[0].parents[1]: got 'p', expected an absolute path");
 	refused(LEAST "disks:\n  - path: /d\n    format: vhd\n    parents: [/p, //p]\n",
 		"t.yaml:7: disks[0].parents[1]: '//p' is parents[0] already");

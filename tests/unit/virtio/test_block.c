@@ -403,7 +403,7 @@ static void test_a_format_that_is_none_is_refused(void **state)
 
 	(void)state;
 	assert_int_equal(block_open("qed", 0, "x", true, false, DEPTH, &none, &e), -EINVAL);
-	assert_non_null(strstr(e.text, "format 'qed', expected raw or vhd"));
+	assert_non_null(strstr(e.text, "format 'qed', expected raw, vhd or qcow2"));
 	assert_null(none);
 }
 

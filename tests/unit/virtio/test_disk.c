@@ -400,8 +400,14 @@ static void test_a_foreign_format_is_refused_unless_it_is_called_raw(void **stat
 	v = device(&b, (struct virtio_blk_conf){ 0 });
 	assert_int_equal(virtio_blk_probe(v, true, &e), -EINVAL);
 	assert_int_equal(virtio_blk_open(v, &me, &e), -EINVAL);
-	assert_non_null(strstr(e.text, "qcow2"));
+	assert_non_null(strstr(e.text, "looks like qcow2"));
+	assert_non_null(strstr(e.text, "`format: qcow2`"));
 	assert_int_equal(access(record, F_OK), -1);
+	/* Of a size that no raw disk has, as images are: that is not what is wrong with it. */
+	assert_int_equal(truncate(disk, DISK_SIZE - 100), 0);
+	assert_int_equal(virtio_blk_probe(v, true, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "looks like qcow2"));
+	assert_int_equal(truncate(disk, DISK_SIZE), 0);
 	/* A domain that arrives ran on it: then its guest wrote that. */
 	assert_int_equal(virtio_blk_probe(v, false, &e), 0);
 	virtio_dev_destroy(v);
