@@ -6,7 +6,6 @@
 #include "base/text.h"
 #include "conf/units.h"
 #include "hv/disk/block_copy.h"
-#include "hv/disk/disk_format.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,19 +28,6 @@ static void source_end(struct convert_source *s)
 	disk_lock_release(s->lock);
 }
 
-/* Raw, unless it looks like something else: then it must be said. */
-static int source_format(struct convert_source *s, const char *path, const char *said, struct err *e)
-{
-	struct stat st;
-	int fd = disk_lock_fd(s->lock), ret;
-
-	s->format = said ? said : "raw";
-	if (said || fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return 0;
-	ret = disk_format_check(fd, path, (uint64_t)st.st_size, e);
-	return ret == -EINVAL ? err_set(e, ret, "%s; here: --from raw, --from vhd", e->text) : ret;
-}
-
 static int source_open(const struct drover *d, struct convert_source *s, struct err *e)
 {
 	struct block_parent up[DISK_PARENTS_MAX];
@@ -50,8 +36,8 @@ static int source_open(const struct drover *d, struct convert_source *s, struct 
 	struct stat st;
 
 	if (!ret)
-		ret = source_format(s, a.path, d->opt.from, e);
-	if (!ret && d->opt.n_parents && strcmp(s->format, "vhd") != 0)
+		ret = disk_source_format(s->lock, a.path, d->opt.from, &s->format, e);
+	if (!ret && d->opt.n_parents && strcmp(s->format, "raw") == 0)
 		ret = err_set(e, -EINVAL, "--parent: a raw disk has none");
 	for (size_t i = 0; !ret && i < d->opt.n_parents; i++) {
 		ret = disk_lock_prepare(d->opt.parents[i], true, NULL, &s->parents[i], e);
@@ -89,13 +75,19 @@ static void show(void *arg, uint64_t done)
 	line_show(line);
 }
 
+static const char *written_as(enum disk_format f)
+{
+	return f == DISK_RAW ? "raw" : f == DISK_QCOW2 ? "qcow2" :
+							 "vhd";
+}
+
 static int copy(const struct drover *d, struct convert_source *from, struct disk_made *to)
 {
 	struct showing s = { .size = block_size(from->block), .began_ms = clock_ms() };
 	bool tty = isatty(STDERR_FILENO) && !d->opt.json;
 	struct block *out;
 	struct err e = { 0 };
-	int ret = block_open(to->format == DISK_RAW ? "raw" : "vhd", to->fd, to->path, false, false, BLOCK_COPY_DEPTH, &out, &e);
+	int ret = block_open(written_as(to->format), to->fd, to->path, false, false, BLOCK_COPY_DEPTH, &out, &e);
 
 	if (ret)
 		return say_error(err_exit_code(ret), "%s", e.text);
@@ -116,8 +108,9 @@ int verb_disk_convert(struct drover *d)
 
 	if (code)
 		return code;
-	if (d->opt.from && strcmp(d->opt.from, "raw") != 0 && strcmp(d->opt.from, "vhd") != 0)
-		return say_error(EXIT_USAGE, "--from %s: expected raw or vhd", d->opt.from);
+	code = disk_from_word(d->opt.from);
+	if (code)
+		return code;
 	ret = source_open(d, &from, &e);
 	if (ret) {
 		source_end(&from);

@@ -25,9 +25,12 @@
  *     completion.c  completion bash
  *     node.c     status, node ..., fence, confirm
  *     witness.c  witness init
- *     disk.c     disk create, disk info
+ *     disk.c     disk create
+ *     disk_make.c     new images, for those who make them
  *     disk_convert.c  disk convert
  *     cpu.c      cpu list, cpu show, cpu baseline; cpu_of.c: what hosts have
+ *     disk_info.c     disk info
+ *     disk_check.c    disk check
  *
  * A verb returns an exit code (base/err.h).  Results go to standard output,
  * errors and progress to standard error.
@@ -194,7 +197,7 @@ int verb_completion(struct drover *d);
 int verb_witness_init(struct drover *d);
 
 /**
- * verb_disk_create() - make a disk image in a new file: raw, VHD (dynamic; fixed), or a VHD that differs from a parent
+ * verb_disk_create() - make a disk image in a new file: raw, VHD (dynamic; fixed), qcow2, or one of these that differs from a parent
  * Asks no droverd; nothing is left behind when it fails.  Return: EXIT_OK; EXIT_REFUSED where something has the name;
  * EXIT_USAGE, EXIT_NOTFOUND, EXIT_ERROR.
  */
@@ -206,6 +209,8 @@ int verb_disk_create(struct drover *d);
 int verb_disk_convert(struct drover *d);
 /** verb_disk_info() - what an image is, after its tables were checked; EXIT_ERROR when it is not sound; asks no droverd */
 int verb_disk_info(struct drover *d);
+/** verb_disk_check() - is anything of an image's tables wrong: then EXIT_ERROR; what is not used is counted; asks no droverd */
+int verb_disk_check(struct drover *d);
 
 /** verb_cpu_list() - all CPU models and the names of features, or what one model has: EXIT_NOTFOUND; asks no droverd */
 int verb_cpu_list(struct drover *d);

@@ -37,7 +37,7 @@
 #define IMAGE_SECTOR 512u /* of every image, whatever its file lies on */
 #define IMAGE_META_IOS 8u /* writes of tables at once */
 #define IMAGE_ALIGN 4096u /* of buffers and pieces, good for O_DIRECT anywhere */
-#define IMAGE_PHASES_MAX 5u
+#define IMAGE_PHASES_MAX 6u
 
 struct image;
 struct image_req;

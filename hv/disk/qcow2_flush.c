@@ -2,12 +2,13 @@
 /*
  * qcow2_flush - what of an image's tables is written in which order (image.h has the fdatasyncs between).
  *
- *     data                        the guest's, and what was copied, before all of this
- *     0  header, refcounts        the header where it must say that we write; counts of what was taken, before anything refers to it
- *     1  refcount table           it has the new blocks, which are there now; or the header: where the table is that has moved
- *     2  L2 tables
- *     3  L1 table                 new L2 tables
- *     4  refcounts                of what nothing on the disk refers to any more
+ *     data                   the guest's, and what was copied, before all of this
+ *     0  refcounts            of what was taken; and the header, where it must say that we write
+ *     1  refcount table       it has the new blocks, which are there now
+ *     2  header               where that table is, when it has moved
+ *     3  L2 tables
+ *     4  L1 table             it has the new L2 tables
+ *     5  refcounts            of what nothing on the disk refers to any more
  *
  * So what is referred to is counted, wherever the power goes, and its contents are there.
  */
@@ -103,16 +104,9 @@ static bool write_l2(struct qcow2_image *q, struct image_meta *out)
 	return false;
 }
 
-/* One that has moved is written where nothing refers to it yet, and then the header. */
 static bool write_refs(struct qcow2_image *q, struct image_meta *out)
 {
-	return write_header(q, q->head_goes, out) || qcow2_refs_next(&q->refs, &q->next_ref, out) ||
-	       (q->move_goes && qcow2_table_next(&q->refs.table, q->refs.at, out));
-}
-
-static bool write_table(struct qcow2_image *q, struct image_meta *out)
-{
-	return q->move_goes ? write_header(q, true, out) : qcow2_table_next(&q->refs.table, q->refs.at, out);
+	return write_header(q, q->head_goes, out) || qcow2_refs_next(&q->refs, &q->next_ref, out);
 }
 
 /* What was written in phase 0 is there; what is free now makes some of it dirty again. */
@@ -131,27 +125,25 @@ static bool write_frees(struct qcow2_image *q, struct image_meta *out)
 bool qcow2_flush_write(struct image *im, unsigned int phase, struct image_meta *out)
 {
 	struct qcow2_image *q = qcow2_of(im);
-
-#ifdef MUTANT_REFS_LATE
-	phase = phase == 0 ? 3 : phase == 1 ? 2 :
-			 phase == 2         ? 0 :
-			 phase == 3         ? 1 :
-					      phase;
+#if defined(MUTANT_REFS_LATE)
+	static const unsigned int order[IMAGE_PHASES_MAX] = { 3, 4, 0, 1, 2, 5 };
 #elif defined(MUTANT_TABLE_LATE)
-	phase = phase == 1 ? 3 : phase == 2 ? 1 :
-			 phase == 3         ? 2 :
-					      phase;
+	static const unsigned int order[IMAGE_PHASES_MAX] = { 0, 3, 4, 1, 2, 5 };
+#elif defined(MUTANT_HEADER_FIRST)
+	static const unsigned int order[IMAGE_PHASES_MAX] = { 0, 2, 1, 3, 4, 5 };
 #elif defined(MUTANT_L1_FIRST)
-	phase = phase == 2 ? 3 : phase == 3 ? 2 :
-					      phase;
+	static const unsigned int order[IMAGE_PHASES_MAX] = { 0, 1, 2, 4, 3, 5 };
+#else
+	static const unsigned int order[IMAGE_PHASES_MAX] = { 0, 1, 2, 3, 4, 5 };
 #endif
-	switch (phase) {
+
+	switch (order[phase]) {
 	case 0: return write_refs(q, out);
-	case 1: return write_table(q, out);
-	case 2: return write_l2(q, out);
-	case 3: return qcow2_table_next(&q->l1, q->l.h.l1_at, out);
-	case 4: return write_frees(q, out);
-	default: return false;
+	case 1: return qcow2_table_next(&q->refs.table, q->refs.at, out);
+	case 2: return write_header(q, q->move_goes, out);
+	case 3: return write_l2(q, out);
+	case 4: return qcow2_table_next(&q->l1, q->l.h.l1_at, out);
+	default: return write_frees(q, out);
 	}
 }
 

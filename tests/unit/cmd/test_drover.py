@@ -272,9 +272,9 @@ class Drover(Case):
             self.fails(drover("disk", "info", other), 1, "no footer")
             self.fails(drover("disk", "info", other + "x"), 3, "No such file")
             for args, code, text in ((["x"], 2, "a size is missing"), (["x", "0"], 2, "expected a size"),
-                                     (["x", "1M", "--format", "qcow"], 2, "expected raw, vhd or vhd-fixed"),
+                                     (["x", "1M", "--format", "qcow"], 2, "expected raw, vhd, vhd-fixed or qcow2"),
                                      (["x", "1M", "--parent", base], 2, "as large as that"),
-                                     (["x", "--parent", base, "--format", "raw"], 2, "only an image of format vhd"),
+                                     (["x", "--parent", base, "--format", "raw"], 2, "only an image of format vhd or qcow2"),
                                      (["x", "--parent", other], 2, "no footer"), (["x", "--parent", "nothing"], 3, "No such file"),
                                      (["x", "4T"], 2, "expected at least one and at most")):
                 self.fails(drover("disk", "create", os.path.join(where, args[0]), *args[1:]), code, text)
@@ -312,6 +312,50 @@ class Drover(Case):
             if shutil.which("qemu-img"):
                 subprocess.run(["qemu-img", "convert", "-f", "vpc", "-O", "raw", base, back + "2"], check=True)
                 self.assertEqual(contents(back + "2", len(wanted)), wanted)
+
+    def test_a_qcow2_is_made_converted_and_checked(self):
+        def drover(*args):
+            return subprocess.run([DROVER, "disk", *args], capture_output=True, text=True, timeout=60, check=False)
+
+        with tempfile.TemporaryDirectory() as where:
+            raw, base, child, back = (os.path.join(where, n) for n in ("raw", "base.qcow2", "child.qcow2", "back"))
+            wanted = os.urandom(1 << 20) + bytes(5 << 20) + os.urandom(512)
+            with open(raw, "wb") as f:
+                f.write(wanted)
+            self.assertEqual(drover("convert", raw, base, "--format", "qcow2").returncode, 0)
+            self.assertLess(os.stat(base).st_size, 2 << 20)
+            self.fails(drover("create", child, "--parent", base, "--format", "qcow2"), 2, "--from qcow2")
+            self.assertFalse(os.path.exists(child))
+            made = drover("create", child, "20M", "--parent", base, "--format", "qcow2", "--from", "qcow2", "-o", "json")
+            self.assertEqual(json.loads(made.stdout)["size"], 20 << 20)
+            said = json.loads(drover("info", child, "-o", "json").stdout)
+            self.assertEqual((said["version"], said["size"], said["parent"], said["parent_format"]), (3, 20 << 20, "base.qcow2", "qcow2"))
+            self.fails(drover("convert", child, back, "--from", "qcow2"), 3, "which was not given")
+            self.assertEqual(drover("convert", child, back, "--from", "qcow2", "--parent", base, "--format", "raw").returncode, 0)
+            with open(back, "rb") as f:
+                self.assertEqual(f.read(), wanted.ljust(20 << 20, b"\0"))
+            os.unlink(child)            # on a raw disk, and as large as that
+            self.assertEqual(drover("create", child, "--parent", raw, "--format", "qcow2").returncode, 0)
+            self.assertEqual(json.loads(drover("info", child, "-o", "json").stdout)["parent_format"], "raw")
+            os.unlink(back)
+            self.assertEqual(drover("convert", child, back, "--from", "qcow2", "--parent", raw, "--format", "raw").returncode, 0)
+            with open(back, "rb") as f:
+                self.assertEqual(f.read(), wanted)
+            for image in (raw, base, child):
+                self.assertEqual(drover("check", image).returncode, 0, image)
+            self.assertEqual(json.loads(drover("check", base, "-o", "json").stdout)["wrong"], 0)
+            with open(base, "r+b") as f:        # the count of the L1 table, and of what comes behind it
+                f.seek(2 * 65536 + 3 * 2)
+                f.write(b"\0\0\0\2")
+            said = drover("check", base, "-o", "json")
+            self.assertEqual(said.returncode, 1)
+            said = json.loads(said.stdout)
+            self.assertEqual((said["wrong"], said["leaked"]), (1, 65536))
+            self.assertIn("cluster 3 of the file is referred to 1 times, but counted 0", said["lines"][0])
+            with open(base, "r+b") as f:
+                f.write(b"QFI\xfb\0\0\0\4")
+            self.fails(drover("info", base), 1, "version 4, expected 2 or 3")
+            self.assertEqual(drover("check", base).returncode, 1)
 
     def test_what_images_and_files_are_called_is_only_text(self):
         """A path from anywhere: one line for people, a whole answer for programs."""
