@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 
 #define TRIES_MAX 5
-#define L1_RESERVED 0x7f000000000001ffull /* [QCOW2], L1 table entry */
 
 static void qcow2_destroy(struct image *im)
 {
@@ -52,7 +51,7 @@ static int check_l1(const struct qcow2_image *q, uint32_t i, struct err *e)
 
 	if (!entry)
 		return 0;
-	if (entry & L1_RESERVED)
+	if (entry & QCOW2_L1_RESERVED)
 		return qcow2_wrong(&q->l, e, "L1 entry %u is 0x%016llx, expected no bits that mean nothing", i, (unsigned long long)entry);
 	if (place % q->l.cluster || !place || place >= q->l.file_size)
 		return qcow2_wrong(&q->l, e, "L2 table %u at byte %llu, expected a whole cluster of %u in the file, which has %llu", i,

@@ -97,7 +97,8 @@ static void check_entry(struct walk *w, uint64_t guest, uint64_t entry, bool act
 			wrong(w, "compressed cluster %llu lies behind 2^56 bytes", (unsigned long long)guest);
 		else
 			refer(w, at, len, false, "compressed cluster", guest);
-	} else if (entry & ~(QCOW2_PLACE | QCOW2_COPIED | (w->l.h.version >= 3 ? QCOW2_ZERO : 0))) {
+	} else if (entry & ~(QCOW2_PLACE | QCOW2_COPIED | (w->l.h.version >= 3 ? QCOW2_ZERO : 0)) ||
+		   (!place && (entry & QCOW2_COPIED))) {
 		wrong(w, "cluster %llu has the entry 0x%016llx, expected no bits that mean nothing", (unsigned long long)guest,
 		      (unsigned long long)entry);
 	} else if (place) {
@@ -130,6 +131,8 @@ static int check_l1(struct walk *w, uint64_t at, uint32_t size, bool active, uin
 	ret = get(w, l1, size * 8ull, at);
 	for (uint32_t i = 0; !ret && i < size; i++) {
 		place = be64toh(l1[i]) & QCOW2_PLACE;
+		if ((be64toh(l1[i]) & QCOW2_L1_RESERVED) || (!place && l1[i]))
+			wrong(w, "L1 entry %u is 0x%016llx, expected no bits that mean nothing", i, (unsigned long long)be64toh(l1[i]));
 		if (place && refer(w, place, w->l.cluster, true, "L2 table", i))
 			ret = check_l2(w, (uint64_t)i * w->l.l2_entries, place, active);
 	}
@@ -228,6 +231,8 @@ static void compare(struct walk *w, uint64_t host, uint64_t count)
 	else if (count < seen)
 		wrong(w, "cluster %llu of the file is referred to %u times, but counted %llu", (unsigned long long)host, seen,
 		      (unsigned long long)count);
+	if (host < w->clusters)
+		w->seen[host] = count > 1 ? 2 : (uint32_t)count; /* for check_copied() */
 }
 
 static int compare_all(struct walk *w, const uint64_t *table, uint32_t entries)
@@ -250,6 +255,39 @@ static int compare_all(struct walk *w, const uint64_t *table, uint32_t entries)
 	return ret;
 }
 
+/* --- who says that it is referred to once --- */
+
+static void check_copied(struct walk *w, uint64_t entry, const char *what, uint64_t which)
+{
+	uint64_t place = entry & QCOW2_PLACE;
+
+	if (!place || (entry & QCOW2_ZIP) || place >> w->l.h.bits >= w->clusters)
+		return;
+	if (!(entry & QCOW2_COPIED) != (w->seen[place >> w->l.h.bits] != 1))
+		wrong(w, "%s %llu says that it is%s referred to once, but it is counted %s", what, (unsigned long long)which,
+		      entry & QCOW2_COPIED ? "" : " not", w->seen[place >> w->l.h.bits] == 1 ? "once" : "otherwise");
+}
+
+static int check_flags(struct walk *w)
+{
+	uint64_t l1, place;
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < w->l.h.l1_size; i++) {
+		ret = get(w, &l1, 8, w->l.h.l1_at + i * 8ull);
+		l1 = be64toh(l1);
+		place = l1 & QCOW2_PLACE;
+		check_copied(w, l1, "L2 table", i);
+		if (!place || place % w->l.cluster || place >> w->l.h.bits >= w->clusters)
+			continue;
+		if (!ret)
+			ret = get(w, w->buf, w->l.cluster, place);
+		for (uint32_t k = 0; !ret && k < w->l.l2_entries; k++)
+			check_copied(w, be64toh(w->buf[k]), "cluster", (uint64_t)i * w->l.l2_entries + k);
+	}
+	return ret;
+}
+
 static int walk_all(struct walk *w)
 {
 	uint32_t entries = w->l.h.table_clusters * w->l.l2_entries;
@@ -265,6 +303,8 @@ static int walk_all(struct walk *w)
 		ret = check_bitmaps(w);
 	if (!ret)
 		ret = compare_all(w, table, entries);
+	if (!ret)
+		ret = check_flags(w);
 	free(table);
 	return ret;
 }

@@ -46,6 +46,7 @@
 #define QCOW2_ZIP (1ull << 62)
 #define QCOW2_ZERO (1ull << 0)
 #define QCOW2_PLACE 0x00fffffffffffe00ull
+#define QCOW2_L1_RESERVED 0x7f000000000001ffull
 #define QCOW2_PLACE_BITS 56u /* no cluster lies behind that */
 /* QEMU's limits, and so those of images that are made. */
 #define QCOW2_L1_BYTES (32u << 20)

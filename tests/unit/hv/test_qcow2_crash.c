@@ -245,6 +245,25 @@ static void test_an_image_with_a_parent_survives_on_large_sectors(void **state)
 	crash_run_all(&qcow2, true, 4096);
 }
 
+/* Tables that could not be written are written again, and what an fdatasync has lost is never said to be durable. */
+static void test_an_image_survives_requests_that_fail(void **state)
+{
+	(void)state;
+	setenv("CRASH_FAILS", "40", 0);
+	crash_run_all(&qcow2, false, 512);
+	crash_run_all(&qcow2, true, 512);
+	unsetenv("CRASH_FAILS");
+}
+
+/* Most have to wait for a flush. */
+static void test_an_image_survives_with_little_room(void **state)
+{
+	(void)state;
+	setenv("CRASH_ROOM", "10", 0);
+	crash_run_all(&qcow2, true, 512);
+	unsetenv("CRASH_ROOM");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +271,8 @@ int main(void)
 		cmocka_unit_test(test_an_image_with_a_parent_survives),
 		cmocka_unit_test(test_an_image_survives_on_large_sectors),
 		cmocka_unit_test(test_an_image_with_a_parent_survives_on_large_sectors),
+		cmocka_unit_test(test_an_image_survives_requests_that_fail),
+		cmocka_unit_test(test_an_image_survives_with_little_room),
 	};
 
 	if (getenv("CRASH_ONLY"))
