@@ -21,6 +21,7 @@ ADDRESS = {"a": "10.99.0.1", "b": "10.99.0.2"}
 # The letter H of the kernel's font of 8x16 pixels (lib/fonts/font_8x16.c), a row a byte.
 GLYPH_H = bytes.fromhex("0000c6c6c6c6fec6c6c6c6c600000000")
 WIDTH, HEIGHT = 1280, 800
+PATIENCE = 240          # seconds, for what takes a second: an emulated host on a busy machine
 ESC = r"\\033"           # what is typed goes through an echo that knows backslashes
 INPUT_EVENT = re.compile(r"^(?:\d+ ){8}(\d+) (\d+) (\d+) \d+ *$", re.M)     # two numbers of time, then type, code, value
 
@@ -43,7 +44,7 @@ class Picture:
 def drover(domain, *words):
     """The command drover in the domain's host: exit status and output."""
     quoted = " ".join(f"'{w}'" for w in words)
-    return domain.node.run(f"python3 -B /lab/cli.py {domain.control_path} /lab/drover {quoted}", 120)
+    return domain.node.run(f"python3 -B /lab/cli.py {domain.control_path} /lab/drover {quoted}", PATIENCE)
 
 
 def asks(domain, *words):
@@ -65,9 +66,9 @@ def shot(domain):
 def prints(domain, letters, row):
     """Have the guest print H @letters times in @row of its screen, and see it there."""
     domain.job.type(f"printf \"{ESC}[?25l{ESC}[{row + 1};1H{ESC}[2K%s\" {'H' * letters} >/dev/tty1; echo printed-{row}")
-    domain.job.wait_for(f"\\nprinted-{row}", 60)
+    domain.job.wait_for(f"\\nprinted-{row}", PATIENCE)
     wanted = [GLYPH_H] * letters + [bytes(16)] * 4
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while (seen := [(picture := shot(domain)).cell(i, row) for i in range(len(wanted))]) != wanted:
         if time.monotonic() > end:
             raise LabError(f"row {row} of the screen shows {[s.hex() for s in seen]}")
@@ -77,7 +78,7 @@ def prints(domain, letters, row):
 def types(domain, number):
     """Type a command at the screen's shell, whose output goes to the serial port."""
     asks(domain, "send-key", "web", "ret", "--text", f"echo typed-$(({number}*7)) >/dev/ttyS0\n")
-    domain.job.wait_for(f"typed-{7 * number}", 60)
+    domain.job.wait_for(f"typed-{7 * number}", PATIENCE)
     domain.node.lab.say(f"{domain.node.name}: what is typed at the screen arrives")
 
 
@@ -86,10 +87,10 @@ def keys_arrive(domain):
     domain.job.type("cd /sys/class/input; for d in event*; do grep -q keyboard $d/device/name && k=$d; done; cd /; "
                     "echo reading-$k; dd if=/dev/input/$k bs=24 count=12 2>/dev/null | hexdump -v -e '12/2 \"%u \" \"\\\\n\"'; "
                     "echo read-it".replace("'", "'\\''"))
-    domain.job.wait_for(r"\nreading-event\d", 60)
+    domain.job.wait_for(r"\nreading-event\d", PATIENCE)
     time.sleep(1)
     asks(domain, "send-key", "web", "ctrl-alt-f5")
-    domain.job.wait_for(r"\nread-it", 60)
+    domain.job.wait_for(r"\nread-it", PATIENCE)
     got = [tuple(map(int, m)) for m in INPUT_EVENT.findall(domain.job.output())]
     keys = [(code, value) for kind, code, value in got if kind == 1]
     if keys != [(29, 1), (56, 1), (63, 1), (63, 0), (56, 0), (29, 0)]:
@@ -140,7 +141,7 @@ def run(lab):
     types(second, 9)
     agent_answers(second)
     asks(second, "guest", "web", "shutdown")
-    if second.job.wait(60):
+    if second.job.wait(PATIENCE):
         raise LabError(f"ended with {second.job.rc()}:\n{second.job.tail()}")
 
 

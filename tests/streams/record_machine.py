@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""record_machine - writes 1-machine: what two drover-hv say while a small machine with one device of each kind moves;
-or 1-firmware: the same of one that begins in firmware.
+"""record_machine - writes what two drover-hv say while a small machine moves, by the name of the directory:
 
-usage: unshare -rn sh -c 'ip link set lo up; DROVER_HV=build/cmd/drover-hv/drover-hv record_machine.py DIR [firmware]'
+    1-machine    one device of each kind
+    1-firmware   the same, beginning in firmware
+    1-screen     a screen, and what a person and an agent use
+
+usage: unshare -rn sh -c 'ip link set lo up; DROVER_HV=build/cmd/drover-hv/drover-hv record_machine.py DIR/1-WHAT'
 
 Needs /dev/kvm. A NIC makes a tap device, hence the network of its own."""
 
@@ -20,6 +23,7 @@ sys.path[:0] = [str(HERE.parent / "unit/hv"), str(HERE.parent / "unit/migrate")]
 import stream_reader                                # noqa: E402
 from test_drover_hv import COUNT, Domain, HV, elf   # noqa: E402
 from test_firmware import COUNT_16, rom             # noqa: E402
+from test_screen import DRAW                        # noqa: E402
 
 # Contents in 64 pages from 4 MiB on: mov $0x400000, %edi; mov $64, %ecx; 1: mov %edi, 1(%edi); add $0x1000, %edi; loop 1b
 FILL = bytes.fromhex("bf00004000 b940000000 897f01 81c700100000 e2f5") + COUNT
@@ -34,14 +38,21 @@ class Vmm(Domain):
         self.events = []
 
 
-def record(tmp, out, firmware):
-    (tmp / "kernel").write_bytes(elf(FILL))
+DEVICES = "disks:\n  - path: {tmp}/disk\nnics:\n  - mac: 52:54:00:00:00:01\n"
+MACHINES = {    # what its kernel does, what else is in its file
+    "1-machine": (FILL, "kernel: {tmp}/kernel\n" + DEVICES),
+    "1-firmware": (FILL, "firmware: bios\nfirmware_image: {tmp}/rom\n" + DEVICES),
+    "1-screen": (DRAW, "kernel: {tmp}/kernel\nrng: false\ndisplay:\n  memory: 4M\nguest_agent: true\n"),
+}
+
+
+def record(tmp, out):
+    kernel, more = MACHINES[out.name]
+    (tmp / "kernel").write_bytes(elf(kernel))
     (tmp / "rom").write_bytes(rom(COUNT_16))
-    begins = f"firmware: bios\nfirmware_image: {tmp}/rom" if firmware else f"kernel: {tmp}/kernel"
     (tmp / "disk").write_bytes(bytes(1 << 20))
-    (tmp / "web.yaml").write_text(f"name: web\nuuid: 6ba7b810-9dad-41d1-80b4-00c04fd430c8\nmemory: 8M\nvcpus: 2\n"
-                                  f"{begins}\ndisks:\n  - path: {tmp}/disk\nnics:\n"
-                                  f"  - mac: 52:54:00:00:00:01\n")
+    (tmp / "web.yaml").write_text("name: web\nuuid: 6ba7b810-9dad-41d1-80b4-00c04fd430c8\nmemory: 8M\nvcpus: 2\n" +
+                                  more.format(tmp=tmp))
     destination = Vmm(tmp, "destination", out, "--incoming", "tcp:127.0.0.1:0").connect()
     while "listen" not in (q := destination.ok("query")):
         time.sleep(0.01)
@@ -56,17 +67,17 @@ def record(tmp, out, firmware):
         destination.end()
 
 
-def main(out, what=""):
+def main(out):
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
-        record(Path(tmp), out, what == "firmware")
+        record(Path(tmp), out)
     for name in out.iterdir():
         name.chmod(0o644)
     (out / "expected").write_text("\n".join(stream_reader.verify(out)["memory"]) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["firmware"]):
+    if len(sys.argv) != 2 or Path(sys.argv[1]).name not in MACHINES:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    main(sys.argv[1])

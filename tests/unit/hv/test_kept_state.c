@@ -3,8 +3,11 @@
  * test_kept_state - the device state of a kept stream (tests/streams/README.md) is still that of a
  * machine, field by field; and no count in it can be a lie.
  *
- *   test_kept_state DIR [firmware]    holds control.src of a machine with two vCPUs, a disk, a NIC and entropy
- *                                     (that begins in firmware)
+ *   test_kept_state DIR   holds control.src of a machine, and its name says of which:
+ *
+ *       1-machine    two vCPUs, a disk, a NIC and entropy
+ *       1-firmware   the same, beginning in firmware
+ *       1-screen     two vCPUs, a screen and a port for an agent
  *
  * It is checked, not loaded: the processor it came from may have been another one.
  */
@@ -20,9 +23,13 @@
 #define HEAD 8u     /* "DRVS", version, records */
 
 static const char *dir;
-static bool firmware;
 static uint8_t kept[1 << 20];
 static size_t kept_len;
+
+static bool is(const char *what)
+{
+	return strstr(dir, what) != NULL;
+}
 
 /* --- the kept stream --- */
 
@@ -93,10 +100,12 @@ static void twin_open(struct twin *t)
 	file_make(t->disk, "disk", 1 << 20);
 	file_make(t->rom, "rom", 256 << 10);
 	c = make_domain(halt, sizeof(halt), 2);
-	snprintf(yaml, sizeof(yaml),
-		 "name: web\nmemory: 8M\nvcpus: 2\n%s: %s\ndisks:\n  - path: %s\n"
-		 "nics:\n  - mac: 52:54:00:00:00:01\n",
-		 firmware ? "firmware_image" : "kernel", firmware ? t->rom : c->kernel, t->disk);
+	if (is("1-screen"))
+		snprintf(yaml, sizeof(yaml), "name: web\nmemory: 8M\nvcpus: 2\nkernel: %s\nrng: false\ndisplay:\n  memory: 4M\nguest_agent: true\n",
+			 c->kernel);
+	else
+		snprintf(yaml, sizeof(yaml), "name: web\nmemory: 8M\nvcpus: 2\n%s: %s\ndisks:\n  - path: %s\nnics:\n  - mac: 52:54:00:00:00:01\n",
+			 is("1-firmware") ? "firmware_image" : "kernel", is("1-firmware") ? t->rom : c->kernel, t->disk);
 	domain_conf_free(c);
 	if (domain_conf_parse("web", yaml, strlen(yaml), &t->b.conf, &e))
 		fail_msg("%s", e.text);
@@ -295,14 +304,13 @@ int main(int argc, char **argv)
 	};
 	int ret;
 
-	firmware = argc == 3 && !strcmp(argv[2], "firmware");
-	if (argc != 2 && !firmware) {
-		fprintf(stderr, "usage: test_kept_state DIR [firmware]\n");
+	if (argc != 2) {
+		fprintf(stderr, "usage: test_kept_state DIR\n");
 		return 2;
 	}
 	dir = argv[1];
 	if (!box_has_kvm() || !own_network())
 		return 77;
 	ret = cmocka_run_group_tests(tests, load_kept, NULL);
-	return ret || firmware ? ret : cmocka_run_group_tests(plain, load_kept, NULL);
+	return ret || !is("1-machine") ? ret : cmocka_run_group_tests(plain, load_kept, NULL);
 }

@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from test_drover_hv import COUNT, Domain, needs_kvm  # noqa: E402
 
 WIDTH, HEIGHT = 640, 400
-MEMORY, REGISTERS = 0xC0000000, 0xC1000000     # where the BARs of slot 1 are
+MEMORY, REGISTERS = 0xC0000000, 0xC0400000     # where the BARs of slot 1 are
 
 
 def put16(address, value):
@@ -50,7 +50,7 @@ def counted(domain, seconds=10):
 
 @needs_kvm
 def test_what_the_guest_draws_is_shown(tmp_path):
-    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {memory: 4M}\n").connect()
     try:
         counted(d)
         rows = picture(d)
@@ -64,7 +64,7 @@ def test_what_the_guest_draws_is_shown(tmp_path):
 
 @needs_kvm
 def test_viewers_find_it_beside_the_control_socket(tmp_path):
-    d = Domain(tmp_path, DRAW, extra="display: {}\n").connect()
+    d = Domain(tmp_path, DRAW, extra="display: {memory: 4M}\n").connect()
     try:
         path = d.ok("query")["vnc"]
         assert path == str(tmp_path / "web.vnc")
