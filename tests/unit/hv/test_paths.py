@@ -5,6 +5,7 @@ DROVER_HV names the program.
 """
 import re
 import shutil
+import socket
 
 import pytest
 
@@ -36,6 +37,23 @@ def named_while_it_runs(trace):
     return named
 
 
+def people_of(v):
+    """A viewer and somebody who speaks to the agent, at their sockets."""
+    q = v.query()
+    viewer, agent = (socket.socket(socket.AF_UNIX) for _ in range(2))
+    viewer.settimeout(20)
+    viewer.connect(q["vnc"])
+    hello = viewer.recv(12)
+    viewer.sendall(hello)
+    assert viewer.recv(2) == b"\1\1"        # no password
+    viewer.sendall(b"\1")
+    assert viewer.recv(4) == bytes(4)
+    viewer.sendall(b"\1")
+    assert len(viewer.recv(24)) == 24
+    agent.connect(q["agent"]["path"])
+    return viewer, agent
+
+
 @pytest.mark.skipif(not shutil.which("strace"), reason="no strace here")
 def test_a_vmm_that_runs_opens_nothing_by_path(vmm, tmp_path):
     """It is reset, migrated, takes and gives back its disk, at both ends: its broker and what it has open are enough."""
@@ -47,9 +65,11 @@ def test_a_vmm_that_runs_opens_nothing_by_path(vmm, tmp_path):
     # Leaks are looked for by ptrace(2), as tracing is done; a race, to be named or to be seen to be none, has the
     # program and its libraries opened in the middle of the run (test_handover.py looks for both).
     env = {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "report_bugs=0"}
-    s = vmm("source", disks=shared, code=RESET_NOW_AND_THEN, wrap=traced("source"), env=env).connect()
+    more = {"extra": "display: {memory: 4M}\nguest_agent: true\n", "env": env}
+    s = vmm("source", disks=shared, code=RESET_NOW_AND_THEN, wrap=traced("source"), **more).connect()
     s.wait_event("guest")
-    d = incoming(vmm, disks=shared, wrap=traced("destination"), env=env)
+    d = incoming(vmm, disks=shared, wrap=traced("destination"), **more)
+    people = [people_of(v) for v in (s, d)]
     s.ok("migrate", to="tcp:127.0.0.1:1", arbiter="disk")
     s.wait_phase("failed")
     s.ok("migrate", to=d.listen, arbiter="disk")
@@ -64,3 +84,6 @@ def test_a_vmm_that_runs_opens_nothing_by_path(vmm, tmp_path):
     for tag in ("source", "destination"):
         named = named_while_it_runs(tmp_path / f"{tag}.trace")
         assert [n for n in named if not MAY_BE_NAMED.fullmatch(n)] == []
+    for viewer, agent in people:
+        viewer.close()
+        agent.close()

@@ -4,9 +4,11 @@
  * wrote at any of the places (rule D).
  */
 #include "hv/display/display.h"
+#include "hv/display/seat.h"
 #include "tests/unit/hv/machine_bed.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #define MEMORY (4u << 20)
 #define WORDS (MEMORY / GMEM_PAGE / 64)
@@ -161,6 +163,60 @@ static void test_both_ends_agree_on_it(void **state)
 	box_close(&b);
 }
 
+struct presses {
+	struct seat *seat;
+	_Atomic bool stop;
+};
+
+static void *press(void *arg)
+{
+	struct presses *p = arg;
+
+	while (!atomic_load(&p->stop)) {
+		seat_key(p->seat, 30, true);
+		seat_key(p->seat, 30, false);
+		seat_pointer(p->seat, &(struct seat_pointer){ .x = 1 });
+		seat_has_keyboard(p->seat);
+	}
+	return NULL;
+}
+
+/* Somebody presses keys all the time, and somebody speaks to the agent. */
+static void test_keyboard_tablet_and_console_come_and_go(void **state)
+{
+	static const char *const kinds[] = { "keyboard", "tablet", "console" };
+	struct presses p = { 0 };
+	pthread_t thread;
+	struct box b;
+	struct err e;
+	int pair[2];
+
+	open_with_display(&b);
+	b.conf->guest_agent = true;
+	p.seat = machine_seat(b.m);
+	assert_int_equal(pthread_create(&thread, NULL, press, &p), 0);
+	box_start(&b);
+	if (machine_device_add(b.m, "console", 0, b.conf, &e))
+		fail_msg("%s", e.text);
+	for (int round = 0; round < 50; round++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+		assert_int_equal(machine_agent_attach(b.m, pair[0], &e), 0);
+		for (int k = 0; k < 3; k++)
+			if (machine_device_remove(b.m, kinds[k], 0, &e))
+				fail_msg("%s", e.text);
+		assert_int_equal(machine_agent_attach(b.m, pair[1], &e), -ENOENT);
+		assert_false(machine_agent_is_open(b.m));
+		assert_int_equal(recv(pair[1], &e, 1, 0), 0); /* hung up */
+		close(pair[1]);
+		for (int k = 0; k < 3; k++)
+			if (machine_device_add(b.m, kinds[k], 0, b.conf, &e))
+				fail_msg("%s", e.text);
+	}
+	atomic_store(&p.stop, true);
+	pthread_join(thread, NULL);
+	box_close(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_a_migration_loses_nothing_of_it),
 		cmocka_unit_test(test_it_comes_and_goes_with_its_device),
 		cmocka_unit_test(test_both_ends_agree_on_it),
+		cmocka_unit_test(test_keyboard_tablet_and_console_come_and_go),
 	};
 
 	return box_has_kvm() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
