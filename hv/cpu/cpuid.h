@@ -53,6 +53,8 @@ void cpuid_for_vcpu(const struct cpuid_table *t, uint32_t i, const struct cpu_to
 
 /** cpuid_features() - the features that @t shows */
 void cpuid_features(const struct cpuid_table *t, struct cpu_features *out);
+/** cpuid_components() - the XSAVE components that a guest with @t can use, by bit; x87 and SSE always */
+uint64_t cpuid_components(const struct cpuid_table *t);
 /** cpuid_vendor() - who made the processor of @t */
 enum cpu_vendor cpuid_vendor(const struct cpuid_table *t);
 /** cpuid_address_bits() - how many a physical address has in @t */

@@ -54,6 +54,13 @@ void cpuid_features(const struct cpuid_table *t, struct cpu_features *out)
 	}
 }
 
+uint64_t cpuid_components(const struct cpuid_table *t)
+{
+	const struct kvm_cpuid_entry2 *c = cpuid_find(t, 0xd, 0);
+
+	return 3 | (c ? c->eax | (uint64_t)c->edx << 32 : 0);
+}
+
 enum cpu_vendor cpuid_vendor(const struct cpuid_table *t)
 {
 	const struct kvm_cpuid_entry2 *c = cpuid_find(t, 0, 0);

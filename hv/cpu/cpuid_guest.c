@@ -17,8 +17,9 @@
 #define ADDRESS_BITS_MIN 39 /* fewer have only processors for small devices */
 #define LINEAR_BITS 48
 #define LINEAR_BITS_LA57 57
-#define HOLE (2ull << 30) /* RAM ends so much above its size (hv/memory/memory.h) */
-#define XSAVE_HEAD 576    /* legacy region and header: SDM 1 13.4 */
+#define HOLE (2ull << 30)  /* RAM ends so much above its size (hv/memory/memory.h) */
+#define TOPOEXT (1u << 22) /* of 0x80000001 ECX: the leaves of AMD's topology are there, APM 3 E.4.2 */
+#define XSAVE_HEAD 576     /* legacy region and header: SDM 1 13.4 */
 
 /* --- features --- */
 
@@ -77,6 +78,13 @@ static bool is_empty(const struct kvm_cpuid_entry2 *c)
 	return !c->eax && !c->ebx && !c->ecx && !c->edx;
 }
 
+static bool has_topoext(const struct cpuid_table *t)
+{
+	const struct kvm_cpuid_entry2 *c = cpuid_find(t, 0x80000001, 0);
+
+	return c && c->ecx & TOPOEXT;
+}
+
 static bool keeps(const struct cpuid_table *t, const struct kvm_cpuid_entry2 *c, bool model)
 {
 	const struct kvm_cpuid_entry2 *xsave = cpuid_find(t, 0xd, 0);
@@ -95,6 +103,9 @@ static bool keeps(const struct cpuid_table *t, const struct kvm_cpuid_entry2 *c,
 	case 0x80000019:
 	case 0x8000001a:
 		return false;
+	case 0x8000001d:
+	case 0x8000001e:
+		return has_topoext(t);
 	case 6:
 	case 7:
 	case 0x80000007:

@@ -210,6 +210,18 @@ static int check_leaf(const struct kvm_cpuid_entry2 *theirs, const struct kvm_cp
 	return ret;
 }
 
+/* Names of vendors are twelve letters in three registers. */
+static int check_vendor(const struct cpuid_table *ours, const struct cpuid_table *theirs, struct err *e)
+{
+	const struct kvm_cpuid_entry2 *here = cpuid_find(ours, 0, 0), *there = cpuid_find(theirs, 0, 0);
+
+	if (!here || !there || (here->ebx == there->ebx && here->ecx == there->ecx && here->edx == there->edx))
+		return 0;
+	return err_set(e, -EINVAL, "the guest was started on a processor of %.4s%.4s%.4s, this host's is of %.4s%.4s%.4s: it cannot move between them",
+		       (const char *)&there->ebx, (const char *)&there->edx, (const char *)&there->ecx, (const char *)&here->ebx,
+		       (const char *)&here->edx, (const char *)&here->ecx);
+}
+
 int cpuid_check(const struct cpuid_table *ours, const struct cpuid_table *theirs, struct err *e)
 {
 	struct lack lack = { .text = "" };
@@ -219,6 +231,8 @@ int cpuid_check(const struct cpuid_table *ours, const struct cpuid_table *theirs
 	if (theirs->count == 0 || theirs->count > KVM_CPUID_MAX)
 		return err_set(e, -EINVAL, "cpuid: %u entries, expected 1 to %u", theirs->count,
 			       KVM_CPUID_MAX);
+	if (check_vendor(ours, theirs, e))
+		return -EINVAL;
 	for (uint32_t i = 0; i < theirs->count; i++) {
 		const struct kvm_cpuid_entry2 *c = &theirs->entries[i];
 		int bad = check_leaf(c, cpuid_find(ours, c->function, cpuid_subleaf(c)), &lack, ret ? NULL : &why);

@@ -19,6 +19,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define XSTATE_BV 128 /* words of the legacy region before it: SDM 1 13.4.2 */
+
 struct step {
 	unsigned long request;
 	const char *name;
@@ -135,6 +137,19 @@ static int set_msrs(struct vcpu *v, struct err *e)
 }
 
 /* #syscalls:vcpu,engine ioctl(1=KVM_GET_VCPU_EVENTS) ioctl(1=KVM_GET_TSC_KHZ) */
+/*
+ * Components of the XSAVE area that the guest was never shown hold nothing of its: KVM may tell of its host's there
+ * (PKRU), and a host without them refuses all of the area.  Without their bit they are as they are when new (SDM 1 13.4.2).
+ */
+static void trim_xsave(struct vcpu *v)
+{
+	uint64_t shown = cpuid_components(&v->set->cpuid), bits;
+
+	memcpy(&bits, &v->state->xsave.region[XSTATE_BV], sizeof(bits));
+	bits &= shown;
+	memcpy(&v->state->xsave.region[XSTATE_BV], &bits, sizeof(bits));
+}
+
 int vcpu_state_get(struct vcpu *v, struct err *e)
 {
 	int ret;
@@ -142,6 +157,7 @@ int vcpu_state_get(struct vcpu *v, struct err *e)
 	ret = run_steps(v, get_steps, sizeof(get_steps) / sizeof(get_steps[0]), e);
 	if (ret)
 		return ret;
+	trim_xsave(v);
 	ret = get_msrs(v, e);
 	if (ret)
 		return ret;
@@ -182,6 +198,7 @@ int vcpu_state_set(struct vcpu *v, struct err *e)
 	ret = set_tsc_khz(v, e);
 	if (ret)
 		return ret;
+	trim_xsave(v);
 	ret = run_steps(v, set_steps, sizeof(set_steps) / sizeof(set_steps[0]), e);
 	if (ret)
 		return ret;

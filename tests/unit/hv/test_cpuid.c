@@ -207,10 +207,18 @@ static void test_another_layout_of_state_is_refused(void **state)
 static void test_another_vendor_is_refused(void **state)
 {
 	struct cpuid_table theirs = table(2), ours;
+	struct err e;
 
-	host[0].ebx = 0x756e6547; /* "Genu" */
+	host[0].ebx = 0x756e6547; /* "GenuineIntel" */
+	host[0].edx = 0x49656e69;
+	host[0].ecx = 0x6c65746e;
 	ours = table(2);
-	assert_int_equal(cpuid_check(&ours, &theirs, NULL), -EINVAL);
+	assert_int_equal(cpuid_check(&ours, &theirs, &e), -EINVAL);
+	assert_string_equal(e.text, "the guest was started on a processor of AuthenticAMD, this host's is of GenuineIntel: it cannot move "
+				    "between them");
+	theirs.entries[0].ebx = 0x4a325b1b; /* whatever comes over the wire */
+	assert_int_equal(cpuid_check(&ours, &theirs, &e), -EINVAL);
+	assert_null(strchr(e.text, 0x1b));
 }
 
 static void test_count_from_a_stream_is_checked(void **state)

@@ -122,6 +122,19 @@ static void a_model_is_the_same_on_all_hosts(void **state)
 	}
 }
 
+static void leaves_that_a_feature_brings_go_with_it(void **state)
+{
+	struct cpuid_table hosts[2] = { host_of("AuthenticAMD", "EPYC-Rome", ""), host_of("AuthenticAMD", "x86-64-v3", "aes") }, guests[2];
+
+	cpuid_put(&hosts[0], 0x8000001d, 0)->eax = 0x121;
+	cpuid_put(&hosts[0], 0x8000001e, 0)->ebx = 0x100;
+	for (int h = 0; h < 2; h++)
+		assert_int_equal(guest_of(&guests[h], &hosts[h], "x86-64-v3", "", "", NULL), 0);
+	assert_alike(&guests[0], &guests[1]);
+	assert_int_equal(guest_of(&guests[0], &hosts[0], "EPYC", "", "", NULL), 0);
+	assert_int_equal(cpuid_find(&guests[0], 0x80000000, 0)->eax, 0x8000001e);
+}
+
 static void what_the_host_lacks_is_named(void **state)
 {
 	struct cpuid_table host = host_of("GenuineIntel", "x86-64-v2", ""), t;
@@ -215,6 +228,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_model_is_all_that_is_shown),
 		cmocka_unit_test(a_model_is_the_same_on_all_hosts),
+		cmocka_unit_test(leaves_that_a_feature_brings_go_with_it),
 		cmocka_unit_test(what_the_host_lacks_is_named),
 		cmocka_unit_test(a_vendors_model_is_for_its_processors),
 		cmocka_unit_test(without_a_model_the_guest_sees_the_host),

@@ -12,6 +12,7 @@
 #define MSR_READ_ONLY 0x17u
 
 static uint32_t refused;
+static struct kvm_xsave set_area; /* as it was put into force */
 static struct vcpu_state state;
 static struct vcpus set;
 static struct vcpu vcpu = { .set = &set, .state = &state };
@@ -36,6 +37,13 @@ int kvm_ioctl(int fd, unsigned long request, void *arg)
 		for (n = 0; n < m->nmsrs; n++)
 			m->entries[n].data = 5;
 		return (int)n;
+	case KVM_GET_XSAVE:
+		for (n = 0; n < 1024; n++)
+			((struct kvm_xsave *)arg)->region[n] = ~0u;
+		return 0;
+	case KVM_SET_XSAVE:
+		set_area = *(struct kvm_xsave *)arg;
+		return 0;
 	case KVM_SET_MSRS:
 		for (n = 0; n < m->nmsrs && m->entries[n].index != refused; n++)
 			;
@@ -79,12 +87,38 @@ static void test_an_msr_that_cannot_be_written_back_is_not_carried(void **s)
 	assert_true(star);
 }
 
+static uint64_t components(const struct kvm_xsave *x)
+{
+	return x->region[128] | (uint64_t)x->region[129] << 32;
+}
+
+/* KVM of a host with protection keys tells of them, whatever the guest was shown; one without refuses them. */
+static void test_components_that_the_guest_was_not_shown_are_not_carried(void **s)
+{
+	struct kvm_cpuid_entry2 avx = { .function = 0xd, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .eax = 7 };
+
+	set.cpuid.count = 0;
+	assert_int_equal(vcpu_state_get(&vcpu, NULL), 0);
+	assert_int_equal(components(&state.xsave), 3);
+	assert_int_equal(state.xsave.region[127], ~0u);
+	assert_int_equal(state.xsave.region[130], ~0u);
+	set.cpuid.entries[set.cpuid.count++] = avx;
+	assert_int_equal(vcpu_state_get(&vcpu, NULL), 0);
+	assert_int_equal(components(&state.xsave), 7);
+	/* and from a version that carried them */
+	state.xsave.region[128] = 0x207;
+	assert_int_equal(vcpu_state_set(&vcpu, NULL), 0);
+	assert_int_equal(components(&set_area), 7);
+	set.cpuid.count = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_refused_msr_with_a_value_is_an_error),
 		cmocka_unit_test(test_a_refused_msr_that_is_zero_is_nothing),
 		cmocka_unit_test(test_an_msr_that_cannot_be_written_back_is_not_carried),
+		cmocka_unit_test(test_components_that_the_guest_was_not_shown_are_not_carried),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
