@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/number.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -87,15 +88,22 @@ static void tune(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+/* Not by getnameinfo(3), which makes a socket to know the name of a link: whoever accepts may have no right to that. */
 static void format_peer(const struct sockaddr_storage *ss, char *buf, size_t size)
 {
-	char host[64], port[8];
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)ss;
+	const struct sockaddr_in *four = (const struct sockaddr_in *)ss;
+	char host[INET6_ADDRSTRLEN], scope[12] = "";
 
-	if (getnameinfo((const struct sockaddr *)ss, sizeof(*ss), host, sizeof(host), port,
-			sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV))
+	if (ss->ss_family == AF_INET6 && inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof(host))) {
+		if (six->sin6_scope_id)
+			snprintf(scope, sizeof(scope), "%%%u", six->sin6_scope_id);
+		snprintf(buf, size, "[%s%s]:%u", host, scope, ntohs(six->sin6_port));
+	} else if (ss->ss_family == AF_INET && inet_ntop(AF_INET, &four->sin_addr, host, sizeof(host))) {
+		snprintf(buf, size, "%s:%u", host, ntohs(four->sin_port));
+	} else {
 		snprintf(buf, size, "peer");
-	else
-		snprintf(buf, size, ss->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+	}
 }
 
 /* #syscalls:porter socket(0=AF_INET,1&SOCK_KIND=SOCK_STREAM) socket(0=AF_INET6,1&SOCK_KIND=SOCK_STREAM) */

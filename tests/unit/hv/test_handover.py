@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -660,9 +661,30 @@ def test_the_other_end_may_have_a_name(vmm):
     """It is looked up by the porter, which is not there for more than that."""
     s, d = vmm("source").connect(), incoming(vmm, "destination", "--no-arbiter")
     s.ok("migrate", to=f"tcp:localhost:{d.listen.rsplit(':', 1)[1]}", arbiter="none")
-    assert s.wait_phase("failed", "done")["phase"] == "done"
+    assert s.wait_phase("failed", "done")["phase"] == "done", s.log() + d.log()
     d.wait_state("running")
     s = vmm("third").connect()
     s.ok("migrate", to="tcp:nobody.invalid:1", arbiter="none")
     assert "nobody.invalid" in s.wait_phase("failed", seconds=30)["error"]
     assert s.state() == "running"
+
+
+def link_local():
+    """An address of this host's that needs the name of a link, or None."""
+    for line in pathlib.Path("/proc/net/if_inet6").read_text().splitlines():
+        address, _, _, scope, _, link = line.split()
+        if scope == "20":
+            return ":".join(re.findall("....", address)) + "%" + link
+    return None
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6") or not link_local(), reason="no link-local address here")
+def test_whoever_comes_from_a_link_local_address_is_named_by_its_number(vmm):
+    """To know the name of a link the C library makes a socket, which no VMM may."""
+    s, d = vmm("source").connect(), vmm("destination", "--no-arbiter", "--incoming", f"tcp:[{link_local()}]:0").connect()
+    while "listen" not in (q := d.query()):
+        time.sleep(0.01)
+    assert re.fullmatch(r"tcp:\[fe80:[0-9a-f:]+%\d+\]:\d+", q["listen"])
+    s.ok("migrate", to=q["listen"], arbiter="none")
+    assert s.wait_phase("failed", "done")["phase"] == "done", s.log()
+    d.wait_state("running")
