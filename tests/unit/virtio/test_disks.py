@@ -390,17 +390,16 @@ class Disks(unittest.TestCase):
         self.assertGreater(control.command("stats")["disks"][0]["writes"], disk["writes"])
         self.assertEqual(diskcheck.check_live(f"/proc/{p.pid}/root{store}/disk.img")["problems"], [])
 
-    @unittest.skipIf(os.geteuid(), "mounts a file system")
-    def test_a_full_store_holds_the_domain_on_an_image_too(self):
+    def full_store_on_an_image(self, word, sizes):
         """Whatever finds no space, a guest's data or the image's tables, its guest hears of no error and loses nothing."""
         image, first = os.path.join(self.dir.name, "image"), self.yaml
-        self.sh(DROVER, "disk", "create", image, "8M")
+        self.sh(DROVER, "disk", "create", image, "8M", "--format", word)
         domains = {}
-        for kib in (64, 68, 72, 2136):      # each stops somewhere else; all at once, for they wait most of the time
+        for kib in sizes:      # each stops somewhere else; all at once, for they wait most of the time
             self.yaml = os.path.join(self.dir.name, f"s{kib}.yaml")
             shutil.copy(first, self.yaml)
             self.rewrite(lambda text, kib=kib: text.replace("name: web", f"name: s{kib}").replace("5e5f", f"{kib:04}"))
-            domains[kib] = self.small_store("    format: vhd", name=f"s{kib}", size=f"{kib}k", make=f"cp {image}")
+            domains[kib] = self.small_store(f"    format: {word}", name=f"s{kib}", size=f"{kib}k", make=f"cp {image}")
         for _, _, control in domains.values():
             self.wait_state(control, "paused", 60)
             self.assertIn("No space left on device", control.command("query")["why"])
@@ -417,8 +416,17 @@ class Disks(unittest.TestCase):
             shutil.copy(f"/proc/{p.pid}/root{store}/disk.img", copy)
             p.kill()
             p.wait()
-            self.sh(DROVER, "disk", "convert", copy, copy + ".raw", "--from", "vhd", "--format", "raw")
+            self.sh(DROVER, "disk", "convert", copy, copy + ".raw", "--from", word, "--format", "raw")
             self.assertEqual(diskcheck.check(copy + ".raw")["problems"], [])
+            self.sh(DROVER, "disk", "check", copy, "--from", word)
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_full_store_holds_the_domain_on_a_vhd_too(self):
+        self.full_store_on_an_image("vhd", (64, 68, 72, 2136))
+
+    @unittest.skipIf(os.geteuid(), "mounts a file system")
+    def test_a_full_store_holds_the_domain_on_a_qcow2_too(self):
+        self.full_store_on_an_image("qcow2", (20, 24, 28, 32, 2136))
 
     @unittest.skipIf(os.geteuid(), "mounts a file system")
     def test_a_reason_that_is_cut_inside_a_character_is_still_told(self):
