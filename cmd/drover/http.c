@@ -148,7 +148,7 @@ static int refused(json_t *o, long status, struct err *e)
 /* Is @o what docs/openapi.yaml says of @path?  Of something else a table of nothing would be shown. */
 static bool is_answer(const char *path, const json_t *o)
 {
-	static const char *const lists[] = { "domains", "nodes", "ha/groups" };
+	static const char *const lists[] = { "domains", "nodes", "ha/groups", "cpus" };
 	bool list = strncmp(path, "history", 7) == 0;
 	size_t i;
 

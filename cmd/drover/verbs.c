@@ -19,7 +19,7 @@ static const struct verb verbs[] = {
 	{ "screenshot", "NAME FILE", 2, 2, 0, verb_screenshot, "screen of a domain of this host as a PNG file, - for standard output" },
 	{ "send-key", "NAME [KEYS]...", 1, 64, TAKES_TEXT, verb_send_key, "press keys of a domain of this host: ctrl-alt-delete, f5, ..." },
 	{ "vnc", "NAME", 1, 1, 0, verb_vnc, "where viewers find the screen of a domain of this host: a UNIX socket" },
-	{ "guest", "NAME WHAT", 2, 2, 0, verb_guest, "ask the agent in a guest of this host: ping, info, addresses, shutdown, freeze, thaw" },
+	{ "guest", "NAME WHAT", 2, 2, 0, verb_guest, "ask its agent: ping, info, addresses, shutdown, freeze, thaw" },
 	{ "migrate", "NAME [NODE]", 1, 2, TAKES_WAIT | TAKES_DRY_RUN, verb_migrate, "move a running domain, live" },
 	{ "pause", "NAME", 1, 1, TAKES_WAIT, verb_pause, "let a running domain stand still" },
 	{ "resume", "NAME", 1, 1, TAKES_WAIT, verb_resume, "let it go on" },
@@ -74,8 +74,8 @@ static const struct {
 	{ TAKES_GROUP, "      --group NAME      hosts it may run on\n" },
 	{ TAKES_NODE, "      --node NODE       start it there\n" },
 	{ TAKES_FORMAT, "      --format FORMAT   raw, vhd (default), vhd-fixed, qcow2\n" },
-	{ TAKES_FROM, "      --from FORMAT     what is copied, looked at, or the parent of a qcow2: raw (default, refused where it looks\n"
-		      "                        like another), vhd, qcow2\n" },
+	{ TAKES_FROM, "      --from FORMAT     of what is copied, or looked at, or a qcow2's parent: raw (default, refused where it\n"
+		      "                        looks like another), vhd, qcow2\n" },
 	{ TAKES_PARENT, "      --parent IMAGE    what it differs from, and must not change any more; of one that is copied,\n"
 			"                        as often as there are some, the nearest first\n" },
 	{ TAKES_CANONICAL, "      --canonical       with everything said that its file left out\n" },

@@ -63,7 +63,7 @@ static json_t *blk_stats(struct virtio_dev *v)
 
 static unsigned int rings_depth(const struct virtio_blk *d)
 {
-	return d->format == FORMAT_VHD ? 2 * BLK_QUEUE_SIZE : BLK_QUEUE_SIZE;
+	return d->format == FORMAT_UNSAID || d->format == FORMAT_RAW ? BLK_QUEUE_SIZE : 2 * BLK_QUEUE_SIZE;
 }
 
 static int blk_rings_add(struct virtio_blk *d, struct device_env *env, struct err *e)

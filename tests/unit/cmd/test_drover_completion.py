@@ -43,7 +43,7 @@ class Completion(Case):
             for line, expected in (
                     ("drover mig", ["migrate"]), ("drover re", ["reboot", "remove", "reset", "resume"]), ("drover ve", ["version"]),
                     ("drover ha ", ["add", "group", "history", "remove", "status", "timings"]), ("drover ha group ", ["add", "list", "remove"]),
-                    ("drover help no", ["node"]), ("drover help disk ", ["convert", "create", "info"]), ("drover bogus ", []), ("drover list ", []),
+                    ("drover help no", ["node"]), ("drover help disk ", ["check", "convert", "create", "info"]), ("drover bogus ", []), ("drover list ", []),
                     ("drover show ", ["mail", "web", "web2"]), ("drover show web", ["web", "web2"]), ("drover show web ", []),
                     ("drover migrate web ", ["n1", "n2", "other"]), ("drover migrate web n", ["n1", "n2"]), ("drover fence o", ["other"]),
                     ("drover node maintenance n1 ", ["off", "on"]), ("drover ha group remove ", ["east"]), ("drover ha add web --group ", ["east"]),
