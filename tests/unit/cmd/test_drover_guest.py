@@ -8,6 +8,7 @@ usage: test_drover_guest.py PATH-OF-DROVER
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from test_drover import Api  # noqa: E402
 from test_drover_vmm import Vmm  # noqa: E402
+
+QEMU_GA = "/usr/sbin/qemu-ga"
 
 
 class Agent:
@@ -162,6 +165,33 @@ class Guest(unittest.TestCase):
             vmm.close()
         self.assertEqual(r.returncode, 3)
         self.assertIn("no port for an agent", r.stderr)
+
+    @unittest.skipUnless(os.path.exists(QEMU_GA), f"no {QEMU_GA} (package qemu-guest-agent)")
+    def test_the_real_agent_understands_it(self):
+        """qemu-ga of this machine at a socket, which may tell and not do anything."""
+        with Api({}) as api:
+            path = os.path.join(api.dir, "web.agent")
+            block = "guest-shutdown,guest-fsfreeze-freeze,guest-fsfreeze-freeze-list,guest-fsfreeze-thaw"
+            agent = subprocess.Popen([QEMU_GA, "-m", "unix-listen", "-p", path, "-t", api.dir, "-f", os.path.join(api.dir, "pid"),
+                                      "-b", block], stderr=subprocess.DEVNULL)
+            vmm = Vmm(api, lambda *_: {"return": {"agent": {"path": path, "open": True}}})
+            try:
+                deadline = time.monotonic() + 20
+                while not os.path.exists(path):
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.01)
+                for word, said in (("ping", "the agent in 'web' answers"), ("info", "version "), ("addresses", "127.0.0.1/8")):
+                    r = api.run("guest", "web", word)
+                    self.assertEqual(r.returncode, 0, r.stderr)
+                    self.assertIn(said, r.stdout)
+                for word in ("freeze", "thaw", "shutdown"):
+                    r = api.run("guest", "web", word)
+                    self.assertEqual(r.returncode, 1, r.stderr)
+                    self.assertIn("the guest's agent refuses: ", r.stderr)
+            finally:
+                agent.kill()
+                agent.wait(20)
+                vmm.close()
 
     def test_other_words_are_refused(self):
         with Api({}) as api:
