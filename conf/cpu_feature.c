@@ -25,6 +25,47 @@ int cpu_feature_find(const char *name, size_t len)
 	return -1;
 }
 
+/* As manuals, compilers and other hypervisors have them, and what Linux shows of several bits. */
+static const struct {
+	const char *wrote, *meant;
+} other_names[] = {
+	{ "sse3", "pni" },
+	{ "lzcnt", "abm" },
+	{ "cmpxchg16b", "cx16" },
+	{ "cmpxchg8b", "cx8" },
+	{ "lahf_sahf", "lahf_lm" },
+	{ "sha", "sha_ni" },
+	{ "1gb_pages", "pdpe1gb" },
+	{ "invtsc", "nonstop_tsc" },
+	{ "constant_tsc", "nonstop_tsc" },
+	{ "tsc_deadline", "tsc_deadline_timer" },
+	{ "avx512ifma52", "avx512ifma" },
+	{ "ibrs", "spec_ctrl' (Intel) or 'amd_ibrs" },
+	{ "ibpb", "spec_ctrl' (Intel) or 'amd_ibpb" },
+	{ "stibp", "intel_stibp' or 'amd_stibp" },
+	{ "ssbd", "intel_ssbd' or 'amd_ssbd" },
+};
+
+const char *cpu_feature_meant(const char *name)
+{
+	char plain[32];
+	size_t n = strlen(name);
+	int i;
+
+	if (n >= sizeof(plain))
+		return NULL;
+	for (size_t k = 0; k <= n; k++)
+		plain[k] = (char)(name[k] == '-' || name[k] == '.' ? '_' : name[k] >= 'A' && name[k] <= 'Z' ? name[k] + 32 :
+													      name[k]);
+	i = cpu_feature_find(plain, n);
+	if (i >= 0 && cpu_feature_table[i].kind == CPU_FEATURE_PLAIN)
+		return cpu_feature_table[i].name;
+	for (size_t k = 0; k < sizeof(other_names) / sizeof(other_names[0]); k++)
+		if (strcmp(other_names[k].wrote, plain) == 0)
+			return other_names[k].meant;
+	return NULL;
+}
+
 static bool is_in(const struct cpu_feature *f, uint32_t leaf, uint32_t index, enum cpu_reg reg)
 {
 	return f->leaf == leaf && f->index == index && f->reg == reg;

@@ -54,6 +54,8 @@ unsigned int cpu_feature_count(void);
 const struct cpu_feature *cpu_feature_at(unsigned int i);
 /** cpu_feature_find() - the place of the first @len bytes of @name, of any kind; -1: no such feature */
 int cpu_feature_find(const char *name, size_t len);
+/** cpu_feature_meant() - what who wrote @name, which is none, may have meant: the name of a feature, or NULL */
+const char *cpu_feature_meant(const char *name);
 /** cpu_feature_of() - the row of a bit of CPUID, or NULL */
 const struct cpu_feature *cpu_feature_of(uint32_t leaf, uint32_t index, enum cpu_reg reg, unsigned int bit);
 /** cpu_feature_allow() - those bits of a register that have a row */

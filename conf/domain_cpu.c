@@ -34,6 +34,8 @@ static int build_feature(struct domain_build *b, const struct tree_node *n)
 	if (!plus && n->value[0] != '-')
 		return tree_fail(b->t, n, b->e, "got '%.40s', expected + or - and the name of a feature", n->value);
 	i = cpu_feature_find(name, strlen(name));
+	if (i < 0 && cpu_feature_meant(name))
+		return tree_fail(b->t, n, b->e, "'%.40s' is no feature, did you mean '%s'?", name, cpu_feature_meant(name));
 	if (i < 0 || cpu_feature_at((unsigned int)i)->kind != CPU_FEATURE_PLAIN)
 		return tree_fail(b->t, n, b->e, "'%.40s' is no feature that a domain can have ('drover cpu list' has their names)",
 				 name);

@@ -28,7 +28,7 @@
  *     disk.c     disk create
  *     disk_make.c     new images, for those who make them
  *     disk_convert.c  disk convert
- *     cpu.c      cpu list, cpu show, cpu baseline; cpu_of.c: what hosts have
+ *     cpu.c      cpu list, cpu show, cpu baseline; cpu_check.c: cpu check; cpu_of.c: what hosts have
  *     disk_info.c     disk info
  *     disk_check.c    disk check
  *
@@ -214,6 +214,11 @@ int verb_disk_check(struct drover *d);
 
 /** verb_cpu_list() - all CPU models and the names of features, or what one model has: EXIT_NOTFOUND; asks no droverd */
 int verb_cpu_list(struct drover *d);
+/**
+ * verb_cpu_check() - for each host, does it have the processor that a domain's file asks for?
+ * EXIT_REFUSED when one has not, or told nothing.
+ */
+int verb_cpu_check(struct drover *d);
 /** verb_cpu_baseline() - what the processors of all hosts have in common; EXIT_ERROR when some told nothing, also behind a result */
 int verb_cpu_baseline(struct drover *d);
 /** verb_cpu_show() - what this host's KVM has for guests, and the best model in it; asks no droverd */

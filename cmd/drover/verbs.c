@@ -48,6 +48,7 @@ static const struct verb verbs[] = {
 	  "copy an image into a new one of another format" },
 	{ "disk info", "IMAGE", 1, 1, 0, verb_disk_info, "say what an image is" },
 	{ "disk check", "IMAGE", 1, 1, TAKES_FROM, verb_disk_check, "look whether the tables of an image are right" },
+	{ "cpu check", "FILE", 1, 1, 0, verb_cpu_check, "which hosts have the processor that a domain's file asks for" },
 	{ "cpu list", "[MODEL]", 0, 1, 0, verb_cpu_list, "CPU models and features that a domain can ask for" },
 	{ "cpu baseline", "", 0, 0, 0, verb_cpu_baseline, "the CPU model and features that all hosts have" },
 	{ "cpu show", "", 0, 0, 0, verb_cpu_show, "what this host's processor has for guests" },

@@ -48,6 +48,9 @@ struct cpuid_wish {
  */
 int cpuid_guest(struct cpuid_table *t, const struct cpuid_table *host, const struct cpuid_wish *w, struct err *e);
 
+/** cpuid_model_bits() - how many bits a physical address has, for a guest with a model and @memory bytes */
+unsigned int cpuid_model_bits(uint64_t memory);
+
 /** cpuid_for_vcpu() - @t as vCPU @i of @topology sees it */
 void cpuid_for_vcpu(const struct cpuid_table *t, uint32_t i, const struct cpu_topology *topology, struct cpuid_table *out);
 

@@ -145,7 +145,7 @@ static void fix_xsave_size(struct cpuid_table *t)
 
 /* --- who it is --- */
 
-static unsigned int address_bits(uint64_t memory)
+unsigned int cpuid_model_bits(uint64_t memory)
 {
 	unsigned int bits = ADDRESS_BITS_MIN - 1;
 
@@ -158,7 +158,7 @@ static int set_widths(struct cpuid_table *t, const struct cpuid_table *host, con
 {
 	const struct kvm_cpuid_entry2 *c7 = cpuid_find(t, 7, 0);
 	struct kvm_cpuid_entry2 *c = cpuid_put(t, 0x80000008, 0);
-	unsigned int bits = address_bits(w->memory);
+	unsigned int bits = cpuid_model_bits(w->memory);
 
 	if (cpuid_address_bits(host) < bits)
 		return err_set(e, -EPERM, "the domain's CPU model %s needs %u physical address bits for its memory, this host has %u",

@@ -6,6 +6,7 @@ usage: test_drover_cpu.py PATH-OF-DROVER
 """
 import json
 import os
+import tempfile
 import unittest
 
 from test_drover import DROVER, Api, subprocess
@@ -72,6 +73,25 @@ class Cpu(unittest.TestCase):
         self.assertEqual((r.returncode, o["hosts"], o["unknown"]), (1, ["n1"], ["n2"]))
         self.assertIn("1 of 2 hosts told nothing", r.stderr)
         self.assertIn("Unknown:   n2\n", people)
+
+    def test_hosts_that_cannot_have_a_domain_are_named(self):
+        def check(cpu, *hosts):
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f, Api({"GET cpus": [list(hosts)]}) as api:
+                f.write(f"name: web\nmemory: 600G\nkernel: /k\ncpu: {cpu}\n")
+                f.flush()
+                r = api.run("cpu", "check", f.name, "-o", "json")
+                self.assertEqual(api.run("cpu", "check", f.name).returncode, r.returncode)
+            return r.returncode, [(o["runs"], o["lacks"], o["why"]) for o in json.loads(r.stdout)]
+
+        intel, old, amd = host("n1", "Haswell", bits=46), host("n2", "x86-64-v2", bits=40), host("n3", "EPYC", vendor="AMD", bits=48)
+        silent = {"name": "n4", "id": 4, "state": "offline", "cpu": None}
+        self.assertEqual(check("{model: x86-64-v2}", intel, amd), (0, [(True, [], "")] * 2))
+        self.assertEqual(check("{model: x86-64-v2}", old), (5, [(False, [], "40 address bits, 41 are needed")]))
+        code, hosts = check("{model: Haswell}", intel, amd)
+        self.assertEqual((code, hosts[0], hosts[1][0], hosts[1][2]), (5, (True, [], ""), False, "no processor of Intel"))
+        self.assertEqual(check("{features: [+avx2]}", old, silent),
+                         (5, [(False, ["xsave", "avx", "avx2"], "lacks xsave, avx, avx2"),
+                              (None, [], "it told nothing of its processor")]))
 
     def test_no_host_no_baseline(self):
         with Api({"GET cpus": [[{"name": "n2", "id": 2, "state": "offline", "cpu": None}]]}) as api:

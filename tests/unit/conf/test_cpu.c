@@ -319,6 +319,10 @@ static void what_is_wrong_is_said(void **state)
 		"t.yaml:4: cpu.features[0]: got 'avx2', expected + or - and the name of a feature");
 	refused(LEAST "cpu: {features: [+avx2, -avx3]}\n",
 		"t.yaml:4: cpu.features[1]: 'avx3' is no feature that a domain can have ('drover cpu list' has their names)");
+	refused(LEAST "cpu: {features: [+sse4.1]}\n", "t.yaml:4: cpu.features[0]: 'sse4.1' is no feature, did you mean 'sse4_1'?");
+	refused(LEAST "cpu: {features: [-LZCNT]}\n", "t.yaml:4: cpu.features[0]: 'LZCNT' is no feature, did you mean 'abm'?");
+	refused(LEAST "cpu: {features: [+ibpb]}\n",
+		"t.yaml:4: cpu.features[0]: 'ibpb' is no feature, did you mean 'spec_ctrl' (Intel) or 'amd_ibpb'?");
 	refused(LEAST "cpu: {features: [+vmx]}\n",
 		"t.yaml:4: cpu.features[0]: 'vmx' is no feature that a domain can have ('drover cpu list' has their names)");
 	refused(LEAST "cpu: {features: [+hypervisor]}\n",
