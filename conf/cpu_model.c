@@ -5,7 +5,8 @@
  * A vendor's model has what all processors of that family have whose microcode is of 2019 or later, so that the guest's kernel
  * finds what it needs against speculation.  Left out of all: what KVM has on one kernel and not on another, what depends on a
  * host's settings (5-level paging, XSAVES, which has an erratum on AMD's family 0x17), and arch_capabilities, whose register
- * says other things on each host.  An operator can add them.
+ * says other things on each host.  An operator can add them.  Nor is vme in any: no
+ * use in 64-bit mode, and some of AMD's first EPYC have it switched off.
  *
  * Family 15, model 107, stepping 1 for the levels: no processor that guests know errata of.
  */
@@ -18,7 +19,7 @@
 
 static const struct cpu_model models[] = {
 	{ "x86-64-v1", "every 64-bit processor", CPU_VENDOR_ANY, LEVEL_SIGNATURE, "x86-64-v1 Processor", NULL,
-	  "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm "
+	  "fpu de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 syscall nx lm "
 	  "x2apic tsc_deadline_timer arat kvmclock-old nop-io-delay kvmclock steal-time pv-eoi pv-unhalt kvmclock-stable" },
 	{ "x86-64-v2", "Nehalem, Bulldozer and later", CPU_VENDOR_ANY, LEVEL_SIGNATURE, "x86-64-v2 Processor", "x86-64-v1",
 	  "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3" },

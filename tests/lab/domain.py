@@ -20,18 +20,20 @@ def lapic_registers(state):
 
 class Domain:
     def __init__(self, node, name, kernel="vmlinux", vcpus=1, memory="256M", disk=None, bridge=None,
-                 words="", options="", log=None, more_disks=(), more=()):
+                 words="", options="", log=None, more_disks=(), cpu=None, more=()):
         """@kernel: None for a domain that boots from its disk.  @log: name of its log, when several processes of one name run here in turn.
-        @more_disks: devices of the host, used without its cache; @more: further lines of its file.  @more: further lines of its file."""
+        @more_disks: devices of the host, used without its cache.  @cpu, @more: of its file: its CPU, further lines."""
         self.node, self.name, self.vcpus = node, name, vcpus
         self.control_path = f"/run/{name}.sock"
-        conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}", *more]
+        conf = [f"name: {name}", f"memory: {memory}", f"vcpus: {vcpus}"]
         if kernel:
             conf += [f"kernel: /lab/{kernel}", "initrd: /lab/guest.cpio", f'cmdline: "{CMDLINE} {words}"']
         if disk or more_disks:
             conf += ["disks:"] + [f"  - path: {path}" for path in [disk] if path]
         for path in more_disks:
             conf += [f"  - path: {path}", "    direct: true"]
+        if cpu:
+            conf.append(f"cpu: {cpu}")
         if bridge:
             conf += ["nics:", f"  - {{bridge: {bridge}, queues: {vcpus}}}"]
         conf += more

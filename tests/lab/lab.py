@@ -148,20 +148,20 @@ class Node:
     guest: after an exit, QEMU 7.2 now and then finds none of the host's pages, or runs on with the
     guest's GS.  With one CPU that was never seen."""
 
-    def __init__(self, lab, name, memory=1024, link=None):
+    def __init__(self, lab, name, memory=1024, link=None, cpu="max"):
         self.lab, self.name = lab, name
         self.agent_path = os.path.join(lab.sockets, name + ".agent")
         self.console_path = os.path.join(lab.share, name + "-console.log")
         self.agent = None
         self.process = None
         self.begun = self.poked = time.monotonic()
-        self._launch(memory, link)
+        self._launch(memory, link, cpu)
 
-    def _launch(self, memory, link):
+    def _launch(self, memory, link, cpu):
         words = (f"tsc_early_khz={tsc_khz()} console=ttyS0 quiet loglevel=4 nokaslr mitigations=off "
                  "tsc=reliable random.trust_cpu=on oops=panic panic=-1 rdinit=/init nowatchdog audit=0 "
                  f"selinux=0 apparmor=0 lab.node={self.name}")
-        args = [QEMU, "-accel", "tcg,thread=multi,tb-size=512", "-M", "pc", "-cpu", "max,+svm",
+        args = [QEMU, "-accel", "tcg,thread=multi,tb-size=512", "-M", "pc", "-cpu", f"{cpu},+svm",
                 "-smp", "1", "-m", str(memory), "-nodefaults", "-no-user-config",
                 "-display", "none", "-no-reboot",
                 "-chardev", f"file,id=con,path={self.console_path}", "-serial", "chardev:con",
@@ -342,13 +342,13 @@ class Lab:
         self.nodes.append(n)
         return n.wait_ready()
 
-    def pair(self, a, b, **args):
-        """Two hosts with a cable between them (eth0 of each)."""
+    def pair(self, a, b, cpus=("max", "max"), **args):
+        """Two hosts with a cable between them (eth0 of each); @cpus: what QEMU emulates in each."""
         ends = [os.path.join(self.sockets, n + ".wire") for n in (a, b)]
-        for name, here, there in (a, *ends), (b, *reversed(ends)):
+        for name, cpu, here, there in (a, cpus[0], *ends), (b, cpus[1], *reversed(ends)):
             link = (f"dgram,id=n0,local.type=unix,local.path={here},"
                     f"remote.type=unix,remote.path={there}")
-            self.nodes.append(Node(self, name, link=link, **args))
+            self.nodes.append(Node(self, name, link=link, cpu=cpu, **args))
         return [n.wait_ready() for n in self.nodes[-2:]]
 
 
