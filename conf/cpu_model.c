@@ -5,8 +5,8 @@
  * A vendor's model has what all processors of that family have whose microcode is of 2019 or later, so that the guest's kernel
  * finds what it needs against speculation.  Left out of all: what KVM has on one kernel and not on another, what depends on a
  * host's settings (5-level paging, XSAVES, which has an erratum on AMD's family 0x17), and arch_capabilities, whose register
- * says other things on each host.  An operator can add them.  Nor is vme in any: no
- * use in 64-bit mode, and some of AMD's first EPYC have it switched off.
+ * says other things on each host.  An operator can add them.  Nor is vme in any: it is
+ * of no use in 64-bit mode, and not everywhere there.
  *
  * Family 15, model 107, stepping 1 for the levels: no processor that guests know errata of.
  */
