@@ -25,6 +25,15 @@ static void offer(struct kvm_cpuid_entry2 *c, const struct kvm_vm *k)
 	}
 }
 
+/* AMD's leaves of topology say what we make of it, whether the host has any: without them guests see no threads. */
+static void offer_topoext(struct cpuid_table *t)
+{
+	struct kvm_cpuid_entry2 *c = cpuid_edit(t, 0x80000001, 0);
+
+	if (c && cpuid_is_amd(t))
+		c->ecx |= CPUID_TOPOEXT;
+}
+
 int cpuid_host(struct cpuid_table *t, const struct kvm_vm *k, struct err *e)
 {
 	struct {
@@ -44,5 +53,6 @@ int cpuid_host(struct cpuid_table *t, const struct kvm_vm *k, struct err *e)
 		memset(t->entries[i].padding, 0, sizeof(t->entries[i].padding));
 		offer(&t->entries[i], k);
 	}
+	offer_topoext(t);
 	return 0;
 }

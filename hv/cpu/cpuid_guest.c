@@ -17,9 +17,8 @@
 #define ADDRESS_BITS_MIN 39 /* fewer have only processors for small devices */
 #define LINEAR_BITS 48
 #define LINEAR_BITS_LA57 57
-#define HOLE (2ull << 30)  /* RAM ends so much above its size (hv/memory/memory.h) */
-#define TOPOEXT (1u << 22) /* of 0x80000001 ECX: the leaves of AMD's topology are there, APM 3 E.4.2 */
-#define XSAVE_HEAD 576     /* legacy region and header: SDM 1 13.4 */
+#define HOLE (2ull << 30) /* RAM ends so much above its size (hv/memory/memory.h) */
+#define XSAVE_HEAD 576    /* legacy region and header: SDM 1 13.4 */
 
 /* --- features --- */
 
@@ -82,7 +81,15 @@ static bool has_topoext(const struct cpuid_table *t)
 {
 	const struct kvm_cpuid_entry2 *c = cpuid_find(t, 0x80000001, 0);
 
-	return c && c->ecx & TOPOEXT;
+	return c && c->ecx & CPUID_TOPOEXT;
+}
+
+static void unshow_topoext(struct cpuid_table *t)
+{
+	struct kvm_cpuid_entry2 *c = cpuid_edit(t, 0x80000001, 0);
+
+	if (c)
+		c->ecx &= ~CPUID_TOPOEXT;
 }
 
 static bool keeps(const struct cpuid_table *t, const struct kvm_cpuid_entry2 *c, bool model)
@@ -231,6 +238,8 @@ int cpuid_guest(struct cpuid_table *t, const struct cpuid_table *host, const str
 		return ret;
 	*t = *host;
 	hide(t, &w->cpu, &has, &gone);
+	if (!w->cpu.model && !cpuid_find(host, 0x8000001e, 0)) /* only offered (cpuid.c) */
+		unshow_topoext(t);
 	prune(t, w->cpu.model != NULL);
 	if (w->cpu.model)
 		ret = set_identity(t, host, w, e);

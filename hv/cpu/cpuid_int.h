@@ -29,7 +29,12 @@ struct kvm_cpuid_entry2 *cpuid_edit(struct cpuid_table *t, uint32_t leaf, uint32
 /** cpuid_put() - cpuid_edit(), of a new entry of zeros where there is none; NULL: @t is full */
 struct kvm_cpuid_entry2 *cpuid_put(struct cpuid_table *t, uint32_t leaf, uint32_t index);
 
-/** cpuid_topology() - lay @t out so */
+#define CPUID_TOPOEXT (1u << 22) /* of 0x80000001 ECX: AMD's leaves of topology are there, APM 3 E.4.2 */
+
+/** cpuid_is_amd() - or of whoever makes processors after AMD's plans */
+bool cpuid_is_amd(const struct cpuid_table *t);
+
+/** cpuid_topology() - lay @t out so; what tells guests of threads is shown where there are any */
 void cpuid_topology(struct cpuid_table *t, const struct cpu_topology *topology);
 
 #endif

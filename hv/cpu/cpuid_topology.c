@@ -35,7 +35,7 @@ static uint32_t logical_processors(const struct cpu_topology *t)
 	return at_most(2 * n > socket_ids(t) || n == 1 ? n : socket_ids(t), 255);
 }
 
-static bool is_amd(const struct cpuid_table *t)
+bool cpuid_is_amd(const struct cpuid_table *t)
 {
 	const struct kvm_cpuid_entry2 *c = cpuid_find(t, 0, 0);
 
@@ -103,21 +103,38 @@ static void set_leaf(struct kvm_cpuid_entry2 *c, const struct cpu_topology *t, b
 	}
 }
 
+/* Guests of AMD look for threads there and nowhere else, whatever the model has. */
+static void set_topoext(struct cpuid_table *t, const struct cpu_topology *topology)
+{
+	struct kvm_cpuid_entry2 *c = cpuid_edit(t, 0x80000001, 0), *highest = cpuid_edit(t, 0x80000000, 0);
+
+	if (!c || !cpuid_is_amd(t))
+		return;
+	if (topology->threads > 1)
+		c->ecx |= CPUID_TOPOEXT;
+	if (!(c->ecx & CPUID_TOPOEXT))
+		return;
+	cpuid_put(t, 0x8000001e, 0);
+	if (highest && highest->eax < 0x8000001e)
+		highest->eax = 0x8000001e;
+}
+
 void cpuid_topology(struct cpuid_table *t, const struct cpu_topology *topology)
 {
+	set_topoext(t, topology);
 	/* KVM offers subleaves 0..n of the topology leaves; we need 0 and 1 whatever the host has. */
 	if (cpuid_find(t, 0xb, 0))
 		cpuid_put(t, 0xb, 1);
 	if (cpuid_find(t, 0x1f, 0))
 		cpuid_put(t, 0x1f, 1);
 	for (uint32_t i = 0; i < t->count; i++)
-		set_leaf(&t->entries[i], topology, is_amd(t));
+		set_leaf(&t->entries[i], topology, cpuid_is_amd(t));
 }
 
 void cpuid_for_vcpu(const struct cpuid_table *t, uint32_t i, const struct cpu_topology *topology, struct cpuid_table *out)
 {
 	uint32_t id = cpu_topology_apic_id(topology, i), in_socket = id & (socket_ids(topology) - 1);
-	bool amd = is_amd(t);
+	bool amd = cpuid_is_amd(t);
 
 	*out = *t;
 	for (uint32_t k = 0; k < out->count; k++) {

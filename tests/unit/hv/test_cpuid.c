@@ -173,6 +173,19 @@ static void test_every_word_is_compared(void **state)
 	}
 }
 
+/* A guest with threads came from a host that has the leaf; here it is made (cpuid_topology.c). */
+static void test_threads_of_amd_need_nothing_of_the_host(void **state)
+{
+	struct cpuid_table ours = host_table(), theirs;
+	struct cpuid_wish w = { .cpu.topology = { 1, 1, 2 }, .memory = 64 << 20 };
+
+	assert_int_equal(cpuid_guest(&theirs, &ours, &w, NULL), 0);
+	host[7].ecx &= ~(1u << 22);
+	ours = host_table();
+	assert_true(cpuid_find(&theirs, 0x80000001, 0)->ecx & 1u << 22);
+	assert_int_equal(cpuid_check(&ours, &theirs, NULL), 0);
+}
+
 static void test_what_nobody_looked_at_is_not_shown(void **state)
 {
 	struct cpuid_table t;
@@ -243,6 +256,7 @@ int main(void)
 		TEST(test_missing_features_are_named),
 		TEST(test_fewer_address_bits_are_refused),
 		TEST(test_every_word_is_compared),
+		TEST(test_threads_of_amd_need_nothing_of_the_host),
 		TEST(test_what_nobody_looked_at_is_not_shown),
 		TEST(test_another_layout_of_state_is_refused),
 		TEST(test_another_vendor_is_refused),

@@ -135,6 +135,31 @@ static void leaves_that_a_feature_brings_go_with_it(void **state)
 	assert_int_equal(cpuid_find(&guests[0], 0x80000000, 0)->eax, 0x8000001e);
 }
 
+/* Whatever the model, and whether the host has such a leaf: guests of AMD look for threads there only. */
+static void threads_are_told_on_amd(void **state)
+{
+	struct cpuid_table host = host_of("AuthenticAMD", "x86-64-v3", ""), t, own;
+	struct cpuid_wish w = { .cpu.topology = { 1, 2, 2 }, .memory = 1ull << 30 };
+
+	for (int model = 0; model < 2; model++) {
+		w.cpu.model = model ? cpu_model_find("x86-64-v2") : NULL;
+		w.cpu.topology.threads = 2;
+		assert_int_equal(cpuid_guest(&t, &host, &w, NULL), 0);
+		assert_true(has(&t, "topoext"));
+		cpuid_for_vcpu(&t, 3, &w.cpu.topology, &own);
+		assert_int_equal(cpuid_find(&own, 0x8000001e, 0)->eax, 3);
+		assert_int_equal(cpuid_find(&own, 0x8000001e, 0)->ebx, 0x101);
+		w.cpu.topology.threads = 1;
+		assert_int_equal(cpuid_guest(&t, &host, &w, NULL), 0);
+		assert_false(has(&t, "topoext"));
+	}
+	/* Intel's have leaf 0xb */
+	host = host_of("GenuineIntel", "x86-64-v3", "");
+	w.cpu.topology.threads = 2;
+	assert_int_equal(cpuid_guest(&t, &host, &w, NULL), 0);
+	assert_false(has(&t, "topoext"));
+}
+
 static void what_the_host_lacks_is_named(void **state)
 {
 	struct cpuid_table host = host_of("GenuineIntel", "x86-64-v2", ""), t;
@@ -169,7 +194,10 @@ static void a_vendors_model_is_for_its_processors(void **state)
 
 static void without_a_model_the_guest_sees_the_host(void **state)
 {
-	struct cpuid_table host = host_of("AuthenticAMD", "EPYC", EXTRA), t, want = host;
+	struct cpuid_table host = host_of("AuthenticAMD", "EPYC", EXTRA), t, want;
+
+	cpuid_put(&host, 0x8000001e, 0);
+	want = host;
 
 	assert_int_equal(guest_of(&t, &host, "host", "", "", NULL), 0);
 	cpuid_topology(&want, &(struct cpu_topology){ 1, 2, 1 });
@@ -229,6 +257,7 @@ int main(void)
 		cmocka_unit_test(a_model_is_all_that_is_shown),
 		cmocka_unit_test(a_model_is_the_same_on_all_hosts),
 		cmocka_unit_test(leaves_that_a_feature_brings_go_with_it),
+		cmocka_unit_test(threads_are_told_on_amd),
 		cmocka_unit_test(what_the_host_lacks_is_named),
 		cmocka_unit_test(a_vendors_model_is_for_its_processors),
 		cmocka_unit_test(without_a_model_the_guest_sees_the_host),
