@@ -24,7 +24,7 @@
 
 #define VIRTIO_WORKERS_MAX 16 /* with the device's thread */
 #define VIRTIO_QUEUES_MAX (2 * VIRTIO_WORKERS_MAX + 1)
-#define VIRTIO_SOURCES_MAX VIRTIO_WORKERS_MAX /* a device's own descriptors in its threads' epolls */
+#define VIRTIO_SOURCES_MAX (VIRTIO_WORKERS_MAX + 1) /* a device's own descriptors in its threads' epolls */
 #define VIRTIO_CONFIG_MAX 256
 #define VIRTIO_RETRY_MS 10
 

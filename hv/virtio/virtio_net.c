@@ -28,6 +28,7 @@
 
 #define NET_MTU_MIN 68u /* VIRTIO 1.2 5.1.4.1 */
 #define NET_MTU_DEFAULT 1500u
+#define SOURCE_PORT VIRTIO_NET_PAIRS_MAX /* of the device's thread; those below are the pairs' taps */
 
 /* --- a device's hooks --- */
 
@@ -84,6 +85,10 @@ static void net_event(struct virtio_dev *v, unsigned int s, uint32_t events)
 {
 	struct virtio_net *d = net_of_dev(v);
 
+	if (s == SOURCE_PORT) {
+		port_news(d->port);
+		return;
+	}
 	if (events & (EPOLLERR | EPOLLHUP))
 		tap_gone(d, d->pair[s]);
 	else
@@ -160,7 +165,7 @@ static json_t *net_stats(struct virtio_dev *v)
 		all.tx_bytes += d->pair[i]->tx_bytes;
 		all.tx_dropped += d->pair[i]->tx_dropped;
 	}
-	return json_pack("{s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "link", net_has_link(d), "queues",
+	return json_pack("{s:b, s:b, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "link", net_has_link(d), "on_bridge", !d->port || port_is_attached(d->port), "queues",
 			 (int)d->pairs, "rx_packets", (json_int_t)all.rx_packets, "rx_bytes",
 			 (json_int_t)all.rx_bytes, "rx_dropped", (json_int_t)all.rx_dropped, "tx_packets",
 			 (json_int_t)all.tx_packets, "tx_bytes", (json_int_t)all.tx_bytes, "tx_dropped",
@@ -366,6 +371,8 @@ int virtio_net_create(struct device_env *env, unsigned int index, const struct v
 		return ret;
 	}
 	d->port = c->port;
+	if (d->port && port_watch_fd(d->port) >= 0)
+		virtio_dev_watch(&d->v, SOURCE_PORT, port_watch_fd(d->port), EPOLLIN);
 	*out = &d->v;
 	return 0;
 }

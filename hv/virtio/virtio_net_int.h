@@ -13,6 +13,12 @@
 #define NET_BATCH 64                         /* packets per turn: others of its thread wait so long */
 #define NET_IOV_MAX 1024                     /* buffers of one read (UIO_MAXIOV) */
 
+/* A receive buffer that was taken from the ring. */
+struct net_buffer {
+	uint16_t head, pieces;
+	uint32_t len;
+};
+
 /* A pair of queues, with a queue of the tap and a thread for both; under the lock of queue @rx (virtio_queue_lock()). */
 struct net_pair {
 	struct virtio_net *card;
@@ -22,10 +28,11 @@ struct net_pair {
 	bool listening;      /* the tap wakes us */
 
 	/* Receive buffers that are taken from the ring already, oldest first (virtio_net_receive.c). */
-	struct virtq_elem ahead[NET_QUEUE_SIZE]; /* a ring: element @first and the next @n - 1 */
+	struct net_buffer ahead[NET_QUEUE_SIZE]; /* a ring: element @first and the next @n - 1 */
 	unsigned int first, n;
 	size_t room;                       /* bytes of all of them */
 	struct iovec iov[2 * NET_IOV_MAX]; /* the same as one list: @n_iov of them from @iov_first on, and one of ours */
+	uint64_t gpa[2 * NET_IOV_MAX];     /* where these are for the guest */
 	unsigned int iov_first, n_iov;
 	uint8_t *packet;     /* what was read from the tap beyond them */
 	size_t packet_len;   /* 0 = none */
@@ -33,7 +40,7 @@ struct net_pair {
 	unsigned int budget; /* packets of the next turn */
 	unsigned int full;   /* turns in a row that used all of it */
 
-	struct virtq_elem sent; /* the chain that is being sent */
+	struct virtq_elem taken, sent; /* the chains that are being taken ahead, and sent */
 	uint64_t rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes, tx_dropped;
 };
 

@@ -20,15 +20,14 @@
 #include "hv/virtio/virtio_net_int.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define FULL_TURNS 4 /* after so many full turns the next one may read twice as much */
-#define GOAL_DECAY 8 /* a packet that needed less lowers what is taken ahead by so much of the difference */
+#define FULL_TURNS 16 /* after so many full turns the next one may read twice as much */
+#define GOAL_DECAY 8  /* a packet that needed less lowers what is taken ahead by so much of the difference */
 
 static struct virtq *ring(const struct net_pair *p)
 {
@@ -72,12 +71,18 @@ void net_put_back(struct net_pair *p)
 
 static void append(struct net_pair *p, const struct virtq_elem *el)
 {
+	unsigned int at;
+
 	/* With room for one more, of ours. */
 	if (p->iov_first + p->n_iov + el->n_in >= 2 * NET_IOV_MAX) {
 		memmove(p->iov, p->iov + p->iov_first, p->n_iov * sizeof(p->iov[0]));
+		memmove(p->gpa, p->gpa + p->iov_first, p->n_iov * sizeof(p->gpa[0]));
 		p->iov_first = 0;
 	}
-	memcpy(p->iov + p->iov_first + p->n_iov, el->iov + el->n_out, el->n_in * sizeof(p->iov[0]));
+	at = p->iov_first + p->n_iov;
+	memcpy(p->iov + at, el->iov + el->n_out, el->n_in * sizeof(p->iov[0]));
+	memcpy(p->gpa + at, el->gpa + el->n_out, el->n_in * sizeof(p->gpa[0]));
+	p->ahead[(p->first + p->n) % NET_QUEUE_SIZE] = (struct net_buffer){ el->head, el->n_in, el->in_len };
 	p->n_iov += el->n_in;
 	p->room += el->in_len;
 	p->n++;
@@ -91,11 +96,10 @@ static bool take(struct net_pair *p, size_t need)
 {
 	struct virtio_dev *v = &p->card->v;
 	unsigned int max = v->features & NET_F_MRG_RXBUF ? ring(p)->size : 1;
-	struct virtq_elem *el;
+	struct virtq_elem *el = &p->taken;
 
 	assert(max && max <= NET_QUEUE_SIZE);
 	while (p->room < need && p->n < max && p->n_iov < NET_IOV_MAX - VIRTQ_SEGS_MAX) {
-		el = &p->ahead[(p->first + p->n) % NET_QUEUE_SIZE];
 		if (!virtio_dev_pop(v, p->rx, el))
 			break;
 		if (el->in_len < TAP_HEADER) { /* VIRTIO 1.2 5.1.6.3.1 */
@@ -117,42 +121,63 @@ static bool took_all(const struct net_pair *p)
 
 /* --- one packet --- */
 
+/* @len bytes are in the list's pieces from @i on, or get there from @from. */
+static void fill(struct net_pair *p, unsigned int i, const uint8_t *from, size_t len)
+{
+	for (size_t part; len; len -= part, i++) {
+		part = len < p->iov[i].iov_len ? len : p->iov[i].iov_len;
+		if (from) {
+			memcpy(p->iov[i].iov_base, from, part);
+			from += part;
+		}
+		gmem_dirty(p->card->v.env->mem, p->gpa[i], part);
+	}
+}
+
+/* How many buffers a packet is in, in its header: the list's first @pieces hold that. */
+static void fill_count(struct net_pair *p, unsigned int pieces, uint16_t count)
+{
+	const uint8_t bytes[2] = { (uint8_t)count, (uint8_t)(count >> 8) };
+	size_t at = HEADER_NUM_BUFFERS;
+	unsigned int i, k;
+
+	for (i = p->iov_first, k = 0; k < sizeof(bytes) && i < p->iov_first + pieces; i++) {
+		for (; k < sizeof(bytes) && at < p->iov[i].iov_len; at++, k++) {
+			((uint8_t *)p->iov[i].iov_base)[at] = bytes[k];
+			gmem_dirty(p->card->v.env->mem, p->gpa[i] + at, 1);
+		}
+		at -= at < p->iov[i].iov_len ? at : p->iov[i].iov_len;
+	}
+}
+
 /*
  * The oldest buffers get a packet of @len bytes and are given back.
  * @direct: bytes of it that are in them already, a whole number of buffers unless it is all; the rest is in `packet`
  */
 static void give(struct net_pair *p, size_t direct, size_t len)
 {
-	struct gmem *m = p->card->v.env->mem;
 	struct virtq_used used[NET_QUEUE_SIZE];
-	unsigned int n = 0, i;
-	size_t at = 0, part;
-	uint16_t count;
+	unsigned int n = 0, pieces = 0;
+	size_t at = 0, part, room = 0;
 
 	assert(len > TAP_HEADER && len <= p->room);
 	while (at < len) {
-		const struct virtq_elem *el = &p->ahead[(p->first + n) % NET_QUEUE_SIZE];
+		const struct net_buffer *b = &p->ahead[(p->first + n) % NET_QUEUE_SIZE];
 
-		part = len - at < el->in_len ? len - at : el->in_len;
-		if (at < direct)
-			virtq_dirty(el, m, 0, part);
-		else
-			virtq_write(el, m, 0, p->packet + at, part);
-		used[n++] = (struct virtq_used){ el->head, (uint32_t)part };
+		part = len - at < b->len ? len - at : b->len;
+		fill(p, p->iov_first + pieces, at < direct ? NULL : p->packet + at, part);
+		used[n++] = (struct virtq_used){ b->head, (uint32_t)part };
+		pieces += b->pieces;
+		room += b->len;
 		at += part;
 	}
-	count = htole16((uint16_t)n);
-	virtq_write(&p->ahead[p->first], m, HEADER_NUM_BUFFERS, &count, sizeof(count));
-	for (i = 0; i < n; i++) {
-		const struct virtq_elem *el = &p->ahead[(p->first + i) % NET_QUEUE_SIZE];
-
-		p->iov_first += el->n_in;
-		p->n_iov -= el->n_in;
-		p->room -= el->in_len;
-	}
+	fill_count(p, p->ahead[p->first].pieces, (uint16_t)n);
+	p->iov_first += pieces;
+	p->n_iov -= pieces;
+	p->room -= room;
 	p->first = (p->first + n) % NET_QUEUE_SIZE;
 	p->n -= n;
-	virtq_push_many(ring(p), m, used, n);
+	virtq_push_many(ring(p), p->card->v.env->mem, used, n);
 	p->rx_packets++;
 	p->rx_bytes += len - TAP_HEADER;
 }

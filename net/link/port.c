@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +19,17 @@
 
 struct port {
 	char name[TAP_NAME_MAX + 1];
-	char bridge[TAP_NAME_MAX + 1]; /* that we put it on, "" for none */
-	int fd[TAP_QUEUES_MAX];        /* -1: taken, or none */
-	bool persistent;               /* it was there before us */
-	struct filter *filter;         /* NULL: none */
-	int mtu, mtu_before;           /* mtu_before: 0 unless changed by us */
+	char bridge[TAP_NAME_MAX + 1]; /* it is to be on, "" for none */
+	bool ours;                     /* we put it there */
+	int index;                     /* the tap's */
+	int watch_fd;                  /* -1: none */
+	bool attached;                 /* to its bridge, when we looked last */
+	uint16_t vlan, vlans[RTNL_VLANS_MAX];
+	size_t n_vlans;
+	int fd[TAP_QUEUES_MAX]; /* -1: taken, or none */
+	bool persistent;        /* it was there before us */
+	struct filter *filter;  /* NULL: none */
+	int mtu, mtu_before;    /* mtu_before: 0 unless changed by us */
 };
 
 /* Frames of a guest that was to be kept apart would otherwise go everywhere. */
@@ -54,6 +61,18 @@ static int look_at_bridge(const struct port_conf *c, struct rtnl_link *bridge, s
 	return check_filters(c, bridge, e);
 }
 
+static int set_vlans(struct port *p, struct err *e)
+{
+	int ret;
+
+	if (!p->vlan && !p->n_vlans)
+		return 0;
+	ret = rtnl_port_vlans(p->index, p->vlan, p->vlans, p->n_vlans, e);
+	if (ret)
+		err_prefix(e, "bridge %s: tap %s", p->bridge, p->name);
+	return ret;
+}
+
 static int onto_bridge(struct port *p, const struct port_conf *c, struct err *e)
 {
 	struct rtnl_link bridge, tap;
@@ -65,20 +84,25 @@ static int onto_bridge(struct port *p, const struct port_conf *c, struct err *e)
 	if (ret)
 		return ret;
 	/* A persistent one may be there since a VMM that was killed. */
+	snprintf(p->bridge, sizeof(p->bridge), "%s", c->bridge);
+	p->index = tap.index;
 	if (tap.master != bridge.index) {
 		if (p->persistent)
 			p->mtu_before = tap.mtu;
 		ret = tap_attach(p->name, c->bridge, c->mac, e);
 		if (ret)
 			return ret;
-		snprintf(p->bridge, sizeof(p->bridge), "%s", c->bridge);
+		p->ours = true;
 	}
-	if (!c->vlan && !c->n_vlans)
-		return 0;
-	ret = rtnl_port_vlans(tap.index, c->vlan, c->vlans, c->n_vlans, e);
+	p->vlan = c->vlan;
+	p->n_vlans = c->n_vlans;
+	if (c->n_vlans)
+		memcpy(p->vlans, c->vlans, c->n_vlans * sizeof(p->vlans[0]));
+	ret = set_vlans(p, e);
 	if (ret)
-		err_prefix(e, "bridge %s: tap %s", c->bridge, p->name);
-	return ret;
+		return ret;
+	p->watch_fd = rtnl_watch_open(e);
+	return p->watch_fd < 0 ? p->watch_fd : 0;
 }
 
 static int on_its_own(struct port *p, const struct port_conf *c, struct err *e)
@@ -131,11 +155,13 @@ int port_open(const struct port_conf *c, struct port **out, struct err *e)
 	unsigned int i;
 	int ret;
 
-	assert(c->bridge || (!c->vlan && !c->n_vlans));
+	assert((c->bridge || (!c->vlan && !c->n_vlans)) && c->n_vlans <= RTNL_VLANS_MAX);
 	if (!p)
 		return err_set(e, -ENOMEM, "port: no memory");
 	for (i = 0; i < TAP_QUEUES_MAX; i++)
 		p->fd[i] = -1;
+	p->watch_fd = -1;
+	p->attached = true;
 	p->fd[0] = tap_open(c->tap, c->queues ? c->queues : 1, p->name, e);
 	if (p->fd[0] < 0) {
 		ret = p->fd[0];
@@ -175,12 +201,50 @@ uint16_t port_carries(const struct port *p)
 	return p->mtu < UINT16_MAX ? (uint16_t)p->mtu : UINT16_MAX;
 }
 
+/* --- while it is there --- */
+
+int port_watch_fd(const struct port *p)
+{
+	return p->watch_fd;
+}
+
+bool port_is_attached(const struct port *p)
+{
+	return p->attached;
+}
+
+void port_news(struct port *p)
+{
+	char on[IF_NAMESIZE] = "";
+	struct err e;
+	bool attached;
+	int master;
+
+	/* A tap that is gone is told by whoever reads it. */
+	if (!rtnl_watch_drain(p->watch_fd, p->index, &master))
+		return;
+	if (master)
+		if_indextoname((unsigned int)master, on);
+	attached = !strcmp(on, p->bridge);
+	if (attached == p->attached)
+		return;
+	p->attached = attached;
+	if (!attached)
+		log_warn("%s is no longer on bridge %s%s%s", p->name, p->bridge, on[0] ? " but on " : "", on);
+	else if (set_vlans(p, &e))
+		log_warn("%s is on bridge %s again, but: %s", p->name, p->bridge, e.text);
+	else
+		log_info("%s is on bridge %s again", p->name, p->bridge);
+}
+
+/* --- the end --- */
+
 /* The tap stays: it is to be as it was.  What cannot be taken back is told, and nothing depends on it. */
 static void leave(struct port *p)
 {
 	struct err e;
 
-	if (p->bridge[0] && tap_detach(p->name, p->bridge, &e))
+	if (p->ours && tap_detach(p->name, p->bridge, &e))
 		log_warn("%s", e.text);
 	if (p->mtu_before && tap_set_mtu(p->name, p->mtu_before, &e))
 		log_warn("%s", e.text);
@@ -197,6 +261,8 @@ void port_close(struct port *p)
 	for (i = 0; i < TAP_QUEUES_MAX; i++)
 		if (p->fd[i] >= 0)
 			close(p->fd[i]);
+	if (p->watch_fd >= 0)
+		close(p->watch_fd);
 	filter_end(p->filter);
 	free(p);
 }

@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "net/link/filter.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,16 @@ int port_take_fd(struct port *p, unsigned int q);
 const char *port_name(const struct port *p);
 /** port_carries() - the largest packet it carries, in bytes without the Ethernet header; at most 65535 */
 uint16_t port_carries(const struct port *p);
+
+/**
+ * port_watch_fd() - readable when something has happened to links of this host; @p's.  -1: there is no bridge to be on
+ * port_news() - when it is: look whether the tap is still on its bridge, and say so in a line if that has changed
+ * One that is back on its bridge gets its VLANs again: the bridge has forgotten them.
+ */
+int port_watch_fd(const struct port *p);
+void port_news(struct port *p);
+/** port_is_attached() - as port_news() has seen it last; true without a bridge */
+bool port_is_attached(const struct port *p);
 
 /** port_close() - take back what port_open() did; NULL is nothing.  The filter goes with it: close the descriptors first */
 void port_close(struct port *p);

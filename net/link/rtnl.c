@@ -152,7 +152,7 @@ static void read_kind(const struct rtattr *info, struct rtnl_link *out)
 static int read_link(const struct nlmsghdr *h, size_t len, struct rtnl_link *out)
 {
 	const struct ifinfomsg *link = NLMSG_DATA(h);
-	const struct rtattr *attrs, *info;
+	const struct rtattr *attrs, *info, *name;
 
 	if (h->nlmsg_type != RTM_NEWLINK || len < NLMSG_LENGTH(sizeof(*link)))
 		return -EBADMSG;
@@ -160,6 +160,9 @@ static int read_link(const struct nlmsghdr *h, size_t len, struct rtnl_link *out
 	len -= len < NLMSG_SPACE(sizeof(*link)) ? len : NLMSG_SPACE(sizeof(*link));
 	out->index = link->ifi_index;
 	out->up = link->ifi_flags & IFF_UP;
+	name = find(attrs, len, IFLA_IFNAME, 1);
+	if (name)
+		memcpy(out->name, RTA_DATA(name), strnlen(RTA_DATA(name), RTA_PAYLOAD(name) < RTNL_NAME_MAX ? RTA_PAYLOAD(name) : RTNL_NAME_MAX));
 	out->mtu = (int)find_u32(attrs, len, IFLA_MTU);
 	out->master = (int)find_u32(attrs, len, IFLA_MASTER);
 	info = find(attrs, len, IFLA_LINKINFO, 0);
@@ -168,24 +171,100 @@ static int read_link(const struct nlmsghdr *h, size_t len, struct rtnl_link *out
 	return 0;
 }
 
-int rtnl_link_get(const char *name, struct rtnl_link *out, struct err *e)
+static int ask(const struct rtnl_request *r, struct rtnl_link *out)
 {
 	_Alignas(struct nlmsghdr) uint8_t answer[ANSWER_MAX];
-	struct rtnl_request r;
 	size_t len;
 	int ret;
 
 	memset(out, 0, sizeof(*out));
-	if (strlen(name) >= IFNAMSIZ)
-		return err_set(e, -EINVAL, "link %s: name of more than %d characters", name, IFNAMSIZ - 1);
+	ret = talk(r, answer, &len);
+	if (ret)
+		return ret;
+	return len ? read_link((const struct nlmsghdr *)answer, len, out) : -EBADMSG;
+}
+
+int rtnl_link_at(int index, struct rtnl_link *out, struct err *e)
+{
+	struct rtnl_request r;
+	int ret;
+
+	begin(&r, RTM_GETLINK, AF_UNSPEC, index);
+	ret = ask(&r, out);
+	return ret ? err_set(e, ret, "link %d: ask the kernel of it: %s", index, strerror(-ret)) : 0;
+}
+
+int rtnl_link_get(const char *name, struct rtnl_link *out, struct err *e)
+{
+	struct rtnl_request r;
+	int ret;
+
+	if (strlen(name) > RTNL_NAME_MAX)
+		return err_set(e, -EINVAL, "link %s: name of more than %d characters", name, RTNL_NAME_MAX);
 	begin(&r, RTM_GETLINK, AF_UNSPEC, 0);
 	put(&r, IFLA_IFNAME, name, strlen(name) + 1);
-	ret = talk(&r, answer, &len);
-	if (!ret)
-		ret = len ? read_link((const struct nlmsghdr *)answer, len, out) : -EBADMSG;
+	ret = ask(&r, out);
 	if (ret == -ENODEV)
 		return err_set(e, ret, "link %s: no such link on this host", name);
 	return ret ? err_set(e, ret, "link %s: ask the kernel of it: %s", name, strerror(-ret)) : 0;
+}
+
+/* --- changes --- */
+
+int rtnl_watch_open(struct err *e)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE), ret;
+
+	if (fd < 0)
+		return err_errno(e, "watch links");
+	if (!bind(fd, (struct sockaddr *)&a, sizeof(a)))
+		return fd;
+	ret = err_errno(e, "watch links");
+	close(fd);
+	return ret;
+}
+
+/* Bridges tell of their ports in messages of their own family, which say less. */
+static bool find_news(const void *messages, size_t len, int index, int *master)
+{
+	const struct nlmsghdr *h = messages;
+	struct rtnl_link link;
+	bool found = false;
+
+	for (; NLMSG_OK(h, len); h = NLMSG_NEXT(h, len)) {
+		memset(&link, 0, sizeof(link));
+		if (h->nlmsg_type != RTM_NEWLINK || read_link(h, h->nlmsg_len, &link) || link.index != index ||
+		    ((const struct ifinfomsg *)NLMSG_DATA(h))->ifi_family != AF_UNSPEC)
+			continue;
+		*master = link.master;
+		found = true;
+	}
+	return found;
+}
+
+bool rtnl_watch_drain(int fd, int index, int *master)
+{
+	_Alignas(struct nlmsghdr) uint8_t messages[ANSWER_MAX];
+	bool found = false, lost = false;
+	struct rtnl_link link;
+	struct err e;
+	ssize_t n;
+
+	for (;;) {
+		n = recv(fd, messages, sizeof(messages), 0);
+		if (n > 0)
+			found |= find_news(messages, (size_t)n, index, master);
+		else if (n < 0 && errno == ENOBUFS)
+			lost = true;
+		else if (n == 0 || errno != EINTR)
+			break;
+	}
+	if (lost && !rtnl_link_at(index, &link, &e)) {
+		*master = link.master;
+		found = true;
+	}
+	return found;
 }
 
 /* --- VLANs of a port --- */

@@ -69,11 +69,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	seat_key(f->bed.seat, data[3], data[2] & 1);
 	seat_pointer(f->bed.seat, &(struct seat_pointer){ .x = data[2], .y = data[3], .buttons = data[3], .wheel = (int8_t)data[2] });
 	fuzz_must(virtio_dev_start(v, &e), "start");
-	pthread_mutex_lock(&v->lock);
-	for (q = 0; q < v->n_queues; q++)
+	for (q = 0; q < v->n_queues; q++) {
+		pthread_mutex_lock(virtio_queue_lock(v, q));
 		if (virtio_dev_works(v, q))
 			v->ops->kick(v, q);
-	pthread_mutex_unlock(&v->lock);
+		pthread_mutex_unlock(virtio_queue_lock(v, q));
+	}
 	fuzz_must(virtio_dev_quiesce(v, 5000, &e), "quiesce");
 	while (recv(f->wire, frame, sizeof(frame), MSG_DONTWAIT) > 0)
 		;

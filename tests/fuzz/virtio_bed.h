@@ -187,6 +187,9 @@ static inline struct fuzz_bed *fuzz_bed(void)
 	net.tap_fd = pair[0];
 	f->wire = pair[1];
 	f->partner = -1;
+	fuzz_must(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair), "socketpair");
+	net.more_taps = pair; /* a second pair of queues, with nobody at the other end */
+	net.n_more = 1;
 	fuzz_must(virtio_net_create(&f->bed.env, 0, &net, &f->dev[FUZZ_NET], &e), "net");
 	virtio_dev_plug(f->dev[FUZZ_NET]);
 	fuzz_must(serial_create(&f->serial, f->bed.pio, f->bed.irq, &e) || serial_plug(f->serial, &e), "serial");

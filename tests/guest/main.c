@@ -172,7 +172,8 @@ static void boot_cpu_loop(struct cpu *c)
 		}
 		verify_answer();
 		serial_pump();
-		cpu_wait_tick(c);
+		if (!net_work(opt.tick_us))
+			cpu_wait_tick(c);
 	}
 }
 
@@ -203,6 +204,7 @@ void payload_main(void)
 	cpu_start_all();
 	cpu_timer_start();
 	disk_init();
+	net_init();
 	cpu_begin(c);
 	fill_go = 1;
 	mem_fill(c);

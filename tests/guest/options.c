@@ -11,6 +11,7 @@ struct options opt = {
 	.tick_us = 1000,
 	.report_ms = 1000,
 	.disk_ms = 10,
+	.net_size = 60,
 };
 
 static bool word_is(const char *s, size_t len, const char *word)
@@ -71,6 +72,8 @@ static bool option_set(const char *s, size_t key, const char *value, size_t len)
 		{ "report", &opt.report_ms, 10, 3600000 },
 		{ "disk", &opt.disk, 0, 1 },
 		{ "disk_ms", &opt.disk_ms, 1, 60000 },
+		{ "net", &opt.net, 0, 3 },
+		{ "net_size", &opt.net_size, 60, 65535 },
 		{ "inc", &opt.inc, 0, 1ull << 62 },
 		{ "tsc_khz", &opt.tsc_khz, 0, 100000000 },
 		{ "poweroff", &opt.poweroff_ms, 0, 1ull << 40 },

@@ -32,6 +32,7 @@ struct options { /* README.md lists them */
 	uint64_t cpus;
 	uint64_t tick_us, report_ms;
 	uint64_t disk, disk_ms, inc;
+	uint64_t net, net_size;
 	uint64_t tsc_khz;
 	uint64_t poweroff_ms, reset_ms; /* 0: never */
 	uint64_t break_ms;              /* corrupt one byte at that time: shows that the check bites */
@@ -220,6 +221,10 @@ extern struct disk_stats {
 	bool present;
 	uint64_t seq, inc, foreign, io_errors;
 } disk_stats;
+
+/* ---- network: load on a card ---- */
+void net_init(void);
+bool net_work(uint64_t us); /* for so long; false at once when there is nothing to do */
 
 /* ---- acpi ---- */
 void acpi_poweroff(void);

@@ -2,6 +2,7 @@
 /* A guest's card plugged into a host's network, with real taps and bridges in a namespace of its own. */
 #include "net_bed.h"
 
+#include "base/log.h"
 #include "net/link/rtnl.h"
 
 static struct port *open_or_fail(const struct port_conf *c)
@@ -204,6 +205,83 @@ static void test_a_tap_that_was_there_before_is_left_as_it_was(void **state)
 	assert_int_equal(link.mtu, 1500);
 }
 
+/* What was said, by log_line(). */
+static char said[512];
+
+static void keep_line(enum log_level level, const char *text)
+{
+	size_t used = strlen(said);
+
+	snprintf(said + used, sizeof(said) - used, "%s\n", text);
+}
+
+static void expect_news(struct port *p, bool attached, const char *text)
+{
+	struct pollfd w = { .fd = port_watch_fd(p), .events = POLLIN };
+
+	/* The kernel tells of a link's carrier when it gets to it. */
+	said[0] = '\0';
+	do {
+		if (text[0])
+			assert_int_equal(poll(&w, 1, PATIENCE_MS), 1);
+		port_news(p);
+	} while (text[0] && !said[0]);
+	assert_int_equal(port_is_attached(p), attached);
+	assert_string_equal(said, text);
+}
+
+static void test_a_bridge_that_goes_is_told_and_so_is_its_return(void **state)
+{
+	struct port_conf c = { .tap = "t0", .mac = mac, .bridge = "br0" };
+	struct port *p, *alone;
+
+	need_network();
+	sh("ip link add br0 type bridge && ip link add br1 type bridge");
+	p = open_or_fail(&c);
+	log_set_sink(keep_line);
+	expect_news(p, true, ""); /* it came up */
+	sh("ip link set br1 up");
+	expect_news(p, true, ""); /* somebody else's affair */
+	sh("ip link del br0");
+	expect_news(p, false, "t0 is no longer on bridge br0\n");
+	sh("ip link add br0 type bridge");
+	expect_news(p, false, "");
+	sh("ip link set t0 master br0");
+	expect_news(p, true, "t0 is on bridge br0 again\n");
+	sh("ip link set t0 master br1");
+	expect_news(p, false, "t0 is no longer on bridge br0 but on br1\n");
+	sh("ip link set t0 master br0");
+	expect_news(p, true, "t0 is on bridge br0 again\n");
+	sh("ip link set br0 down && ip link set br0 name br9");
+	expect_news(p, true, ""); /* it is the same one */
+	log_set_sink(NULL);
+	c = (struct port_conf){ .tap = "t1", .mac = mac };
+	alone = open_or_fail(&c);
+	assert_int_equal(port_watch_fd(alone), -1);
+	assert_true(port_is_attached(alone));
+	port_close(alone);
+	port_close(p);
+}
+
+static void test_a_port_that_comes_back_has_its_vlans_again(void **state)
+{
+	struct port_conf c = { .tap = "t0", .mac = mac, .bridge = "br0", .vlan = 10 };
+	struct port *p;
+
+	need_vlans();
+	sh("ip link add br0 type bridge vlan_filtering 1");
+	p = open_or_fail(&c);
+	port_news(p);
+	sh("ip link set t0 nomaster");
+	port_news(p);
+	assert_false(port_is_attached(p));
+	sh("ip link set t0 master br0");
+	port_news(p);
+	assert_true(port_is_attached(p));
+	sh("bridge vlan show dev t0 | grep -q '10 PVID Egress Untagged' && ! bridge vlan show dev t0 | grep -qw 1");
+	port_close(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +291,8 @@ int main(void)
 		cmocka_unit_test(test_a_guest_is_in_its_vlans_and_in_no_other),
 		cmocka_unit_test(test_a_guest_with_less_mtu_leaves_the_bridge_alone),
 		cmocka_unit_test(test_a_tap_that_was_there_before_is_left_as_it_was),
+		cmocka_unit_test(test_a_bridge_that_goes_is_told_and_so_is_its_return),
+		cmocka_unit_test(test_a_port_that_comes_back_has_its_vlans_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
