@@ -81,7 +81,7 @@ class Domain:
                     s = self.command("state", device=f"vcpu{i}")
                     regs = struct.unpack("<18Q", bytes.fromhex(s["regs"]))
                     told.append(f"    vcpu{i}: mp_state {s['mp_state']} rip 0x{regs[16]:x} rflags 0x{regs[17]:x} "
-                                f"rsp 0x{regs[6]:x} lapic {lapic_registers(s['lapic'])}")
+                                f"rsp 0x{regs[6]:x} lapic {lapic_registers(s['lapic.regs'])}")
                 time.sleep(3)
         except (LabError, KeyError, ValueError, struct.error) as e:
             told.append(f"    and no more: {e}")
