@@ -70,7 +70,7 @@ void agent_close(struct drover_hv *v)
 		return;
 	loop_del(v->loop, a->fd);
 	close(a->fd);
-	unlink(a->path);
+	porter_remove(v->porter, PORTER_AGENT);
 	free(a);
 	v->agent = NULL;
 }

@@ -18,7 +18,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,42 +250,21 @@ static json_t *greeting(void *owner)
 
 /* --- life --- */
 
-/* The control socket's path with @suffix in place of .sock; "" without a control socket. */
-static const char *beside_control(const struct drover_hv *v, const char *suffix, char path[PATH_MAX])
-{
-	size_t len = v->opt.control ? strlen(v->opt.control) : 0;
-
-	path[0] = '\0';
-	if (!v->opt.control)
-		return path;
-	if (len > 5 && strcmp(v->opt.control + len - 5, ".sock") == 0)
-		len -= 5;
-	snprintf(path, PATH_MAX, "%.*s%s", (int)len, v->opt.control, suffix);
-	return path;
-}
-
-/* Where the console is: @path has room for PATH_MAX. */
-static const char *console_place(const struct drover_hv *v, char *path)
-{
-	if (v->opt.console || !v->opt.control)
-		return v->opt.console ? v->opt.console : "stdio";
-	return beside_control(v, ".console", path);
-}
-
 static int open_console(struct drover_hv *v, struct err *e)
 {
 	char path[PATH_MAX];
 
-	return console_create(&v->console, v, console_place(v, path), e);
+	sockets_place(v, PORTER_CONSOLE, path);
+	return console_create(&v->console, v, *path ? path : "stdio", e);
 }
 
 /* For people who look at the domain, and for its guest's agent. */
 static int open_sockets(struct drover_hv *v, struct err *e)
 {
 	char path[PATH_MAX];
-	int ret = screen_open(v, beside_control(v, ".vnc", path), e);
+	int ret = screen_open(v, sockets_place(v, PORTER_SCREEN, path), e);
 
-	return ret ? ret : agent_open(v, beside_control(v, ".agent", path), e);
+	return ret ? ret : agent_open(v, sockets_place(v, PORTER_AGENT, path), e);
 }
 
 static int load_conf(struct drover_hv *v, struct err *e)
@@ -321,19 +299,6 @@ static int start_broker(struct drover_hv *v, struct err *e)
 			disks[n++] = (struct disk_broker_disk){ d->parents[k], true };
 	}
 	return disk_broker_start(&v->disks, disks, n, v->opt.args, v->opt.args_len, e);
-}
-
-static int start_porter(struct drover_hv *v, struct err *e)
-{
-	char path[PATH_MAX];
-	const char *console = console_place(v, path), *in = v->opt.incoming;
-	const char *const sockets[PORTER_SOCKETS] = {
-		[PORTER_CONTROL] = v->opt.control,
-		[PORTER_CONSOLE] = strcmp(console, "stdio") ? console : NULL,
-		[PORTER_INCOMING] = in && !strncmp(in, "unix:", 5) ? in + 5 : NULL,
-	};
-
-	return porter_start(&v->porter, sockets, v->opt.args, v->opt.args_len, e);
 }
 
 /*
@@ -381,7 +346,7 @@ int vmm_init(struct drover_hv *v, struct err *e)
 	json_object_seed(0);      /* else from /dev/urandom, at the first object */
 	ret = start_broker(v, e); /* nothing that it should not have is open yet, and there are no threads */
 	if (!ret)
-		ret = start_porter(v, e);
+		ret = sockets_start_porter(v, e);
 	if (!ret)
 		ret = loop_create(&v->loop, e);
 	if (!ret)

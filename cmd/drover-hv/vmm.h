@@ -15,6 +15,7 @@
  *     adopt.c     set disks free whose owner is no more; no machine
  *     gated.c     what the gate of rule G (hv/gate/) asks and tells
  *     sandbox.c   what is left to it once it deals with a guest (sandbox.h)
+ *     sockets.c   where its sockets are
  *     porter.c    its other process, which goes where it may not (porter.h)
  *     disk_hold.c a disk that cannot be written -> HOLD_DISK
  *     guest_kvm.c migrate.c receive.c arbiter.c   the migration engine's side
@@ -37,6 +38,7 @@
 #include "net/control/loop.h"
 #include "net/control/protocol.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -188,6 +190,12 @@ void vmm_reboot_drop(struct drover_hv *v, const char *why);
 int vmm_reboot_may_move(struct drover_hv *v, struct err *e);
 /** vmm_reboot_query() - add "reboot" to the answer of `query`, if there ever was one */
 void vmm_reboot_query(const struct drover_hv *v, json_t *answer);
+
+/* sockets.c */
+/** sockets_place() - the path of a socket of this VMM, in @path; "": it has none of these; once the domain's file is read */
+const char *sockets_place(const struct drover_hv *v, enum porter_socket which, char path[PATH_MAX]);
+/** sockets_start_porter() - v->porter; as porter_start() */
+int sockets_start_porter(struct drover_hv *v, struct err *e);
 
 /* screen.c */
 /**

@@ -60,7 +60,10 @@ static void console_hang_up(struct virtio_console *d)
 	virtio_dev_again(&d->v, CONSOLE_Q_OUT); /* what waited for him is lost now */
 }
 
-/* One buffer of the guest's.  Return: false: there is nothing more to be had now. */
+/*
+ * One buffer of the guest's.  Return: false: there is nothing more to be had now.
+ * #syscalls:device recvfrom
+ */
 static bool fill_one(struct virtio_console *d)
 {
 	struct virtio_dev *v = &d->v;
@@ -98,7 +101,7 @@ static void fill(struct virtio_console *d)
 
 /* --- from the guest to here --- */
 
-/* Return: true when nothing waits any more. */
+/* Return: true when nothing waits any more. #syscalls:device sendto */
 static bool send_out(struct virtio_console *d)
 {
 	ssize_t n;
