@@ -223,6 +223,11 @@ const uint8_t *display_look(struct display *d, struct picture *p)
 	return d->memory->host;
 }
 
+int display_memory(const struct display *d)
+{
+	return d->memory->backing->fd;
+}
+
 /* --- state; the memory crosses as memory --- */
 
 static int pre_save(void *dev, struct err *e)

@@ -152,7 +152,7 @@ static uint64_t place_of(const struct gmem_region *r)
 	return r->rules->placed ? r->at : r->gpa;
 }
 
-/* #syscalls:engine ioctl(1=KVM_SET_USER_MEMORY_REGION) */
+/* By vCPUs: a guest moves the BAR of its display. #syscalls:vcpu,engine ioctl(1=KVM_SET_USER_MEMORY_REGION) */
 static int slot_set(struct kvm_vm *k, const struct gmem_region *r, uint32_t flags, uint64_t size, struct err *e)
 {
 	uint64_t gpa = place_of(r);

@@ -126,20 +126,23 @@ static int map_there(struct backing *b, int flags)
 	return 0;
 }
 
-static int map_memfd(struct backing *b, bool huge, struct err *e)
+static int make_memfd(struct backing *b, unsigned int flags, struct err *e)
 {
-	unsigned int flags = MFD_CLOEXEC;
-
-	if (huge)
-		flags |= MFD_HUGETLB | MFD_HUGE_2MB;
-	else
-		flags |= MFD_ALLOW_SEALING;
-	b->fd = memfd_create("drover-ram", flags);
+	b->fd = memfd_create("drover-ram", MFD_CLOEXEC | flags);
 	if (b->fd < 0)
 		return err_errno(e, "memory: memfd_create");
 	if (ftruncate(b->fd, (off_t)b->size))
 		return err_errno(e, "memory: cannot size a memfd of %llu MiB",
 				 (unsigned long long)(b->size >> 20));
+	return 0;
+}
+
+static int map_memfd(struct backing *b, bool huge, struct err *e)
+{
+	int ret = make_memfd(b, huge ? MFD_HUGETLB | MFD_HUGE_2MB : MFD_ALLOW_SEALING, e);
+
+	if (ret)
+		return ret;
 	if (map_there(b, MAP_SHARED)) {
 		if (huge && errno == ENOMEM)
 			return err_set(e, -ENOMEM,
@@ -207,6 +210,26 @@ int backing_map_small(struct backing *b, uint64_t size, struct err *e)
 	int ret = begin(b, size, BACKING_ANON, e);
 
 	return ret ? ret : finish(b, map_anon(b, false, e));
+}
+
+/* From now on there is one that writes it: this mapping, whoever has the descriptor too (memfd_create(2), fcntl(2)). */
+static int seal(struct backing *b, struct err *e)
+{
+	if (fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL))
+		return err_errno(e, "memory: a memfd cannot be sealed");
+	return 0;
+}
+
+int backing_map_shown(struct backing *b, uint64_t size, struct err *e)
+{
+	int ret = begin(b, size, BACKING_MEMFD, e);
+
+	if (ret)
+		return ret;
+	ret = make_memfd(b, MFD_ALLOW_SEALING, e);
+	if (!ret && map_there(b, MAP_SHARED))
+		ret = err_errno(e, "memory: cannot map %llu bytes of a memfd", (unsigned long long)size);
+	return finish(b, ret ? ret : seal(b, e));
 }
 
 static int map_file(struct backing *b, int fd, struct err *e)

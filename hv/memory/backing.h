@@ -34,6 +34,13 @@ int backing_map(struct backing *b, uint64_t size, enum domain_backing kind, stru
 int backing_map_small(struct backing *b, uint64_t size, struct err *e);
 
 /**
+ * backing_map_shown() - the same in a memfd that may be shown to others: who has its descriptor reads it, and cannot
+ * write it, map it to be written or change its size (F_SEAL_FUTURE_WRITE)
+ * Return: as backing_map().
+ */
+int backing_map_shown(struct backing *b, uint64_t size, struct err *e);
+
+/**
  * backing_map_fd() - the first @size bytes of the file @fd, shared with whoever else has it
  * @fd: stays the caller's; a copy of it is kept
  * Return: 0 and *@b; -EINVAL when the file is shorter, or could become so (it must be sealed with

@@ -173,6 +173,8 @@ static int back(const struct gmem_piece *p, struct backing *b, struct err *e)
 
 	if (p->kind == GMEM_SHARED)
 		return backing_map_fd(b, p->size, p->fd, e);
+	if (p->kind == GMEM_VIDEO)
+		return backing_map_shown(b, p->size, e);
 	ret = backing_map_small(b, p->size, e);
 	if (!ret && p->image_len)
 		memcpy(b->host, p->image, p->image_len);

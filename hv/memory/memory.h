@@ -24,6 +24,7 @@
  * flash: a rom for whose writes there is a device, which programs it (gmem_store()).
  * shared: somebody else writes it, unseen by us; only he could bring it to another host.
  * video: what a display shows, behind a BAR: the guest says where it finds it, and whether (kvm_slot_place()).
+ * Pages of a memfd, so that who shows it to people can be another process, which only reads (backing_map_shown()).
  * In a migration it has the address that the BAR was given at creation, wherever the guest has it.
  *
  * Rule D: a page changed by anybody is dirty.  KVM reports what vCPUs write;

@@ -3,13 +3,17 @@
 #include "hv/memory/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cmocka.h>
 
 #define MIB (1ull << 20)
@@ -195,6 +199,30 @@ static void test_no_write_is_lost_between_harvests(void **state)
 	gmem_destroy(r.m);
 }
 
+static void test_who_is_shown_memory_only_reads_it(void **state)
+{
+	struct backing b;
+	struct err e;
+	uint8_t *seen;
+
+	if (backing_map_shown(&b, 1 << 20, &e))
+		fail_msg("%s", e.text);
+	seen = mmap(NULL, 1 << 20, PROT_READ, MAP_SHARED, b.fd, 0);
+	assert_ptr_not_equal(seen, MAP_FAILED);
+	b.host[4096] = 7;
+	assert_int_equal(seen[4096], 7);
+	assert_int_equal(mprotect(seen, 1 << 20, PROT_READ | PROT_WRITE), -1);
+	assert_ptr_equal(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, b.fd, 0), MAP_FAILED);
+	assert_int_equal(pwrite(b.fd, "x", 1, 4096), -1);
+	assert_int_equal(ftruncate(b.fd, 4096), -1);
+	assert_int_equal(ftruncate(b.fd, 2 << 20), -1);
+	assert_int_equal(fcntl(b.fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	assert_int_equal(fallocate(b.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 1 << 20), -1);
+	assert_int_equal(b.host[4096], 7);
+	munmap(seen, 1 << 20);
+	backing_unmap(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +230,7 @@ int main(void)
 		cmocka_unit_test(test_ram_above_the_hole_starts_at_4g),
 		cmocka_unit_test(test_auto_says_what_it_chose),
 		cmocka_unit_test(test_odd_size_is_refused),
+		cmocka_unit_test(test_who_is_shown_memory_only_reads_it),
 		cmocka_unit_test(test_hugetlb_without_pages_is_refused),
 		cmocka_unit_test(test_range_across_the_end_is_refused),
 		cmocka_unit_test(test_write_marks_every_page_it_touches),
