@@ -45,6 +45,8 @@ const char *confine_name(enum confine_kind kind)
 		[CONFINE_RECEIVE] = "receive",
 		[CONFINE_BROKER] = "broker",
 		[CONFINE_PORTER] = "porter",
+		[CONFINE_USHER] = "usher",
+		[CONFINE_VIEWER] = "viewer",
 	};
 
 	return (unsigned int)kind < CONFINE_KINDS ? name[kind] : "?";

@@ -19,7 +19,7 @@ union control {
 	struct cmsghdr align;
 };
 
-/* #syscalls:broker,porter,main,gate,engine sendmsg */
+/* #syscalls:broker,porter,main,gate,engine,viewer sendmsg */
 int packet_send(int sock, const void *buf, size_t len, const int *fds, size_t n)
 {
 	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
@@ -55,7 +55,7 @@ static void take_fds(struct msghdr *m, int fds[PACKET_FDS_MAX], size_t *n)
 	}
 }
 
-/* #syscalls:broker,porter,main,gate,engine recvmsg */
+/* #syscalls:broker,porter,main,gate,engine,viewer recvmsg */
 int packet_receive(int sock, void *buf, size_t len, int fds[PACKET_FDS_MAX], size_t *n)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };

@@ -45,7 +45,7 @@ static struct {
 	int fd;
 } spare = { PTHREAD_MUTEX_INITIALIZER, -1 };
 
-/* #syscalls:main eventfd2 close */
+/* #syscalls:main,viewer eventfd2 close */
 static void keep_spare(void)
 {
 	if (spare.fd < 0)
@@ -70,7 +70,7 @@ static void hang_up_on_one(int fd)
 	pthread_mutex_unlock(&spare.lock);
 }
 
-/* #syscalls:main accept4 */
+/* #syscalls:main,viewer accept4 */
 int unix_socket_accept(int fd)
 {
 	/* cppcheck-suppress nullPointer ; accept(2) takes it for "who does not matter" */

@@ -287,7 +287,7 @@ int main(int argc, char **argv)
 	if (!ret)
 		ret = migration_init(&v, &e);
 	if (!ret && !v.opt.no_sandbox)
-		ret = sandbox_close(v.conf->uuid, &e);
+		ret = sandbox_close(&e);
 	if (!ret)
 		ret = v.opt.incoming ? receive_begin(&v, &e) : start(&v, &e);
 	if (!ret)

@@ -29,7 +29,7 @@
 /**
  * sandbox_prepare() - from now on a process or thread can be confined; before the first one that will be
  * @last_word: called, maybe in a signal handler, with the line that says why the process ends: a call that is not
- *             allowed, rights that cannot be given up
+ *             allowed, rights that cannot be given up; NULL: nobody but the log
  */
 void sandbox_prepare(void (*last_word)(const char *text));
 
@@ -39,13 +39,15 @@ void sandbox_prepare(void (*last_word)(const char *text));
  */
 int sandbox_open_pagemap(void);
 
+/** sandbox_domain() - @uuid is that of the domain whose user this process becomes if it is root, and some of its helpers */
+void sandbox_domain(const uint8_t uuid[16]);
+
 /**
- * sandbox_close() - the main thread and, as far as the kernel allows, all others; once
- * @uuid: of the domain, whose user this process becomes if it is root
+ * sandbox_close() - the main thread and, as far as the kernel allows, all others; once, after sandbox_domain()
  * A kernel without seccomp ends the process.
  * Return: 0, with a line of the log for what this host cannot do; -errno.
  */
-int sandbox_close(const uint8_t uuid[16], struct err *e);
+int sandbox_close(struct err *e);
 
 /* --- tests/unit/hv/sandbox_probe.c: in a drover-hv that attacks itself, built for tests alone --- */
 

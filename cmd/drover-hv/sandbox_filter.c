@@ -103,6 +103,7 @@ static const struct {
 	[CONFINE_RECEIVE] = FILTER(receive),
 	[CONFINE_BROKER] = FILTER(broker),
 	[CONFINE_PORTER] = FILTER(porter),
+	[CONFINE_VIEWER] = FILTER(viewer),
 };
 
 #define CODE_MAX 1024
@@ -127,7 +128,7 @@ static void hear_of_it(void)
 
 static bool is_helper(enum confine_kind kind)
 {
-	return kind == CONFINE_BROKER || kind == CONFINE_PORTER;
+	return kind == CONFINE_BROKER || kind == CONFINE_PORTER || kind == CONFINE_VIEWER;
 }
 
 int sandbox_filter_load(enum confine_kind kind)

@@ -5,11 +5,11 @@
  * A picture is megabytes, and nothing here may wait for whoever reads them: so it goes in slices of rows, each an
  * answer of its own, and who asks puts them together.  A guest that draws meanwhile is seen to do so, as on a monitor.
  */
+#include "cmd/drover-hv/viewers.h"
 #include "cmd/drover-hv/vmm.h"
 
 #include "hv/device/state.h"
 #include "hv/display/display.h"
-#include "hv/display/vnc.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -56,28 +56,42 @@ static int cmd_screenshot(void *owner, const json_t *args, json_t **ret, struct 
 	return *ret ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
-int screen_open(struct drover_hv *v, const char *path, struct err *e)
+int screen_start(struct drover_hv *v, struct err *e)
 {
-	struct vnc_options o = {
-		.path = path,
-		.name = v->conf->name,
+	char path[PATH_MAX];
+
+	return *sockets_place(v, PORTER_SCREEN, path) ? usher_start(&v->usher, v->opt.args, v->opt.args_len, e) : 0;
+}
+
+int screen_open(struct drover_hv *v, struct err *e)
+{
+	char path[PATH_MAX];
+	struct viewers_options o = {
+		.loop = v->loop,
+		.usher = v->usher,
 		.display = machine_display(v->machine),
 		.seat = machine_seat(v->machine),
+		.path = sockets_place(v, PORTER_SCREEN, path),
+		.name = v->conf->name,
+		.sandbox = !v->opt.no_sandbox,
 	};
 
-	return o.display && *path ? vnc_create(&v->vnc, &o, e) : 0;
+	return v->usher ? viewers_create(&v->viewers, &o, e) : 0;
 }
 
 void screen_close(struct drover_hv *v)
 {
-	vnc_destroy(v->vnc);
-	v->vnc = NULL;
+	if (!v->viewers)
+		return;
+	viewers_destroy(v->viewers);
+	porter_remove(v->porter, PORTER_SCREEN);
+	v->viewers = NULL;
 }
 
 void screen_query(const struct drover_hv *v, json_t *answer)
 {
-	if (v->vnc)
-		json_object_set_new(answer, "vnc", json_string(vnc_path(v->vnc)));
+	if (v->viewers)
+		json_object_set_new(answer, "vnc", json_string(viewers_path(v->viewers)));
 }
 
 const struct ctl_command screen_commands[] = {

@@ -32,6 +32,7 @@ KINDS = {
     "main": ["vcpu", "device", "gate", "send", "receive", "engine"],
     "broker": [],
     "porter": [],
+    "viewer": [],
 }
 # What becomes of a call that is in no list.  Names are looked up by libraries that nobody has read (nsswitch.conf(5)):
 # what they do without is refused, and they go on.

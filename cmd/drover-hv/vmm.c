@@ -262,7 +262,7 @@ static int open_console(struct drover_hv *v, struct err *e)
 static int open_sockets(struct drover_hv *v, struct err *e)
 {
 	char path[PATH_MAX];
-	int ret = screen_open(v, sockets_place(v, PORTER_SCREEN, path), e);
+	int ret = screen_open(v, e);
 
 	return ret ? ret : agent_open(v, sockets_place(v, PORTER_AGENT, path), e);
 }
@@ -299,6 +299,16 @@ static int start_broker(struct drover_hv *v, struct err *e)
 			disks[n++] = (struct disk_broker_disk){ d->parents[k], true };
 	}
 	return disk_broker_start(&v->disks, disks, n, v->opt.args, v->opt.args_len, e);
+}
+
+static int start_helpers(struct drover_hv *v, struct err *e)
+{
+	int ret = start_broker(v, e);
+
+	sandbox_domain(v->conf->uuid);
+	if (!ret)
+		ret = sockets_start_porter(v, e);
+	return ret ? ret : screen_start(v, e);
 }
 
 /*
@@ -343,10 +353,8 @@ int vmm_init(struct drover_hv *v, struct err *e)
 		return ret;
 	snprintf(v->log_name, sizeof(v->log_name), "drover-hv %s", v->conf->name);
 	log_init(v->log_name, v->opt.log_level);
-	json_object_seed(0);      /* else from /dev/urandom, at the first object */
-	ret = start_broker(v, e); /* nothing that it should not have is open yet, and there are no threads */
-	if (!ret)
-		ret = sockets_start_porter(v, e);
+	json_object_seed(0);       /* else from /dev/urandom, at the first object */
+	ret = start_helpers(v, e); /* nothing that they should not have is open yet, and there are no threads */
 	if (!ret)
 		ret = loop_create(&v->loop, e);
 	if (!ret)
@@ -426,6 +434,7 @@ void vmm_fini(struct drover_hv *v)
 	loop_destroy(v->loop);
 	disk_broker_stop(v->disks);
 	porter_stop(v->porter);
+	usher_stop(v->usher);
 	if (v->statm_fd >= 0)
 		close(v->statm_fd);
 	if (v->pagemap_fd > 0)

@@ -9,7 +9,7 @@
  *     loop.c      main thread: epoll, timers, work from other threads
  *     ctl.c       control socket
  *     console.c   serial port <-> socket or terminal
- *     screen.c    what is on the screen, as pixels and for viewers
+ *     screen.c    what is on the screen, as pixels and for viewers; viewers.c who they are, usher.c how they come
  *     agent.c     a socket for the agent in the guest
  *     typing.c    keys that a command sends
  *     adopt.c     set disks free whose owner is no more; no machine
@@ -29,6 +29,7 @@
 #include "base/err.h"
 #include "base/log_limit.h"
 #include "cmd/drover-hv/porter.h"
+#include "cmd/drover-hv/usher.h"
 #include "conf/domain.h"
 #include "conf/vmm_life.h"
 #include "conf/vmm_state.h"
@@ -77,7 +78,7 @@ enum vmm_reboot_phase {
 struct migration; /* helper structure of migrate.c and receive.c */
 struct console;
 struct typing;
-struct vnc;
+struct viewers;
 struct agent_port;
 
 struct drover_hv {
@@ -94,7 +95,8 @@ struct drover_hv {
 	struct err boot_why;
 	struct console *console;
 	struct typing *typing;
-	struct vnc *vnc;              /* NULL: no screen, or no control socket */
+	struct usher *usher;          /* lets viewers in; NULL: no screen, or no control socket */
+	struct viewers *viewers;      /* NULL likewise */
 	struct agent_port *agent;     /* NULL: no port for an agent, or no control socket */
 	struct gate *gate;            /* NULL without --lease */
 	struct migration *migration;  /* owned by migrate.c/receive.c; NULL when there was none */
@@ -198,12 +200,10 @@ const char *sockets_place(const struct drover_hv *v, enum porter_socket which, c
 int sockets_start_porter(struct drover_hv *v, struct err *e);
 
 /* screen.c */
-/**
- * screen_open() - for a domain that has one: let viewers come
- * @path: of their socket, "": there is none
- * Return: 0, also where there is no screen or no socket; what vnc_create() says.
- */
-int screen_open(struct drover_hv *v, const char *path, struct err *e);
+/** screen_start() - v->usher, for a domain that has a screen and a socket for it; as usher_start() */
+int screen_start(struct drover_hv *v, struct err *e);
+/** screen_open() - let viewers come, where there is an usher; what viewers_create() says */
+int screen_open(struct drover_hv *v, struct err *e);
 /** screen_close() - no viewer any more */
 void screen_close(struct drover_hv *v);
 /** screen_query() - what `query` tells of it */

@@ -212,13 +212,18 @@ void display_destroy(struct display *d)
 	free(d);
 }
 
+void display_registers(struct display *d, uint16_t dispi[DISPI_COUNT])
+{
+	pthread_mutex_lock(&d->lock);
+	memcpy(dispi, d->dispi, sizeof(d->dispi));
+	pthread_mutex_unlock(&d->lock);
+}
+
 const uint8_t *display_look(struct display *d, struct picture *p)
 {
 	uint16_t dispi[DISPI_COUNT];
 
-	pthread_mutex_lock(&d->lock);
-	memcpy(dispi, d->dispi, sizeof(dispi));
-	pthread_mutex_unlock(&d->lock);
+	display_registers(d, dispi);
 	*p = picture_of(dispi, d->memory->size);
 	return d->memory->host;
 }

@@ -39,6 +39,9 @@ struct state_entry display_state_entry(struct display *d);
  */
 const uint8_t *display_look(struct display *d, struct picture *p);
 
+/** display_registers() - what the guest has written last, for picture_of(); any thread */
+void display_registers(struct display *d, uint16_t dispi[DISPI_COUNT]);
+
 /** display_memory() - the memfd of its memory, which nobody can write who gets it, and as long as the display; any thread */
 int display_memory(const struct display *d);
 

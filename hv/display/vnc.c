@@ -2,7 +2,7 @@
 /*
  * vnc - see vnc.h.
  *
- * libvncserver does the protocol.  It is used without its threads and its sockets: this thread waits, takes who comes,
+ * libvncserver does the protocol.  It is used without its threads and its sockets: vnc_run() waits, takes who comes,
  * has the library handle what was said (rfbProcessEvents), and looks at the screen from time to time.
  *
  *     nobody there                 sleeps
@@ -14,24 +14,18 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/unix_socket.h"
-#include "hv/display/display.h"
 #include "hv/display/view.h"
 #include "hv/display/vnc_viewer.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <rfb/rfb.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/select.h>
 #include <unistd.h>
 
-#define BACKLOG 4
 #define FAST_MS 33u
 #define SLOW_MS 150u
 #define STILL_MS 1000u      /* a screen that has not changed for so long is still */
@@ -40,18 +34,13 @@
 #define SAMPLES 3
 
 struct vnc {
-	struct display *display;
-	struct seat *seat;
-	char path[UNIX_SOCKET_PATH_MAX + 1], name[80];
-	int listen_fd, wake_fd;
-	pthread_t thread;
-	bool running;
-	_Atomic bool ending;
-	/* the thread's own */
+	struct vnc_options o;
+	char name[80];
 	rfbScreenInfoPtr rfb;
 	struct view *view;
 	unsigned int n_viewers;
 	uint64_t looked_ms, changed_ms;
+	bool ending;
 };
 
 /* --- what the library calls --- */
@@ -79,7 +68,7 @@ static enum rfbNewClientAction on_new(rfbClientPtr c)
 {
 	struct vnc *v = c->screen->screenData;
 
-	c->clientData = vnc_viewer_create(v->seat);
+	c->clientData = vnc_viewer_create(v->o.seat);
 	if (!c->clientData)
 		return RFB_CLIENT_REFUSE;
 	c->clientGoneHook = on_gone;
@@ -118,7 +107,7 @@ static const struct view_events view_events = { .resized = on_resized, .changed 
 static void look(struct vnc *v)
 {
 	struct picture p;
-	const uint8_t *memory = display_look(v->display, &p);
+	const uint8_t *memory = v->o.look(v->o.arg, &p);
 
 	view_look(v->view, &p, memory); /* without memory it is tried again the next time */
 	v->looked_ms = clock_ms();
@@ -147,7 +136,7 @@ static bool make_room(struct vnc *v)
 /* The library waits by select(2), which knows no higher descriptors. */
 static void take_viewer(struct vnc *v)
 {
-	int fd = unix_socket_accept(v->listen_fd);
+	int fd = unix_socket_accept(v->o.listen_fd);
 
 	if (fd < 0)
 		return;
@@ -161,7 +150,7 @@ static void take_viewer(struct vnc *v)
 	rfbNewClient(v->rfb, fd);
 }
 
-/* --- the thread --- */
+/* --- waiting --- */
 
 static unsigned int wait_for(struct vnc *v, struct pollfd p[2 + VNC_VIEWERS_MAX])
 {
@@ -169,8 +158,8 @@ static unsigned int wait_for(struct vnc *v, struct pollfd p[2 + VNC_VIEWERS_MAX]
 	unsigned int n = 2;
 	rfbClientPtr c;
 
-	p[0] = (struct pollfd){ .fd = v->listen_fd, .events = POLLIN };
-	p[1] = (struct pollfd){ .fd = v->wake_fd, .events = POLLIN };
+	p[0] = (struct pollfd){ .fd = v->o.listen_fd, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = v->o.news_fd, .events = POLLIN };
 	while ((c = rfbClientIteratorNext(i)) && n < 2 + VNC_VIEWERS_MAX)
 		p[n++] = (struct pollfd){ .fd = c->sock, .events = POLLIN };
 	rfbReleaseClientIterator(i);
@@ -186,23 +175,31 @@ static int next_look_ms(const struct vnc *v)
 	return now - v->looked_ms >= every ? 0 : (int)(every - (now - v->looked_ms));
 }
 
-static void *vnc_thread(void *arg)
+/*
+ * What the library asks for beside that: it makes who comes non-blocking once more, and takes his socket for one of TCP.
+ * #syscalls:viewer pselect6 recvfrom fcntl(1=F_GETFL) fcntl(1=F_SETFL) setsockopt(1=IPPROTO_TCP) getpeername
+ */
+static void turn(struct vnc *v)
 {
 	struct pollfd p[2 + VNC_VIEWERS_MAX];
-	struct vnc *v = arg;
 
-	pthread_setname_np(pthread_self(), "vnc");
-	while (!atomic_load(&v->ending)) {
-		poll(p, wait_for(v, p), next_look_ms(v));
-		if (v->n_viewers && !next_look_ms(v))
-			look(v);
-		rfbProcessEvents(v->rfb, 0); /* who has gone gives his place to who comes */
-		if (p[0].revents)
-			take_viewer(v);
-		if (!v->n_viewers)
-			view_forget(v->view);
-	}
-	return NULL;
+	poll(p, wait_for(v, p), next_look_ms(v));
+	if (v->n_viewers && !next_look_ms(v))
+		look(v);
+	rfbProcessEvents(v->rfb, 0); /* who has gone gives his place to who comes */
+	if (p[0].revents)
+		take_viewer(v);
+	if (p[1].revents)
+		v->ending = !v->o.news(v->o.arg);
+}
+
+void vnc_run(struct vnc *v)
+{
+	while (!v->ending && !v->n_viewers)
+		turn(v);
+	while (!v->ending && v->n_viewers)
+		turn(v);
+	view_forget(v->view);
 }
 
 /* --- life --- */
@@ -239,40 +236,6 @@ static int rfb_build(struct vnc *v, struct err *e)
 	return 0;
 }
 
-static int thread_start(struct vnc *v, struct err *e)
-{
-	sigset_t all, old;
-	int ret;
-
-	/* Signals are for the main thread and the vCPUs. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&v->thread, NULL, vnc_thread, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ret)
-		return err_set(e, -ret, "vnc: thread: %s", strerror(ret));
-	v->running = true;
-	return 0;
-}
-
-static int build(struct vnc *v, const struct vnc_options *o, struct err *e)
-{
-	int ret = rfb_build(v, e);
-
-	if (ret)
-		return ret;
-	v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (v->wake_fd < 0)
-		return err_errno(e, "vnc: eventfd");
-	v->listen_fd = unix_socket_listen(o->path, 0600, BACKLOG, "drover-hv", e);
-	if (v->listen_fd < 0) {
-		err_prefix(e, "vnc");
-		return v->listen_fd;
-	}
-	snprintf(v->path, sizeof(v->path), "%s", o->path);
-	return thread_start(v, e);
-}
-
 int vnc_create(struct vnc **out, const struct vnc_options *o, struct err *e)
 {
 	struct vnc *v = calloc(1, sizeof(*v));
@@ -280,11 +243,9 @@ int vnc_create(struct vnc **out, const struct vnc_options *o, struct err *e)
 
 	if (!v)
 		return err_set(e, -ENOMEM, "vnc: out of memory");
-	v->display = o->display;
-	v->seat = o->seat;
-	v->listen_fd = v->wake_fd = -1;
+	v->o = *o;
 	snprintf(v->name, sizeof(v->name), "%s", o->name);
-	ret = build(v, o, e);
+	ret = rfb_build(v, e);
 	if (ret)
 		vnc_destroy(v);
 	else
@@ -296,26 +257,10 @@ void vnc_destroy(struct vnc *v)
 {
 	if (!v)
 		return;
-	atomic_store(&v->ending, true);
-	if (v->running) {
-		eventfd_write(v->wake_fd, 1);
-		pthread_join(v->thread, NULL);
-	}
 	if (v->rfb) {
 		rfbShutdownServer(v->rfb, TRUE);
 		rfbScreenCleanup(v->rfb);
 	}
 	view_destroy(v->view);
-	if (v->listen_fd >= 0) {
-		close(v->listen_fd);
-		unlink(v->path);
-	}
-	if (v->wake_fd >= 0)
-		close(v->wake_fd);
 	free(v);
-}
-
-const char *vnc_path(const struct vnc *v)
-{
-	return v->path;
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/unix_socket.h"
 #include "hv/display/display.h"
+#include "hv/display/seat.h"
 #include "hv/display/vnc.h"
 #include "tests/unit/usage.h"
 
@@ -15,9 +16,11 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +36,9 @@ struct rig {
 	struct bed bed;
 	struct display *d;
 	struct vnc *vnc;
+	pthread_t thread;
+	_Atomic bool ending;
+	int listen_fd, end_fd;
 	uint64_t registers;
 	char dir[32], path[64];
 	pthread_mutex_t lock; /* guards what the fake devices have heard */
@@ -113,9 +119,46 @@ static void draw(struct rig *r, uint32_t x, uint32_t y, uint32_t colour)
 	__atomic_store_n((uint32_t *)(memory + p.offset + y * p.stride + 4 * x), colour, __ATOMIC_RELAXED);
 }
 
+static const uint8_t *look(void *arg, struct picture *p)
+{
+	return display_look(((struct rig *)arg)->d, p);
+}
+
+static bool news(void *arg)
+{
+	return false;
+}
+
+/* As the usher does it, again and again. */
+static void *serve(void *arg)
+{
+	struct rig *r = arg;
+
+	pthread_setname_np(pthread_self(), "vnc");
+	while (!atomic_load(&r->ending))
+		vnc_run(r->vnc);
+	return NULL;
+}
+
+static void rig_serve(struct rig *r)
+{
+	struct vnc_options o = { .name = "test", .look = look, .news = news, .arg = r };
+	struct err e;
+
+	snprintf(r->dir, sizeof(r->dir), "/tmp/drover-vnc-XXXXXX");
+	assert_non_null(mkdtemp(r->dir));
+	snprintf(r->path, sizeof(r->path), "%s/web.vnc", r->dir);
+	o.listen_fd = r->listen_fd = unix_socket_listen(r->path, 0600, 4, "test", NULL);
+	o.news_fd = r->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(r->listen_fd >= 0 && r->end_fd >= 0);
+	o.seat = r->bed.seat;
+	if (vnc_create(&r->vnc, &o, &e))
+		fail_msg("%s", e.text);
+	assert_int_equal(pthread_create(&r->thread, NULL, serve, r), 0);
+}
+
 static void rig_open(struct rig *r)
 {
-	struct vnc_options o = { .name = "test" };
 	struct err e;
 
 	memset(r, 0, sizeof(*r));
@@ -127,20 +170,18 @@ static void rig_open(struct rig *r)
 	mode(r, W, H);
 	pthread_mutex_init(&r->lock, NULL);
 	assert_int_equal(seat_join(r->bed.seat, &listener, r), 0);
-	snprintf(r->dir, sizeof(r->dir), "/tmp/drover-vnc-XXXXXX");
-	assert_non_null(mkdtemp(r->dir));
-	snprintf(r->path, sizeof(r->path), "%s/web.vnc", r->dir);
-	o.path = r->path;
-	o.display = r->d;
-	o.seat = r->bed.seat;
-	if (vnc_create(&r->vnc, &o, &e))
-		fail_msg("%s", e.text);
+	rig_serve(r);
 }
 
 static void rig_close(struct rig *r)
 {
+	atomic_store(&r->ending, true);
+	eventfd_write(r->end_fd, 1);
+	pthread_join(r->thread, NULL);
 	vnc_destroy(r->vnc);
-	assert_int_equal(access(r->path, F_OK), -1);
+	close(r->listen_fd);
+	close(r->end_fd);
+	unlink(r->path);
 	rmdir(r->dir);
 	display_destroy(r->d);
 	bed_fini(&r->bed);

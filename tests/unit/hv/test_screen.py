@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The screen of a domain, from what its guest draws to what the control socket shows of it."""
 import os
+import signal
 import socket
 import sys
 import time
+
+import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from test_drover_hv import COUNT, Domain, needs_kvm  # noqa: E402
@@ -101,6 +104,35 @@ def test_the_agents_port_is_beside_the_control_socket(tmp_path):
         assert not os.path.exists(path)
     finally:
         d.end()
+
+
+@needs_kvm
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, None])
+def test_no_socket_is_left_behind(tmp_path, how):
+    d = Domain(tmp_path, COUNT, extra="display: {}\nguest_agent: true\n").connect()
+    try:
+        names = {"web.sock", "web.console", "web.vnc", "web.agent"}
+        assert names <= set(os.listdir(tmp_path))
+        if how:
+            d.process.send_signal(how)
+        else:
+            d.ok("quit")
+        assert d.process.wait(20) == 0
+        assert not names & set(os.listdir(tmp_path))
+    finally:
+        d.end()
+
+
+@needs_kvm
+def test_what_a_killed_one_leaves_the_next_one_replaces(tmp_path):
+    for _ in range(2):
+        d = Domain(tmp_path, COUNT, extra="display: {}\nguest_agent: true\n").connect()
+        try:
+            assert d.ok("query")["agent"]["path"] == str(tmp_path / "web.agent")
+        finally:
+            d.process.kill()
+            d.process.wait(20)
+        assert (tmp_path / "web.vnc").exists() and (tmp_path / "web.agent").exists()
 
 
 @needs_kvm
