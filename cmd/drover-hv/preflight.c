@@ -13,7 +13,7 @@
  *   boot files    the guest's next reset needs them
  *   memory        what the domain has in use there must fit here (base/room.h)
  *
- * CPU, devices and memory layout are compared by machine_match(); bridges and taps
+ * CPU, devices, networks and memory layout are compared by machine_match(); bridges and taps
  * are there or this process were not; MSRs and TSC are loaded before READY.
  */
 #include "cmd/drover-hv/migration.h"

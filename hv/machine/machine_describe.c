@@ -86,16 +86,33 @@ static int match_topology(const json_t *theirs, const json_t *ours, struct err *
 	return ret;
 }
 
+/* What may be wrong with a network is to be known before a guest is sent, not when its state is loaded. */
+static json_t *describe_nics(struct machine *m)
+{
+	struct machine_device *d = NULL;
+	json_t *list = json_array();
+	struct virtio_net_link l;
+
+	pthread_rwlock_rdlock(&m->devices_lock);
+	while ((d = machine_device_next(m, &virtio_net_device, d))) {
+		virtio_net_link(d->dev, &l);
+		json_array_append_new(list, json_pack("{s:i, s:i, s:i}", "told", l.told, "carries", l.carries, "pairs",
+						      (int)l.pairs));
+	}
+	pthread_rwlock_unlock(&m->devices_lock);
+	return list;
+}
+
 json_t *machine_describe(struct machine *m)
 {
 	const struct cpuid_table *cpuid = &m->vcpus->cpuid;
 	char uuid[DOMAIN_UUID_TEXT];
 
 	domain_uuid_print(m->conf->uuid, uuid);
-	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:I, s:o, s:o, s:o}", "version", DESCRIBE_VERSION, "name",
+	return json_pack("{s:i, s:s, s:s, s:I, s:o, s:I, s:o, s:o, s:o, s:o}", "version", DESCRIBE_VERSION, "name",
 			 m->conf->name, "uuid", uuid, "vcpus", (json_int_t)m->conf->vcpus, "topology", describe_topology(&m->conf->cpu.topology), "memory",
 			 (json_int_t)m->conf->memory, "regions", describe_memory(m), "devices",
-			 describe_devices(m), "cpuid",
+			 describe_devices(m), "nics", describe_nics(m), "cpuid",
 			 state_hex(cpuid->entries, cpuid->count * sizeof(cpuid->entries[0])));
 }
 
@@ -161,6 +178,25 @@ static int match_region(const json_t *theirs, const json_t *ours, struct err *e)
 	return 0;
 }
 
+/* A source that says nothing of its cards is older than this; its state is checked when it comes. */
+static int match_nics(const json_t *theirs, const json_t *ours, struct err *e)
+{
+	for (size_t i = 0; i < json_array_size(theirs) && i < json_array_size(ours); i++) {
+		const json_t *there = json_array_get(theirs, i), *here = json_array_get(ours, i);
+		json_int_t told = json_integer_value(json_object_get(there, "told"));
+		json_int_t carries = json_integer_value(json_object_get(here, "carries"));
+		json_int_t pairs = json_integer_value(json_object_get(there, "pairs"));
+
+		if (told > carries)
+			return err_set(e, -EINVAL, "nics[%zu]: the guest sends packets of up to %lld bytes, the link here carries %lld",
+				       i, (long long)told, (long long)carries);
+		if (pairs != json_integer_value(json_object_get(here, "pairs")))
+			return err_set(e, -EINVAL, "nics[%zu].queues: %lld there, %lld here", i, (long long)pairs,
+				       (long long)json_integer_value(json_object_get(here, "pairs")));
+	}
+	return 0;
+}
+
 /* Two lists that must be alike, one by one; who does not say has none. */
 static int match_lists(const json_t *theirs, const json_t *ours,
 		       int (*match)(const json_t *theirs, const json_t *ours, struct err *e), struct err *e)
@@ -196,6 +232,8 @@ int machine_match(struct machine *m, const json_t *theirs, struct err *e)
 	if (!ret)
 		ret = match_lists(json_object_get(theirs, "devices"), json_object_get(ours, "devices"),
 				  match_device, e);
+	if (!ret)
+		ret = match_nics(json_object_get(theirs, "nics"), json_object_get(ours, "nics"), e);
 	if (!ret)
 		ret = cpuid_unhex(json_string_value(json_object_get(theirs, "cpuid")), &cpuid, e);
 	if (!ret)

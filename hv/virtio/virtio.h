@@ -177,6 +177,14 @@ void virtio_net_announce(struct virtio_dev *v);
 /** virtio_net_mac() - its six bytes; the guest's own after a migration's load */
 const uint8_t *virtio_net_mac(const struct virtio_dev *v);
 
+/* What two hosts must agree on before a guest moves. */
+struct virtio_net_link {
+	uint16_t told;      /* largest packet that its driver was told, 0: it was not, or there is none yet */
+	uint16_t carries;   /* largest packet that the link here takes */
+	unsigned int pairs; /* of queues that there are */
+};
+void virtio_net_link(struct virtio_dev *v, struct virtio_net_link *out);
+
 /** virtio_net_transmit() - send a frame as if the guest had, in each VLAN that is the card's; for RARP at migration's end */
 int virtio_net_transmit(struct virtio_dev *v, const uint8_t *frame, size_t len, struct err *e);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* virtio_net_announce - a network card tells where it is now: by frames of ours, and by the guest's own. */
+/* virtio_net_announce - a network card tells where it is now, by frames of ours and by the guest's own; and before, whether it can be. */
 #include "hv/virtio/virtio_net_int.h"
 
 #include <assert.h>
@@ -25,6 +25,17 @@ void virtio_net_announce(struct virtio_dev *v)
 const uint8_t *virtio_net_mac(const struct virtio_dev *v)
 {
 	return ((const struct virtio_net *)v)->mac;
+}
+
+void virtio_net_link(struct virtio_dev *v, struct virtio_net_link *out)
+{
+	struct virtio_net *d = net_of_dev(v);
+
+	pthread_mutex_lock(&v->lock);
+	out->told = (v->features & NET_F_MTU) && (v->status & VIRTIO_S_DRIVER_OK) ? d->mtu : 0;
+	out->carries = d->link_mtu;
+	out->pairs = d->n_pairs;
+	pthread_mutex_unlock(&v->lock);
 }
 
 /* @vid: 0 sends it without a tag */

@@ -38,7 +38,8 @@ static int open_queue(const char *name, short more_flags, char *actual, struct e
 		return err_errno(e, "/dev/net/tun");
 	r.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | more_flags);
 	if (ioctl(fd, TUNSETIFF, &r)) {
-		ret = err_errno(e, "tap %s", name ? name : "(new)");
+		ret = errno == EBUSY ? err_set(e, -EBUSY, "tap %s: another process has it open", name ? name : "(new)") :
+				       err_errno(e, "tap %s", name ? name : "(new)");
 		goto fail;
 	}
 	if (ioctl(fd, TUNSETVNETHDRSZ, &header)) {

@@ -18,6 +18,7 @@
 #define DEVICE_NET 1
 #define F_CSUM (1ull << 0)
 #define F_GUEST_CSUM (1ull << 1)
+#define F_MTU (1ull << 3)
 #define F_GUEST_TSO4 (1ull << 7)
 #define F_HOST_TSO4 (1ull << 11)
 #define F_MRG_RXBUF (1ull << 15)
@@ -127,7 +128,7 @@ void net_init(void)
 	struct vdev v;
 
 	if (!opt.net || !vdev_find(&v, DEVICE_NET) ||
-	    !vdev_agree(&v, F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_HOST_TSO4 | F_MRG_RXBUF | F_EVENT_IDX))
+	    !vdev_agree(&v, F_CSUM | F_GUEST_CSUM | F_MTU | F_GUEST_TSO4 | F_HOST_TSO4 | F_MRG_RXBUF | F_EVENT_IDX))
 		return;
 	rx.avail.used_event = tx.avail.used_event = 0x7fff;
 	if (vdev_queue(&v, 0, QUEUE, rx.desc, &rx.avail, &rx.used, &rx.doorbell) != QUEUE ||

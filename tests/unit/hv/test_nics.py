@@ -91,6 +91,53 @@ def test_a_filter_is_there_before_the_guest_and_ends_with_its_vmm(vmm, host, tmp
     wait_for(lambda: not b.has_filter() and not b.has_tap())
 
 
+@pytest.mark.parametrize("mtus, queues, said", [
+    ((9000, 1500), (1, 1), "nics[0]: the guest sends packets of up to 9000 bytes, the link here carries 1500"),
+    ((1500, 9000), (1, 2), "nics[0].queues: 1 there, 2 here"),
+    ((1500, 9000), (2, 2), None),
+])
+def test_a_host_that_cannot_take_a_card_says_so_before_a_page_is_sent(vmm, host, tmp_path, mtus, queues, said):  # noqa: F811
+    vmms = []
+    for mtu, n, more in zip(mtus, queues, ((), ("--incoming", f"unix:{tmp_path}/stream"))):
+        h = host()
+        h.sh(f"ip link add br0 up type bridge && ip link set br0 mtu {mtu}")
+        vmms.append(vmm(f"{mtu}-{n}", *more, kernel=os.environ["PAYLOAD"], memory="64M", wrap=h.enter,
+                        extra=f"cmdline: mem=1M ws=0 rate=0 sweep=0 net=2\nnics:\n  - {{bridge: br0, tap: t0, queues: {n}}}\n"))
+        vmms[-1].connect()
+    source, target = vmms
+    wait_for(lambda: "listen" in target.query())
+    wait_for(lambda: source.ok("state", device="net0")["status"] & 4)     # the guest's driver is ready
+    source.ok("migrate", to=f"unix:{tmp_path}/stream", arbiter="cluster")
+    if not said:
+        target.wait_event("ask")
+        return
+    wait_for(lambda: source.migration().get("phase") == "failed")
+    assert said in source.log() and source.state() == "running", source.log()
+    m = source.migration()
+    assert m["pages_raw"] + m["pages_lz4"] + m["pages_zero"] == 0
+
+
+@pytest.mark.parametrize("queues", (1, 4))
+def test_what_happens_to_its_network_is_said_and_the_domain_goes_on(vmm, host, queues):  # noqa: F811
+    h = host()
+    h.sh("ip link add br0 up type bridge")
+    v = vmm("web", extra=f"nics:\n  - {{bridge: br0, tap: t0, queues: {queues}}}\n", wrap=h.enter).connect()
+    wait_for(lambda: v.state() == "running")
+    assert v.ok("stats")["nics"][0]["on_bridge"]
+    other = vmm("other", extra="nics:\n  - tap: t0\n", wrap=h.enter)
+    assert other.process.wait(20) != 0
+    assert other.log().count("\n") == 1 and "nics[0]: tap t0: " in other.log(), other.log()
+    h.sh("ip link del br0")
+    wait_for(lambda: "t0 is no longer on bridge br0" in v.log())
+    nic = v.ok("stats")["nics"][0]
+    assert nic["link"] and not nic["on_bridge"]
+    h.sh("ip link add br0 up type bridge && ip link set t0 master br0")
+    wait_for(lambda: "t0 is on bridge br0 again" in v.log())
+    h.sh("ip link del t0")
+    assert v.state() == "running"
+    assert v.log().count("bridge br0") == 3    # the first when it began
+
+
 @pytest.mark.parametrize("prepare, nic, said", [
     ("true", "{bridge: br0}", "nics[0]: bridge br0: no such link on this host"),
     ("true", "{bridge: lo}", "nics[0]: bridge lo: is not a bridge"),
