@@ -10,7 +10,7 @@
  * The wall clock is read for the guest's eyes only; nothing in Drover decides by
  * it (rule T).
  */
-#include "hv/platform/rtc.h"
+#include "hv/platform/rtc_int.h"
 
 #include "hv/memory/memory.h"
 
@@ -20,41 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	SEC,
-	SEC_ALARM,
-	MIN,
-	MIN_ALARM,
-	HOUR,
-	HOUR_ALARM,
-	WDAY,
-	MDAY,
-	MON,
-	YEAR,
-	REG_A,
-	REG_B,
-	REG_C,
-	REG_D,
-	CENTURY = RTC_CENTURY
-};
-
-#define B_SET 0x80
 #define B_BINARY 0x04
 #define B_24H 0x02
 #define D_VALID 0x80
 #define HOUR_PM 0x80
 #define OFFSET_MAX (1000ll * 366 * 86400) /* a thousand years either way: within what gmtime() can do */
-
-struct rtc {
-	pthread_mutex_t lock;
-	struct bus *pio;
-	time_t (*now)(void);
-
-	/* saved */
-	uint8_t index;
-	uint8_t cmos[128];
-	int64_t offset; /* guest's time minus host's, seconds */
-};
 
 static time_t wall_clock(void)
 {
@@ -91,10 +61,9 @@ static int decode_hour(const struct rtc *r, uint8_t v)
 	return decode(r, v & 0x7f) % 12 + (v & HOUR_PM ? 12 : 0);
 }
 
-/* Bring the time registers up to date, unless the guest is setting them. */
-static void refresh(struct rtc *r)
+void rtc_show(struct rtc *r, time_t host)
 {
-	time_t t = r->now() + (time_t)r->offset;
+	time_t t = host + (time_t)r->offset;
 	struct tm tm;
 
 	if (r->cmos[REG_B] & B_SET || !gmtime_r(&t, &tm))
@@ -107,6 +76,11 @@ static void refresh(struct rtc *r)
 	r->cmos[MON] = encode(r, tm.tm_mon + 1);
 	r->cmos[YEAR] = encode(r, tm.tm_year % 100);
 	r->cmos[CENTURY] = encode(r, 19 + tm.tm_year / 100);
+}
+
+static void refresh(struct rtc *r)
+{
+	rtc_show(r, r->now());
 }
 
 static bool offset_fits(int64_t offset)
@@ -145,7 +119,7 @@ static uint64_t rtc_read(void *dev, uint64_t offset, unsigned int len)
 			refresh(r);
 		v = r->cmos[r->index];
 		if (r->index == REG_C)
-			v = 0;
+			v = rtc_irq_read(r);
 		else if (r->index == REG_D)
 			v = D_VALID;
 	}
@@ -170,8 +144,11 @@ static void rtc_write(void *dev, uint64_t offset, unsigned int len, uint64_t val
 		r->cmos[REG_B] = v;
 		if (was_set && !(v & B_SET))
 			take_over(r);
+		rtc_irq_changed(r);
 	} else if (r->index == REG_A) {
 		r->cmos[REG_A] = v & 0x7f; /* update in progress is read-only, and never seen */
+		r->i.periodic_at = 0;      /* another rate begins now */
+		rtc_irq_changed(r);
 	} else if (r->index != REG_C && r->index != REG_D) {
 		if (is_time(r->index))
 			refresh(r);
@@ -235,6 +212,7 @@ void rtc_destroy(struct rtc *r)
 		return;
 	bus_remove(r->pio, RTC_PORT, r);
 	bus_wait(r->pio);
+	rtc_irq_end(r);
 	pthread_mutex_destroy(&r->lock);
 	free(r);
 }
@@ -254,6 +232,10 @@ static int rtc_post_load(void *dev, struct err *e)
 		return err_set(e, -EINVAL, "index: %u, expected at most 127", r->index);
 	if (!offset_fits(r->offset))
 		return err_set(e, -EINVAL, "offset: %lld s is out of range", (long long)r->offset);
+	pthread_mutex_lock(&r->lock);
+	r->i.periodic_at = r->i.second_at = 0;
+	rtc_irq_changed(r);
+	pthread_mutex_unlock(&r->lock);
 	return 0;
 }
 
@@ -289,8 +271,14 @@ static int device_create(struct device_env *env, const struct domain_conf *conf,
 	(void)index;
 	if (ret)
 		return ret;
-	if (device_with_firmware(conf))
+	if (device_with_firmware(conf)) {
 		rtc_tell(r, env->mem->regions[0].size, env->mem->n_ram > 1 ? env->mem->regions[1].size : 0, device_vcpus(conf));
+		ret = rtc_interrupt(r, env->irq, e);
+	}
+	if (ret) {
+		rtc_destroy(r);
+		return ret;
+	}
 	*dev = r;
 	return 0;
 }
@@ -311,6 +299,21 @@ static size_t device_state(void *dev, struct state_entry *out)
 	return 1;
 }
 
+static int device_start(void *dev, struct err *e)
+{
+	(void)e;
+	rtc_irq_run(dev, true);
+	return 0;
+}
+
+static int device_quiesce(void *dev, unsigned int timeout_ms, struct err *e)
+{
+	(void)timeout_ms;
+	(void)e;
+	rtc_irq_run(dev, false);
+	return 0;
+}
+
 const struct device_kind rtc_device = {
-	.name = "rtc", .create = device_create, .plug = device_plug, .destroy = device_destroy, .state = device_state, DEVICE_PLATFORM
+	.name = "rtc", .wanted = device_one, .create = device_create, .plug = device_plug, .destroy = device_destroy, .state = device_state, .slot = device_no_slot, .stats = device_passive_stats, .start = device_start, .quiesce_begin = device_passive_quiesce_begin, .quiesce = device_quiesce
 };

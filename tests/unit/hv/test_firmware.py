@@ -58,7 +58,7 @@ class FirmwareDomain(Domain):
                                             stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE)
         self.events = []
 
-    def wait_said(self, text, count=1, seconds=60):
+    def wait_said(self, text, count=1, seconds=120):
         deadline = time.monotonic() + seconds
         while self.said.read_bytes().count(text) < count:
             assert self.process.poll() is None, self.process.stderr.read()
@@ -184,7 +184,16 @@ def test_seabios_boots_the_first_disk_of_the_file(begin, tmp_path):
     (tmp_path / "second").write_bytes(mbr(say(b"second disk\n")))
     d = begin("a", f"disks:\n  - path: {tmp_path}/first\n  - path: {tmp_path}/second\n", "-v")
     for count in 1, 2:
-        d.wait_said(b"first disk\n", count, 120)
+        d.wait_said(b"first disk\n", count)
         assert d.said.read_bytes().count(b"SeaBIOS (version") == count
         d.type(b"k")
     assert b"second disk" not in d.said.read_bytes()
+
+
+@pytest.mark.skipif(not SEABIOS.exists(), reason="no SeaBIOS here (package seabios)")
+def test_the_bios_waits_by_the_clock_for_who_calls_it(begin, tmp_path):
+    """INT 15h, AH 86h: it ends by the periodic interrupt of the clock, or never."""
+    wait = bytes.fromhex("fb b90100 bae803 b88600 86c4 cd15 fa")    # 66.5 ms; sti around it
+    (tmp_path / "disk").write_bytes(mbr(wait + say(b"waited\n")))
+    d = begin("a", f"disks:\n  - path: {tmp_path}/disk\n")
+    d.wait_said(b"waited\n")

@@ -12,6 +12,7 @@
 #include "base/log.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #define BRIDGE 0
 
@@ -26,14 +27,14 @@ static uint64_t now;
 static char logged[4096];
 static unsigned int log_lines;
 
-static bool line_9;
+static _Atomic bool lines[24];
+#define line_9 lines[PM_BLOCK_GSI]
 
 /* In place of hv/kvm/irq.c's, for which there is no KVM here. */
 int __wrap_irq_line(struct irq *i, uint32_t gsi, bool level);
 int __wrap_irq_line(struct irq *i, uint32_t gsi, bool level)
 {
-	assert_int_equal(gsi, 9);
-	line_9 = level;
+	atomic_store(&lines[gsi], level);
 	return 0;
 }
 
@@ -65,6 +66,8 @@ static int setup(void **state)
 	offs = log_lines = 0;
 	logged[0] = '\0';
 	now = 1000 * NS_PER_SEC;
+	for (int i = 0; i < 24; i++)
+		lines[i] = false;
 	log_init("test", LOG_LEVEL_DEBUG);
 	log_set_sink(on_log);
 	pc = pc_make(true);
@@ -359,6 +362,109 @@ static void cmos_says_how_much_there_is(void **state)
 	assert_int_equal(cmos(0x5f, 1), 0);
 }
 
+/* --- the clock's interrupts --- */
+
+#define C_OF(flag) (0x80 | (flag))
+#define WAIT_MS 30000
+
+static void reg(unsigned int at, uint8_t v)
+{
+	out(RTC_PORT, 1, at);
+	out(RTC_PORT + 1, 1, v);
+}
+
+static bool wait_for_8(void)
+{
+	for (uint64_t end = clock_ms() + WAIT_MS; !lines[RTC_GSI] && clock_ms() < end;)
+		usleep(500);
+	return lines[RTC_GSI];
+}
+
+static void the_clock_interrupts_again_and_again(void **state)
+{
+	assert_int_equal(rtc_interrupt(rtc, pc.irq, NULL), 0);
+	assert_int_equal(rtc_device.start(rtc, NULL), 0);
+	reg(0x0b, 0x42); /* 1024 Hz is what register A says when it is new */
+	for (int i = 0; i < 3; i++) {
+		assert_true(wait_for_8());
+		assert_int_equal(cmos(0x0c, 1), C_OF(0x40));
+		/* Nothing waits, or the next has come already. */
+		assert_int_equal(lines[RTC_GSI] ? 0 : cmos(0x0c, 1) & 0x20, 0);
+	}
+	reg(0x0b, 0x02);
+	cmos(0x0c, 1);
+	assert_false(lines[RTC_GSI]);
+	assert_int_equal(cmos(0x0c, 1), 0);
+}
+
+static void a_rate_of_none_never_interrupts(void **state)
+{
+	assert_int_equal(rtc_interrupt(rtc, pc.irq, NULL), 0);
+	rtc_device.start(rtc, NULL);
+	reg(0x0a, 0x20);
+	reg(0x0b, 0x42);
+	usleep(20000);
+	assert_false(lines[RTC_GSI]);
+	assert_int_equal(cmos(0x0c, 1), 0);
+}
+
+/* Two seconds from when it is set, and told together with the second's end. */
+static void the_alarm_comes_in_its_second(void **state)
+{
+	uint8_t c = 0, second;
+
+	assert_int_equal(rtc_interrupt(rtc, pc.irq, NULL), 0);
+	rtc_device.start(rtc, NULL);
+	reg(0x0b, 0x06); /* binary, 24 hours */
+	second = (uint8_t)cmos(0x00, 1);
+	reg(0x01, (uint8_t)((second + 2) % 60));
+	reg(0x03, 0xff);
+	reg(0x05, 0xc0);
+	reg(0x0b, 0x36);
+	while (!(c & 0x20)) {
+		assert_true(wait_for_8());
+		c = (uint8_t)cmos(0x0c, 1);
+		assert_int_equal(c & 0x90, 0x90);
+	}
+}
+
+/* A machine that is held: what is saved then is how it stands. */
+static void no_interrupt_comes_while_it_rests(void **state)
+{
+	struct state_entry s = rtc_state_entry(rtc);
+	uint8_t buf[256];
+	size_t len;
+
+	assert_int_equal(rtc_interrupt(rtc, pc.irq, NULL), 0);
+	rtc_device.start(rtc, NULL);
+	reg(0x0b, 0x42);
+	assert_true(wait_for_8());
+	assert_int_equal(rtc_device.quiesce(rtc, 0, NULL), 0);
+	cmos(0x0c, 1);
+	usleep(20000);
+	assert_false(lines[RTC_GSI]);
+	len = state_take(&s, buf, sizeof(buf));
+	/* The other host goes on with it. */
+	rtc_destroy(rtc);
+	assert_int_equal(rtc_create(&rtc, pc.pio, NULL, NULL), 0);
+	assert_int_equal(rtc_interrupt(rtc, pc.irq, NULL), 0);
+	assert_int_equal(rtc_plug(rtc, NULL), 0);
+	s = rtc_state_entry(rtc);
+	assert_int_equal(state_give(&s, buf, len, NULL), 0);
+	usleep(5000);
+	assert_false(lines[RTC_GSI]);
+	rtc_device.start(rtc, NULL);
+	assert_true(wait_for_8());
+}
+
+static void a_clock_without_interrupts_says_none(void **state)
+{
+	reg(0x0b, 0x72);
+	usleep(5000);
+	assert_int_equal(cmos(0x0c, 1), 0);
+	assert_false(lines[RTC_GSI]);
+}
+
 /* --- to another host, and through a reset --- */
 
 static struct state_entry bridge_entry(struct pc *p, void **dev)
@@ -464,6 +570,11 @@ int main(void)
 		TEST(what_firmware_says_is_a_line_of_the_log),
 		TEST(a_guest_cannot_fill_the_log),
 		TEST(cmos_says_how_much_there_is),
+		TEST(the_clock_interrupts_again_and_again),
+		TEST(a_rate_of_none_never_interrupts),
+		TEST(the_alarm_comes_in_its_second),
+		TEST(no_interrupt_comes_while_it_rests),
+		TEST(a_clock_without_interrupts_says_none),
 		TEST(what_the_guest_wrote_moves_with_it),
 		TEST(lies_about_them_are_refused),
 	};
