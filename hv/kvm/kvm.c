@@ -199,7 +199,9 @@ static int place_leave(struct kvm_vm *k, struct gmem_region *r, struct err *e)
 	int ret = kvm_slot_remove(k, r, e);
 
 	r->at = 0;
+#ifndef MUTANT_PLACE_FORGETS
 	gmem_dirty_all(k->mem, r);
+#endif
 	return ret;
 }
 
