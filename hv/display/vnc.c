@@ -8,6 +8,7 @@
  *     nobody there                 sleeps
  *     viewers, the screen still    looks every SLOW_MS
  *     the screen changes           looks every FAST_MS
+ *     it has another size          looks again after RESIZED_MS: a guest that plays with modes has us fill tens of megabytes
  */
 #include "hv/display/vnc.h"
 
@@ -28,6 +29,7 @@
 
 #define FAST_MS 33u
 #define SLOW_MS 150u
+#define RESIZED_MS 250u
 #define STILL_MS 1000u      /* a screen that has not changed for so long is still */
 #define VIEWER_WAIT_MS 2000 /* for one that is in the middle of a message, or does not read */
 #define BITS 8
@@ -39,7 +41,7 @@ struct vnc {
 	rfbScreenInfoPtr rfb;
 	struct view *view;
 	unsigned int n_viewers;
-	uint64_t looked_ms, changed_ms;
+	uint64_t looked_ms, changed_ms, resized_ms;
 	bool ending;
 };
 
@@ -91,7 +93,7 @@ static void on_resized(void *arg, uint8_t *pixels, uint32_t width, uint32_t heig
 	struct vnc *v = arg;
 
 	rfbNewFramebuffer(v->rfb, (char *)pixels, (int)width, (int)height, BITS, SAMPLES, VIEW_PIXEL);
-	v->changed_ms = clock_ms();
+	v->changed_ms = v->resized_ms = clock_ms();
 }
 
 static void on_changed(void *arg, uint32_t x, uint32_t y, uint32_t x_end, uint32_t y_end)
@@ -172,6 +174,8 @@ static int next_look_ms(const struct vnc *v)
 
 	if (!v->n_viewers)
 		return -1;
+	if (now - v->resized_ms < RESIZED_MS)
+		every = RESIZED_MS;
 	return now - v->looked_ms >= every ? 0 : (int)(every - (now - v->looked_ms));
 }
 
