@@ -45,6 +45,7 @@ const char *confine_name(enum confine_kind kind)
 		[CONFINE_RECEIVE] = "receive",
 		[CONFINE_BROKER] = "broker",
 		[CONFINE_PORTER] = "porter",
+		[CONFINE_KEEPER] = "keeper",
 		[CONFINE_USHER] = "usher",
 		[CONFINE_VIEWER] = "viewer",
 	};

@@ -26,6 +26,7 @@ enum confine_kind {
 	CONFINE_RECEIVE, /* what the other end says, pages among it */
 	CONFINE_BROKER,  /* a process: opens disks (hv/disk/disk_broker.h) */
 	CONFINE_PORTER,  /* a process: connects to other hosts, removes sockets (cmd/drover-hv/porter.h) */
+	CONFINE_KEEPER,  /* a process: makes ports and gives them back (net/link/keeper.h); has no list */
 	CONFINE_USHER,   /* a process: begins those that serve viewers (cmd/drover-hv/usher.h); has no list */
 	CONFINE_VIEWER,  /* a process: serves viewers of a screen (cmd/drover-hv/viewer.c) */
 	CONFINE_KINDS

@@ -46,7 +46,8 @@ static void __attribute__((noreturn)) helper_main(int sock, const struct helper_
 {
 	pthread_t watch;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!r->lingers)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (r->args)
 		name_args(r);
 	/*
@@ -55,7 +56,7 @@ static void __attribute__((noreturn)) helper_main(int sock, const struct helper_
 	 */
 	child_keep_only(r->name, sock);
 	confine(r->kind);
-	if (!pthread_create(&watch, NULL, wait_for_end, (void *)(intptr_t)sock))
+	if (r->lingers || !pthread_create(&watch, NULL, wait_for_end, (void *)(intptr_t)sock))
 		r->serve(sock, r->arg);
 	_exit(0);
 }

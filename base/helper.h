@@ -11,6 +11,7 @@
 #include "base/confine.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -24,6 +25,8 @@ struct helper_role {
 	enum confine_kind kind;
 	void (*serve)(int sock, void *arg); /* in the helper: answer questions until the parent's end is gone */
 	void *arg;
+	/* serve() itself ends it when the parent's end is gone, for there is something to do then; it waits for nothing else */
+	bool lingers;
 	char *args; /* where the parent's arguments are, for ps(1) not to take the helper for it; NULL: it looks alike */
 	size_t args_len;
 };

@@ -41,7 +41,7 @@ static int lose_all(void)
  * What a thread gives up that says what it is.  One that began after the sandbox was closed has from the main thread
  * what that has left, so only others have rights to lose.  The helpers are processes of whoever started the VMM: the
  * porter needs no capabilities, the broker opens disks, and what it can do with that is its filter's business.  The
- * usher becomes the domain's user, which who serves viewers is from its first instruction on.
+ * keeper has what links need, and nobody speaks to it any more when there is a guest.  The usher becomes the domain's user, which who serves viewers is from its first instruction on.
  */
 static int lose_rights(enum confine_kind kind)
 {
@@ -53,6 +53,8 @@ static int lose_rights(enum confine_kind kind)
 	case CONFINE_USHER:
 		sandbox_rights_leave(domain);
 		return sandbox_rights_drop();
+	case CONFINE_KEEPER:
+		return sandbox_rights_keep_links();
 	case CONFINE_PORTER:
 		return sandbox_rights_drop();
 	case CONFINE_VIEWER:
@@ -68,14 +70,14 @@ static int give_up(enum confine_kind kind)
 {
 	int ret = lose_rights(kind);
 
-	return ret || kind == CONFINE_USHER ? ret : sandbox_filter_load(kind);
+	return ret || kind == CONFINE_USHER || kind == CONFINE_KEEPER ? ret : sandbox_filter_load(kind);
 }
 
 static bool is_its_turn(enum confine_kind kind)
 {
 	/* A filter of their own would keep other threads from getting the main one's, so that comes first. */
-	return kind == CONFINE_MAIN || kind == CONFINE_BROKER || kind == CONFINE_PORTER || kind == CONFINE_USHER ||
-	       kind == CONFINE_VIEWER || __atomic_load_n(&sandbox_closed, __ATOMIC_ACQUIRE);
+	return kind == CONFINE_MAIN || kind == CONFINE_BROKER || kind == CONFINE_PORTER || kind == CONFINE_KEEPER ||
+	       kind == CONFINE_USHER || kind == CONFINE_VIEWER || __atomic_load_n(&sandbox_closed, __ATOMIC_ACQUIRE);
 }
 
 static bool become(enum confine_kind kind)

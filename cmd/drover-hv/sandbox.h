@@ -85,6 +85,8 @@ void sandbox_rights_bound(void);
 void sandbox_rights_leave(const uint8_t uuid[16]);
 /** sandbox_rights_drop() - the calling thread has no capabilities and no way to any; -errno */
 int sandbox_rights_drop(void);
+/** sandbox_rights_keep_links() - as sandbox_rights_drop(), but for CAP_NET_ADMIN, where it is there; -errno */
+int sandbox_rights_keep_links(void);
 /** sandbox_files_prepare() - for sandbox_files_close(); -errno: this host has no Landlock */
 int sandbox_files_prepare(void);
 /** sandbox_files_close() - the calling thread opens no file and connects to nobody by a name; -errno */

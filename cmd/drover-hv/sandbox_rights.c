@@ -70,6 +70,21 @@ int sandbox_rights_drop(void)
 	return 0;
 }
 
+int sandbox_rights_keep_links(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct have[_LINUX_CAPABILITY_U32S_3], links[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	int ret;
+
+	if (syscall(SYS_capget, &head, have))
+		return -errno;
+	links[0].effective = links[0].permitted = have[0].permitted & 1u << CAP_NET_ADMIN;
+	ret = set_caps(links);
+	if (ret)
+		return ret;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
+}
+
 /* What it is opened with is what counts: with CAP_SYS_ADMIN it would show where pages are in the host's memory. */
 int sandbox_open_pagemap(void)
 {

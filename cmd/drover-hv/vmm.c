@@ -15,6 +15,8 @@
 #include "conf/check.h"
 #include "hv/disk/disk_broker.h"
 
+#include "net/link/keeper.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -308,6 +310,8 @@ static int start_helpers(struct drover_hv *v, struct err *e)
 	sandbox_domain(v->conf->uuid);
 	if (!ret)
 		ret = sockets_start_porter(v, e);
+	if (!ret && v->conf->n_nics)
+		ret = keeper_start(&v->ports, v->opt.args, v->opt.args_len, e);
 	return ret ? ret : screen_start(v, e);
 }
 
@@ -375,12 +379,14 @@ int vmm_init(struct drover_hv *v, struct err *e)
 		.may_submit = vmm_may_submit,
 		.leased = v->opt.lease != NULL,
 		.disks = v->disks,
+		.ports = v->ports,
 		.cluster = v->opt.cluster,
 		.event = machine_event,
 		.disk_held = disk_hold_event,
 		.arg = v,
 	};
 	ret = machine_create(&v->machine, &mo, e);
+	keeper_seal(v->ports);
 	if (!ret)
 		ret = open_boot(v, e);
 	if (!ret)
@@ -434,6 +440,7 @@ void vmm_fini(struct drover_hv *v)
 	loop_destroy(v->loop);
 	disk_broker_stop(v->disks);
 	porter_stop(v->porter);
+	keeper_stop(v->ports);
 	usher_stop(v->usher);
 	if (v->statm_fd >= 0)
 		close(v->statm_fd);

@@ -88,6 +88,7 @@ struct drover_hv {
 	struct ctl *ctl; /* NULL without --control */
 	struct machine *machine;
 	struct disk_broker *disks; /* opens them when their time has come */
+	struct keeper *ports;      /* of network cards; NULL: it has none */
 	int statm_fd;              /* /proc/self/statm: how much memory this process has; -1: nobody can say */
 	struct porter *porter;     /* connects, and removes our sockets */
 	int pagemap_fd;            /* /proc/self/pagemap: which pages were never written; 0: not opened (yet) */

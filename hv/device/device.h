@@ -35,6 +35,7 @@ struct domain_conf;
 struct gmem;
 struct gmem_region;
 struct irq;
+struct keeper;
 struct pci_bus;
 struct seat;
 
@@ -57,6 +58,7 @@ struct device_env {
 	 * now.  Device's thread, with its lock: must not block.  NULL: errors reach the guest. */
 	void (*disk_held)(void *arg, bool held, const char *why);
 	struct disk_broker *disks; /* opens them; NULL: this process does */
+	struct keeper *ports;      /* makes network cards' ports (net/link/keeper.h); NULL: this process does */
 	struct rings *rings;       /* for the disks (hv/disk/rings.h), who add theirs when they are created; NULL: made when one is opened */
 	/* There is a gate: another host may take the disks without asking this one. */
 	bool leased;

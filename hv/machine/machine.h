@@ -54,6 +54,7 @@ enum machine_holder {
 };
 
 struct disk_broker;
+struct keeper;
 struct display;
 struct seat;
 
@@ -64,6 +65,7 @@ struct machine_options {
 	bool (*may_submit)(void *arg);
 	bool leased;               /* there is such a gate */
 	struct disk_broker *disks; /* opens the disks (hv/disk/disk_broker.h), must outlive the machine; NULL: this process */
+	struct keeper *ports;      /* makes the ports of network cards (net/link/keeper.h), must outlive the machine; NULL: this process */
 	const char *cluster;       /* id of the cluster that counts incarnations, NULL: none */
 	/* From a vCPU thread that has stopped itself; @text lives only during the call. */
 	void (*event)(void *arg, enum machine_event what, const char *text);

@@ -268,6 +268,7 @@ static void env_fill(struct machine *m)
 	env->disk_held = m->opt.disk_held ? disk_held : NULL;
 	env->leased = m->opt.leased;
 	env->disks = m->opt.disks;
+	env->ports = m->opt.ports;
 	env->memory_place = memory_place;
 	env->off = machine_on_off;
 	env->reset = machine_on_reset;

@@ -38,7 +38,7 @@ void virtio_net_link(struct virtio_dev *v, struct virtio_net_link *out)
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* @vid: 0 sends it without a tag */
+/* @vid: 0 sends it without a tag  #syscalls:main,engine writev */
 static int send_in(struct virtio_net *d, uint16_t vid, const uint8_t *frame, size_t len)
 {
 	uint8_t tag[4] = { 0x81, 0x00, (uint8_t)(vid >> 8), (uint8_t)vid };

@@ -222,7 +222,7 @@ static void keep(struct net_pair *p, size_t direct, size_t len)
 	p->packet_len = len;
 }
 
-/* False when the tap has nothing more. */
+/* False when the tap has nothing more.  #syscalls:device readv */
 static bool fetch(struct net_pair *p)
 {
 	size_t direct;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/uio.h>
 
+/* #syscalls:device writev */
 static void send_one(struct net_pair *p, const struct virtq_elem *el)
 {
 	ssize_t n;

@@ -9,7 +9,7 @@
 #include "hv/virtio/virtio_int.h"
 
 #include "base/log.h"
-#include "net/link/port.h"
+#include "net/link/keeper.h"
 #include "net/link/rtnl.h"
 #include "net/link/tap.h"
 
@@ -39,7 +39,7 @@ static void nic_filter(const struct domain_nic *nic, struct filter_conf *f, stru
 	};
 }
 
-static int nic_port(const struct domain_nic *nic, struct port **out, struct err *e)
+static int nic_port(struct keeper *keeper, const struct domain_nic *nic, struct port **out, struct err *e)
 {
 	struct filter_address addresses[DOMAIN_ADDRESSES_MAX];
 	struct filter_conf filter;
@@ -57,7 +57,7 @@ static int nic_port(const struct domain_nic *nic, struct port **out, struct err 
 	int ret;
 
 	nic_filter(nic, &filter, addresses);
-	ret = port_open(&c, out, e);
+	ret = keeper_open(keeper, &c, out, e);
 	if (!ret)
 		log_info("NIC on %s%s%s, MTU %u", port_name(*out), nic->bridge ? ", bridge " : "",
 			 nic->bridge ? nic->bridge : "", nic->mtu ? nic->mtu : port_carries(*out));
@@ -84,7 +84,7 @@ static int nic_create(struct device_env *env, const struct domain_conf *conf, un
 	int ret;
 
 	memcpy(c.mac, nic->mac, sizeof(c.mac));
-	ret = nic_port(nic, &c.port, e);
+	ret = nic_port(env->ports, nic, &c.port, e);
 	if (ret) {
 		err_prefix(e, "nics[%u]", index);
 		return ret;

@@ -7,6 +7,7 @@
  */
 #include "hv/virtio/virtio_int.h"
 
+#include "base/confine.h"
 #include "base/lock.h"
 
 #include <assert.h>
@@ -93,6 +94,7 @@ void virtio_dev_take_over(struct virtio_dev *v)
 
 /* --- threads --- */
 
+/* #syscalls:device epoll_wait */
 static void *worker_thread(void *arg)
 {
 	struct epoll_event ev[EVENTS_MAX];
@@ -105,6 +107,7 @@ static void *worker_thread(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	while (!ending) {
 		n = epoll_wait(w->epoll_fd, ev, EVENTS_MAX, -1);
+		confine(CONFINE_DEVICE);
 		pthread_mutex_lock(&w->lock);
 		for (i = 0; i < n; i++)
 			if (ev[i].data.u32 != KEY_ENDING)

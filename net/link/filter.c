@@ -7,9 +7,10 @@
  */
 #include "net/link/filter.h"
 
+#include "net/link/nft.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
-#include <nftables/libnftables.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 #define TABLE_PREFIX "drover-"
 
 struct filter {
-	struct nft_ctx *nft; /* its socket owns the table */
+	const struct nft *nft;
+	struct nft_ctx *ctx; /* its socket owns the table */
 };
 
 /* --- the rules --- */
@@ -186,16 +188,21 @@ int filter_set(const char *tap, const struct filter_conf *c, struct filter **out
 
 	if (!tap[0] || tap[strspn(tap, NAME_CHARS)])
 		return err_set(e, -EINVAL, "tap %s: filter: expected a name of letters, digits, '-', '_' and '.'", tap);
-	rules = print_rules(tap, c);
 	f = calloc(1, sizeof(*f));
-	if (f)
-		f->nft = nft_ctx_new(NFT_CTX_DEFAULT);
-	if (!rules || !f || !f->nft)
+	if (!f)
+		return err_set(e, -ENOMEM, "tap %s: filter: no memory", tap);
+	f->nft = nft_load(e);
+	if (!f->nft) {
+		free(f);
+		err_prefix(e, "tap %s: filter", tap);
+		return -ENOENT;
+	}
+	rules = print_rules(tap, c);
+	f->ctx = f->nft->ctx_new(NFT_CTX_DEFAULT);
+	if (!rules || !f->ctx || f->nft->ctx_buffer_error(f->ctx) || f->nft->ctx_buffer_output(f->ctx))
 		ret = err_set(e, -ENOMEM, "tap %s: filter: no memory", tap);
-	else if (nft_ctx_buffer_error(f->nft) || nft_ctx_buffer_output(f->nft))
-		ret = err_set(e, -ENOMEM, "tap %s: filter: no memory", tap);
-	else if (nft_run_cmd_from_buffer(f->nft, rules))
-		ret = refuse(tap, nft_ctx_get_error_buffer(f->nft), e);
+	else if (f->nft->run_cmd_from_buffer(f->ctx, rules))
+		ret = refuse(tap, f->nft->ctx_get_error_buffer(f->ctx), e);
 	free(rules);
 	if (ret) {
 		filter_end(f);
@@ -209,7 +216,7 @@ void filter_end(struct filter *f)
 {
 	if (!f)
 		return;
-	if (f->nft)
-		nft_ctx_free(f->nft);
+	if (f->ctx)
+		f->nft->ctx_free(f->ctx);
 	free(f);
 }

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* port - see port.h. */
-#include "net/link/port.h"
+#include "net/link/port_int.h"
 
 #include "base/log.h"
-#include "net/link/rtnl.h"
-#include "net/link/tap.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,24 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define VLAN_8021Q 0x8100
-
-struct port {
-	char name[TAP_NAME_MAX + 1];
-	char bridge[TAP_NAME_MAX + 1]; /* it is to be on, "" for none */
-	bool ours;                     /* we put it there */
-	int index;                     /* the tap's */
-	int watch_fd;                  /* -1: none */
-	bool attached;                 /* to its bridge, when we looked last */
-	uint16_t vlan, vlans[RTNL_VLANS_MAX];
-	size_t n_vlans;
-	int fd[TAP_QUEUES_MAX]; /* -1: taken, or none */
-	bool persistent;        /* it was there before us */
-	struct filter *filter;  /* NULL: none */
-	int mtu, mtu_before;    /* mtu_before: 0 unless changed by us */
-};
+#define BUSY_MS 1000
+#define BUSY_PAUSE_MS 50
 
 /* Frames of a guest that was to be kept apart would otherwise go everywhere. */
 static int check_filters(const struct port_conf *c, const struct rtnl_link *bridge, struct err *e)
@@ -149,20 +136,41 @@ static int more_queues(struct port *p, const struct port_conf *c, struct err *e)
 	return 0;
 }
 
-int port_open(const struct port_conf *c, struct port **out, struct err *e)
+struct port *port_make(void)
 {
 	struct port *p = calloc(1, sizeof(*p));
-	unsigned int i;
+
+	if (!p)
+		return NULL;
+	for (unsigned int i = 0; i < TAP_QUEUES_MAX; i++)
+		p->fd[i] = -1;
+	p->watch_fd = -1;
+	p->attached = true;
+	return p;
+}
+
+/* The keeper of a VMM that was killed may be giving it back just now. */
+static int open_tap(struct port *p, const struct port_conf *c, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_MS * 1000000l };
+	int fd = tap_open(c->tap, c->queues ? c->queues : 1, p->name, e);
+
+	for (int ms = 0; fd == -EBUSY && c->tap && ms < BUSY_MS; ms += BUSY_PAUSE_MS) {
+		nanosleep(&pause, NULL);
+		fd = tap_open(c->tap, c->queues ? c->queues : 1, p->name, e);
+	}
+	return fd;
+}
+
+int port_open(const struct port_conf *c, struct port **out, struct err *e)
+{
+	struct port *p = port_make();
 	int ret;
 
 	assert((c->bridge || (!c->vlan && !c->n_vlans)) && c->n_vlans <= RTNL_VLANS_MAX);
 	if (!p)
 		return err_set(e, -ENOMEM, "port: no memory");
-	for (i = 0; i < TAP_QUEUES_MAX; i++)
-		p->fd[i] = -1;
-	p->watch_fd = -1;
-	p->attached = true;
-	p->fd[0] = tap_open(c->tap, c->queues ? c->queues : 1, p->name, e);
+	p->fd[0] = open_tap(p, c, e);
 	if (p->fd[0] < 0) {
 		ret = p->fd[0];
 		free(p);
@@ -213,28 +221,60 @@ bool port_is_attached(const struct port *p)
 	return p->attached;
 }
 
-void port_news(struct port *p)
+static void describe(struct port *p, const char *on, struct port_change *to)
+{
+	struct err e;
+	int ret = to->attached ? set_vlans(p, &e) : 0;
+
+	to->wrong = !to->attached || ret;
+	if (!to->attached)
+		snprintf(to->text, sizeof(to->text), "%s is no longer on bridge %s%s%s", p->name, p->bridge, on[0] ? " but on " : "", on);
+	else
+		snprintf(to->text, sizeof(to->text), "%s is on bridge %s again%s%.160s", p->name, p->bridge, ret ? ", but: " : "",
+			 ret ? e.text : "");
+}
+
+bool port_look(struct port *p, struct port_change *to)
 {
 	char on[IF_NAMESIZE] = "";
-	struct err e;
-	bool attached;
 	int master;
 
 	/* A tap that is gone is told by whoever reads it. */
 	if (!rtnl_watch_drain(p->watch_fd, p->index, &master))
-		return;
+		return false;
 	if (master)
 		if_indextoname((unsigned int)master, on);
-	attached = !strcmp(on, p->bridge);
-	if (attached == p->attached)
-		return;
-	p->attached = attached;
-	if (!attached)
-		log_warn("%s is no longer on bridge %s%s%s", p->name, p->bridge, on[0] ? " but on " : "", on);
-	else if (set_vlans(p, &e))
-		log_warn("%s is on bridge %s again, but: %s", p->name, p->bridge, e.text);
-	else
-		log_info("%s is on bridge %s again", p->name, p->bridge);
+	to->attached = !strcmp(on, p->bridge);
+	if (to->attached == p->attached)
+		return false;
+	p->attached = to->attached;
+	describe(p, on, to);
+	return true;
+}
+
+/* #syscalls:device recvfrom */
+bool port_heard(struct port *p, struct port_change *to)
+{
+	ssize_t n = recv(p->watch_fd, to, sizeof(*to), MSG_DONTWAIT);
+
+	if (n == (ssize_t)sizeof(*to)) {
+		to->text[sizeof(to->text) - 1] = '\0';
+		p->attached = to->attached;
+		return true;
+	}
+	if (n >= 0 || errno != EAGAIN) { /* it has ended: nobody watches */
+		close(p->watch_fd);
+		p->watch_fd = -1;
+	}
+	return false;
+}
+
+void port_news(struct port *p)
+{
+	struct port_change change;
+
+	while (p->watch_fd >= 0 && (p->kept ? port_heard(p, &change) : port_look(p, &change)))
+		log_line(change.wrong ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "%s", change.text);
 }
 
 /* --- the end --- */

@@ -74,6 +74,7 @@ int tap_open_queue(const char *name, struct err *e)
 	return open_queue(name, IFF_MULTI_QUEUE, actual, e);
 }
 
+/* #syscalls:device,vcpu,engine,main ioctl(1=TUNSETQUEUE) */
 int tap_attach_queue(int fd, bool on, struct err *e)
 {
 	struct ifreq r;
