@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rtc_int - what the files of the clock share; see rtc.h.  Registers after the MC146818A data sheet. */
+/*
+ * rtc_int - what the files of the clock share; see rtc.h.  Registers after the MC146818A data sheet.
+ *
+ *     rtc.c       registers, state, the device
+ *     rtc_irq.c   its interrupts
+ *     rtc_time.c  what stands in the time registers
+ */
 #ifndef DROVER_HV_PLATFORM_RTC_INT_H
 #define DROVER_HV_PLATFORM_RTC_INT_H
 
@@ -27,6 +33,8 @@ enum {
 };
 
 #define B_SET 0x80
+#define B_BINARY 0x04
+#define B_24H 0x02
 /* Which interrupts are on, in B; which have happened, in C. */
 #define RTC_PERIODIC 0x40
 #define RTC_ALARM 0x20
@@ -60,6 +68,10 @@ struct rtc {
 
 /** rtc_show() - make the time registers those of @host, a time of the host's, unless the guest is setting them */
 void rtc_show(struct rtc *r, time_t host);
+/** rtc_take_over() - the registers hold what the guest set: keep the difference; nonsense keeps the old one */
+void rtc_take_over(struct rtc *r);
+/** rtc_offset_fits() - is that a difference that a guest can have? */
+bool rtc_offset_fits(int64_t offset);
 /** rtc_irq_changed() - the guest wrote A or B, or they were loaded */
 void rtc_irq_changed(struct rtc *r);
 /** rtc_irq_read() - the guest reads C, which clears it */
