@@ -11,11 +11,6 @@
 
 #include <stdlib.h>
 
-uint64_t qcow2_mark(struct qcow2_image *q)
-{
-	return ++q->clock;
-}
-
 void qcow2_free(struct qcow2_image *q, uint64_t host, uint64_t n)
 {
 	struct qcow2_free *last = q->n_frees ? &q->frees[q->n_frees - 1] : NULL;

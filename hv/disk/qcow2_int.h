@@ -315,7 +315,10 @@ void qcow2_free_entry(struct qcow2_image *q, uint64_t entry);
 /** qcow2_frees_apply() - those up to @batch, as far as nobody is there any more and there is room; false: there were none */
 bool qcow2_frees_apply(struct qcow2_image *q, uint64_t batch);
 /** qcow2_mark() - now, for what begins to read or write clusters of the guest's */
-uint64_t qcow2_mark(struct qcow2_image *q);
+static inline uint64_t qcow2_mark(struct qcow2_image *q)
+{
+	return ++q->clock;
+}
 
 /* qcow2_l2.c */
 
@@ -327,11 +330,12 @@ static inline uint64_t qcow2_l1_entry(const struct qcow2_image *q, uint64_t gues
 	return qcow2_table_get(&q->l1, (uint32_t)(guest / q->l.l2_entries));
 }
 /**
- * qcow2_l2_get() - the part of L2 that has @guest
- * @change: it will be changed; a table that is missing is made, and one that others refer to is copied first
- * Return: 0 and *@out; NULL: there is none (reading), or, IMAGE_WAIT in @x, it has to be waited for; -errno.
+ * qcow2_l2_slice() - the part of L2 that has @guest, of a table that is there
+ * Return: 0 and *@out, which may still be loading: then wait; -EAGAIN: no room, wait until some were written; -errno: it cannot be read.
  */
-int qcow2_l2_get(struct qcow2_image *q, struct image_req *r, struct image_extent *x, uint64_t guest, bool change, struct qcow2_l2 **out);
+int qcow2_l2_slice(struct qcow2_image *q, uint64_t guest, struct qcow2_l2 **out);
+/** qcow2_l2_new() - the same of a table that is not: it is made, and all of it is 0 */
+int qcow2_l2_new(struct qcow2_image *q, uint64_t guest, struct qcow2_l2 **out);
 static inline uint64_t qcow2_l2_entry(const struct qcow2_image *q, const struct qcow2_l2 *s, uint64_t guest)
 {
 	return be64toh(s->entries[guest % q->per_slice]);
@@ -378,6 +382,15 @@ int qcow2_copy_cluster(struct qcow2_image *q, struct qcow2_l2 *s, uint64_t guest
 /** qcow2_copy_l2() - give an L2 table a place of its own; as qcow2_copy_cluster() */
 int qcow2_copy_l2(struct qcow2_image *q, uint32_t l1);
 
+/* qcow2_find.c */
+
+/**
+ * qcow2_l2_get() - the part of L2 that has @guest
+ * @change: it will be changed; a table that is missing is made, and one that others refer to is copied first
+ * Return: 0 and *@out; NULL: there is none (reading), or, IMAGE_WAIT in @x, it has to be waited for; -errno.
+ */
+int qcow2_l2_get(struct qcow2_image *q, struct image_req *r, struct image_extent *x, uint64_t guest, bool change, struct qcow2_l2 **out);
+
 /* qcow2_place.c */
 
 int qcow2_places_init(struct qcow2_image *q, unsigned int n);
@@ -398,11 +411,8 @@ static inline bool qcow2_below(const struct qcow2_image *q, uint64_t guest)
 	return q->image.parent && guest << q->l.h.bits < block_size(q->image.parent);
 }
 
-/* qcow2_map.c, qcow2_write.c and qcow2_flush.c: hooks of image_format */
-int qcow2_map(struct image *im, struct image_req *r, struct image_extent *x);
-int qcow2_map_write(struct qcow2_image *q, struct image_req *r, struct image_extent *x);
-int qcow2_map_zero(struct qcow2_image *q, struct image_req *r, struct image_extent *x);
-void qcow2_mapped(struct image *im, struct image_req *r, int ret);
+/* qcow2_piece.c */
+
 /** qcow2_map_data() - @n clusters from @host lie in the file, from @guest on */
 void qcow2_map_data(struct qcow2_image *q, struct image_req *r, struct image_extent *x, uint64_t guest, uint64_t host, uint64_t n);
 /** qcow2_map_clip() - @x ends with cluster @guest + @n - 1 at the latest */
@@ -411,6 +421,12 @@ void qcow2_map_clip(const struct qcow2_image *q, struct image_extent *x, uint64_
 uint64_t qcow2_map_more(const struct qcow2_image *q, const struct image_extent *x, uint64_t guest);
 /** qcow2_map_wait() - what qcow2_copy_cluster() and the like have answered */
 int qcow2_map_wait(struct qcow2_image *q, struct image_req *r, struct image_extent *x, int ret);
+
+/* qcow2_map.c, qcow2_write.c and qcow2_flush.c: hooks of image_format */
+int qcow2_map(struct image *im, struct image_req *r, struct image_extent *x);
+int qcow2_map_write(struct qcow2_image *q, struct image_req *r, struct image_extent *x);
+int qcow2_map_zero(struct qcow2_image *q, struct image_req *r, struct image_extent *x);
+void qcow2_mapped(struct image *im, struct image_req *r, int ret);
 bool qcow2_dirty(const struct image *im);
 bool qcow2_unsaved(const struct image *im);
 void qcow2_flush_begin(struct image *im);

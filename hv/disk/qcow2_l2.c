@@ -171,52 +171,31 @@ static int new_table(struct qcow2_image *q, uint64_t guest, struct qcow2_l2 *s)
 	return 0;
 }
 
-static int get(struct qcow2_image *q, uint64_t guest, bool fresh, struct qcow2_l2 **out)
+static int found(struct qcow2_image *q, struct qcow2_l2 *s, struct qcow2_l2 **out)
 {
-	struct qcow2_l2 *s = fresh ? NULL : find(q, guest / q->per_slice);
-	int ret;
-
-	if (!s) {
-		s = take(q, guest / q->per_slice);
-		if (!s)
-			return -EAGAIN;
-		ret = fresh ? new_table(q, guest, s) : load(q, s);
-		if (ret)
-			return ret;
-	}
 	s->last = ++q->use_clock;
 	*out = s;
 	return s->failed;
 }
 
-/* Of a table that only the active L1 table refers to.  Return: 0; else as qcow2_copy_l2(), and it has to be waited for. */
-static int own_table(struct qcow2_image *q, uint64_t guest, uint64_t l1, bool *wait)
+int qcow2_l2_new(struct qcow2_image *q, uint64_t guest, struct qcow2_l2 **out)
 {
-	uint64_t count = qcow2_refs_get(&q->refs, (l1 & QCOW2_PLACE) >> q->l.h.bits);
+	struct qcow2_l2 *s = take(q, guest / q->per_slice);
+	int ret = s ? new_table(q, guest, s) : -EAGAIN;
 
-	*wait = count > 1;
-	if (count > 1)
-		return qcow2_copy_l2(q, (uint32_t)(guest / q->l.l2_entries));
-	return count ? 0 : -EIO;
+	return ret ? ret : found(q, s, out);
 }
 
-int qcow2_l2_get(struct qcow2_image *q, struct image_req *r, struct image_extent *x, uint64_t guest, bool change, struct qcow2_l2 **out)
+int qcow2_l2_slice(struct qcow2_image *q, uint64_t guest, struct qcow2_l2 **out)
 {
-	uint64_t l1 = qcow2_l1_entry(q, guest);
-	bool wait = false;
+	struct qcow2_l2 *s = find(q, guest / q->per_slice);
 	int ret = 0;
 
-	*out = NULL;
-	if (!(l1 & QCOW2_PLACE) && !change)
-		return 0;
-	if ((l1 & QCOW2_PLACE) && change)
-		ret = own_table(q, guest, l1, &wait);
-	if (!ret && !wait)
-		ret = get(q, guest, !(l1 & QCOW2_PLACE), out);
-	if (!ret && !wait && !(*out)->loading)
-		return 0;
-	*out = NULL;
-	return qcow2_map_wait(q, r, x, ret);
+	if (!s) {
+		s = take(q, guest / q->per_slice);
+		ret = s ? load(q, s) : -EAGAIN;
+	}
+	return ret ? ret : found(q, s, out);
 }
 
 void qcow2_l2_set(struct qcow2_image *q, struct qcow2_l2 *s, uint64_t guest, uint64_t entry)
