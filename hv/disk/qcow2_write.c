@@ -186,9 +186,10 @@ static int change_entries(struct change *c, struct image_req *r, struct image_ex
 	return 0;
 }
 
-static void pass(struct qcow2_image *q, struct image_extent *x, uint64_t guest)
+/* Nothing has to be done for @n clusters. */
+static void pass(struct qcow2_image *q, struct image_extent *x, uint64_t guest, uint64_t n)
 {
-	qcow2_map_clip(q, x, guest, 1);
+	qcow2_map_clip(q, x, guest, n);
 	x->where = IMAGE_ZEROES;
 }
 
@@ -201,7 +202,7 @@ static int zero_found(struct change *c, struct image_req *r, struct image_extent
 	if (n && !keep && zero_entry(c, &entry))
 		return change_entries(c, r, x, n);
 	if (discard || reads_as_zeroes(c)) {
-		pass(q, x, c->guest);
+		pass(q, x, c->guest, 1);
 		return 0;
 	}
 	if (!c->own)
@@ -222,7 +223,7 @@ int qcow2_map_zero(struct qcow2_image *q, struct image_req *r, struct image_exte
 	if (q->n_frees > QCOW2_FREES_MAX / 2)
 		return image_wait_for_flush(&q->image, r, x);
 	if (!(qcow2_l1_entry(q, guest) & QCOW2_PLACE) && (r->guest->op == BLOCK_DISCARD || !qcow2_below(q, guest))) {
-		pass(q, x, guest);
+		pass(q, x, guest, q->l.l2_entries - guest % q->l.l2_entries);
 		return 0;
 	}
 	ret = qcow2_l2_get(q, r, x, guest, true, &c.s);
