@@ -155,7 +155,7 @@ static void tell(const char *kind, const char *name, const char *what)
 static void succeeded(const char *kind, const char *name)
 {
 	tell(kind, name, "SUCCEEDED");
-	while (confine_kind() == CONFINE_BROKER || confine_kind() == CONFINE_PORTER)
+	while (confine_kind() == CONFINE_BROKER || confine_kind() == CONFINE_PORTER || confine_kind() == CONFINE_VIEWER)
 		poll(NULL, 0, 1000);
 }
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -103,6 +104,86 @@ def test_what_stands_behind_the_filters_is_enough_for_most(vmm, tmp_path, victim
     assert victim.poll() is None
 
 
+def children(pid):
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@contextlib.contextmanager
+def looked_at(vmm, tmp_path, env=None):
+    """A VMM to whose screen somebody comes, and its usher."""
+    v = vmm("source", "--paused", extra="display: {}\n", env=env).connect()
+    with socket.socket(socket.AF_UNIX) as viewer:
+        viewer.settimeout(20)
+        viewer.connect(str(tmp_path / "source.vnc"))
+        yield v, [pid for pid in children(v.process.pid) if pathlib.Path(f"/proc/{pid}/comm").read_text() == "drover-hv-usher\n"][0], viewer
+
+
+def serving(usher):
+    """Who serves viewers by now: no more than one."""
+    deadline = time.monotonic() + 20
+    while not (found := children(usher)):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    assert len(found) == 1
+    return found[0]
+
+
+def attack_as_viewer(vmm, tmp_path, victim, attack, env=None):
+    """It ends. One that gets what it wants lives on."""
+    env = {"DROVER_PROBE": f"viewer {attack} {target(attack, tmp_path, victim)}", **(env or {})}
+    with looked_at(vmm, tmp_path, env) as (v, usher, _):
+        first, deadline = serving(usher), time.monotonic() + 20
+        while first in children(usher):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        assert v.state() == "paused" and victim.poll() is None and not os.path.ismount(tmp_path / "mount")
+        assert not (tmp_path / "of-another-domain").exists() or (tmp_path / "of-another-domain").read_text() == "secret"
+
+
+@needs_filters
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_who_serves_viewers_and_is_taken_over_ends(vmm, tmp_path, victim, attack):
+    attack_as_viewer(vmm, tmp_path, victim, attack)
+    print(f"{'viewer':8} {attack:13} ends the process: of itself")
+
+
+@pytest.mark.parametrize("attack", BEHIND)
+def test_what_stands_behind_the_filter_of_viewers(vmm, tmp_path, victim, attack):
+    if os.geteuid():
+        pytest.skip("this is not root, so it is of our own user")
+    attack_as_viewer(vmm, tmp_path, victim, attack, {"DROVER_PROBE_NO_FILTERS": "1"})
+
+
+def test_who_serves_viewers_and_gets_somewhere_is_seen_to(vmm, tmp_path):
+    """What the two tests above would see: without a filter it can make code."""
+    env = {"DROVER_PROBE": "viewer code", "DROVER_PROBE_NO_FILTERS": "1"}
+    with looked_at(vmm, tmp_path, env) as (_, usher, _):
+        first = serving(usher)
+        time.sleep(0.7)         # more than the usher rests
+        assert children(usher) == [first]
+
+
+def rights(pid):
+    """As the kernel tells: users, capabilities of all sets, may it get more, has it a filter."""
+    status = dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return set(status["Uid"].split()), {status[c] for c in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}, status["NoNewPrivs"], \
+        status["Seccomp"]
+
+
+def test_who_serves_viewers_has_no_rights_and_nothing_else_of_the_vmm(vmm, tmp_path):
+    with looked_at(vmm, tmp_path) as (v, usher, viewer):
+        assert viewer.recv(12) == b"RFB 003.008\n"
+        pid = serving(usher)
+        for who in (usher, pid):
+            users, caps, no_more, _ = rights(who)
+            assert caps == {"0" * 16} and no_more == "1" and users == rights(v.process.pid)[0]
+        assert rights(pid)[3] == ("2" if filtered(pathlib.Path(os.environ["DROVER_HV"]).read_bytes()) else "0")
+        files = {os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+        assert {f for f in files if not f.startswith(("socket:", "anon_inode:"))} == {"/dev/null"}, files
+        maps = pathlib.Path(f"/proc/{pid}/maps").read_text()
+        assert re.findall(r" (\S+) \S+ \S+ \S+ +/memfd:", maps) == ["r--s"], maps
+
+
 def helper_lives(v, name):
     """Is there still one of that name, and no zombie of it? The VMM waits for them at its end."""
     pids = pathlib.Path(f"/proc/{v.process.pid}/task/{v.process.pid}/children").read_text().split()
@@ -192,9 +273,10 @@ def test_the_table_of_calls():
                           check=True, stdout=subprocess.PIPE, text=True).stdout
     print(said)
     table = dict(line.split(":", 1) for line in said.splitlines())
-    for kind in THREADS:
+    for kind in [*THREADS, "viewer"]:
         calls = set(re.findall(r"(?:^| )([a-z0-9_]+)(?![A-Za-z0-9_!])", table[kind]))
         assert "futex" in calls
         assert not calls & {"openat", "open", "socket", "connect", "bind", "execve", "fork", "vfork", "clone3", "ptrace", "kill", "mount",
                             "io_uring_setup", "bpf", "setuid", "setresuid", "unshare", "setns", "process_vm_writev", "pidfd_open"}, kind
+    assert "ioctl" not in table["viewer"] and "clone" not in table["viewer"] and "usher" not in table
     assert "ioctl(1=KVM_RUN)" in table["vcpu"] and "KVM_RUN" not in table["device"] + table["receive"] + table["send"]

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The screen of a domain, from what its guest draws to what the control socket shows of it."""
 import os
+import pathlib
+import re
 import signal
 import socket
+import struct
+import subprocess
 import sys
 import time
 
@@ -67,7 +71,7 @@ def test_what_the_guest_draws_is_shown(tmp_path):
 
 @needs_kvm
 def test_viewers_find_it_beside_the_control_socket(tmp_path):
-    d = Domain(tmp_path, DRAW, extra="display: {memory: 4M}\n").connect()
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {memory: 4M}\n").connect()
     try:
         path = d.ok("query")["vnc"]
         assert path == str(tmp_path / "web.vnc")
@@ -102,6 +106,140 @@ def test_the_agents_port_is_beside_the_control_socket(tmp_path):
             d.ok("quit")
             assert d.process.wait(20) == 0
         assert not os.path.exists(path)
+    finally:
+        d.end()
+
+
+class Viewer:
+    """One who speaks RFB 3.8 (RFC 6143), and sees red, green, blue, nothing."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(path)
+        assert self.hear(12) == b"RFB 003.008\n"
+        self.socket.sendall(b"RFB 003.008\n")
+        kinds = self.hear(self.hear(1)[0])
+        assert 1 in kinds                       # no password
+        self.socket.sendall(b"\1")
+        assert self.hear(4) == bytes(4)
+        self.socket.sendall(b"\1")
+        self.width, self.height = struct.unpack(">HH", self.hear(4))
+        self.name = self.hear(struct.unpack(">16xI", self.hear(20))[0])
+
+    def hear(self, n):
+        out = b""
+        while len(out) < n:
+            part = self.socket.recv(n - len(out))
+            if not part:
+                raise EOFError
+            out += part
+        return out
+
+    def first_pixel(self):
+        self.socket.sendall(struct.pack(">BBHHHH", 3, 0, 0, 0, 1, 1))
+        assert struct.unpack(">BxH", self.hear(4)) == (0, 1)
+        assert struct.unpack(">HHHHi", self.hear(12)) == (0, 0, 1, 1, 0)
+        return self.hear(4)[:3]
+
+    def key(self, keysym, down):
+        self.socket.sendall(struct.pack(">BBxxI", 4, down, keysym))
+
+    def close(self):
+        self.socket.close()
+
+
+def below(pid):
+    """Processes that serve the viewers of the VMM @pid."""
+    kids = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ushers = [k for k in kids if pathlib.Path(f"/proc/{k}/comm").read_text() == "drover-hv-usher\n"]
+    return [v for u in ushers for v in pathlib.Path(f"/proc/{u}/task/{u}/children").read_text().split()]
+
+
+def until(what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def naps(pid):
+    """How often each of its threads has gone to sleep."""
+    return {t.name: re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (t / "status").read_text(), re.M)[1]
+            for t in pathlib.Path(f"/proc/{pid}/task").iterdir()}
+
+
+def test_no_vmm_is_linked_with_the_viewers_library():
+    hv = os.environ["DROVER_HV"]
+    for program, has in (hv, False), (os.path.join(os.path.dirname(hv), "drover-hv-viewer"), True):
+        said = subprocess.run(["readelf", "-d", program], check=True, stdout=subprocess.PIPE, text=True).stdout
+        assert ("libvncserver" in said) is has and "NEEDED" in said
+
+
+@needs_kvm
+def test_a_viewer_sees_what_the_guest_draws_and_goes(tmp_path):
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    try:
+        counted(d)
+        assert not below(d.process.pid)
+        one = Viewer(str(tmp_path / "web.vnc"))
+        assert (one.width, one.height, one.name) == (WIDTH, HEIGHT, b"web")
+        two = Viewer(str(tmp_path / "web.vnc"))
+        serving = below(d.process.pid)
+        assert len(serving) == 1
+        for viewer in one, two:
+            assert viewer.first_pixel() in (bytes.fromhex("112233"), bytes.fromhex("332211"))
+            viewer.close()
+        until(lambda: not below(d.process.pid))     # nobody is there: nobody serves
+    finally:
+        d.end()
+
+
+@needs_kvm
+def test_nobody_wakes_up_for_nobody(tmp_path):
+    d = Domain(tmp_path, COUNT, args=["--paused"], extra="display: {}\nrng: false\n").connect()
+    try:
+        Viewer(str(tmp_path / "web.vnc")).close()
+        until(lambda: not below(d.process.pid))
+        time.sleep(0.6)         # the usher rests a moment
+        kids = pathlib.Path(f"/proc/{d.process.pid}/task/{d.process.pid}/children").read_text().split()
+        before = [naps(pid) for pid in [d.process.pid, *kids]]
+        time.sleep(1)
+        assert [naps(pid) for pid in [d.process.pid, *kids]] == before
+    finally:
+        d.end()
+
+
+@needs_kvm
+def test_who_serves_viewers_may_die(tmp_path):
+    """The domain goes on, viewers are hung up on, and the next one is served."""
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    try:
+        counted(d)
+        for _ in range(3):
+            viewer = Viewer(str(tmp_path / "web.vnc"))
+            viewer.key(0x61, 1)
+            os.kill(int(below(d.process.pid)[0]), signal.SIGKILL)
+            with pytest.raises((EOFError, ConnectionResetError)):
+                viewer.hear(1)
+            viewer.close()
+            assert d.state() == "running"
+    finally:
+        d.end()
+
+
+@needs_kvm
+def test_a_viewer_stays_when_the_guest_begins_anew(tmp_path):
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    try:
+        counted(d)
+        viewer = Viewer(str(tmp_path / "web.vnc"))
+        for _ in range(3):
+            d.ok("reset")
+            counted(d)
+            viewer.key(0x61, 1)
+        assert viewer.first_pixel() != bytes(3) and d.state() == "running"
+        viewer.close()
     finally:
         d.end()
 
