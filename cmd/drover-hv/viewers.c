@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_limit.h"
 #include "base/packet.h"
 #include "base/unix_socket.h"
 #include "cmd/drover-hv/usher.h"
@@ -30,6 +31,7 @@ struct viewers {
 	struct loop_timer *rest; /* until it is heard again */
 	bool down[SEAT_KEYS];    /* by it */
 	struct seat_pointer last;
+	struct log_limit lies; /* how often they are told */
 };
 
 /* --- who goes --- */
@@ -120,6 +122,16 @@ static int hear_one(struct viewers *w)
 	return ret;
 }
 
+/* Its end is nothing to tell: it comes with that of the last viewer. */
+static void tell_lie(struct viewers *w, int ret)
+{
+	uint64_t left_out = 0;
+
+	if (ret != -EPIPE && log_limit_pass(&w->lies, &left_out))
+		log_warn("screen: who serves its viewers said what nobody says, and is hung up on (%llu times more before that)",
+			 (unsigned long long)left_out);
+}
+
 static void on_said(void *arg, uint32_t events)
 {
 	struct viewers *w = arg;
@@ -133,8 +145,7 @@ static void on_said(void *arg, uint32_t events)
 	if (ret == -EAGAIN)
 		return;
 	if (ret) {
-		if (ret != -EPIPE)
-			log_warn("screen: what serves its viewers is hung up on: %s", ret == -EPROTO ? "no such question" : "its socket");
+		tell_lie(w, ret);
 		hang_up(w);
 		return;
 	}
@@ -205,6 +216,7 @@ int viewers_create(struct viewers **out, const struct viewers_options *o, struct
 		return err_set(e, -ENOMEM, "screen: out of memory");
 	w->o = *o;
 	w->fd = -1;
+	pthread_mutex_init(&w->lies.lock, NULL);
 	ret = begin(w, o, e);
 	if (ret)
 		viewers_destroy(w);
@@ -220,6 +232,7 @@ void viewers_destroy(struct viewers *w)
 	hang_up(w);
 	loop_del(w->o.loop, usher_fd(w->o.usher));
 	loop_timer_destroy(w->rest);
+	pthread_mutex_destroy(&w->lies.lock);
 	free(w);
 }
 

@@ -295,6 +295,7 @@ void loop_run(struct loop *l)
 		}
 		bury(l);
 	}
+	l->quit = false;
 }
 
 void loop_quit(struct loop *l)

@@ -51,7 +51,7 @@ int loop_post(struct loop *l, loop_fn fn, void *arg);
  */
 int loop_post_copy(struct loop *l, loop_fn fn, const void *arg, size_t size);
 
-/** loop_run() - until loop_quit() */
+/** loop_run() - until loop_quit(), which may have been before; it may be run again */
 void loop_run(struct loop *l);
 /** loop_quit() - loop_run() returns after what it is at */
 void loop_quit(struct loop *l);

@@ -290,7 +290,8 @@ class Lab:
         shutil.copy(os.path.join(HERE, "node-stage2"), self.share)
         shutil.copy(work, os.path.join(self.share, "work"))
         if drover_hv:
-            shutil.copy(drover_hv, os.path.join(self.share, "drover-hv"))
+            for program in "drover-hv", "drover-hv-viewer":     # which lies beside it
+                shutil.copy(os.path.join(os.path.dirname(drover_hv), program), self.share)
         shutil.copy(artefacts.bzimage(self.version), os.path.join(self.share, "bzImage"))
         for name in "vmlinux", "guest.cpio":
             os.link(self.file(name), os.path.join(self.share, name))

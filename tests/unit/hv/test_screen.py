@@ -303,3 +303,39 @@ def test_a_dark_screen_and_none_are_told_apart(tmp_path):
         assert answer["code"] == 3 and "no screen" in answer["text"]
     finally:
         d.end()
+
+
+@needs_kvm
+def test_a_domain_moves_while_it_is_looked_at(tmp_path):
+    """Screen, agent's port and viewers at both ends: it arrives as it was shown, and who looked finds it there."""
+    extra = "rng: false\ndisplay: {}\nguest_agent: true\n"
+    source = Domain(tmp_path, DRAW, extra=extra).connect()
+    there = tmp_path / "there"
+    there.mkdir()
+    destination = Domain(there, DRAW, args=["--incoming", "tcp:127.0.0.1:0", "--no-arbiter"], extra=extra).connect()
+    try:
+        counted(source)
+        until(lambda: "listen" in destination.ok("query"))
+        here, waits = Viewer(str(tmp_path / "web.vnc")), Viewer(str(there / "web.vnc"))
+        colour = here.first_pixel()
+        assert colour != bytes(3)
+        with socket.socket(socket.AF_UNIX) as agent:
+            agent.connect(str(tmp_path / "web.agent"))
+            source.ok("migrate", to=destination.ok("query")["listen"], arbiter="none")
+            destination.wait_state("running", 20)
+            assert source.process.wait(20) == 0
+        with pytest.raises((EOFError, ConnectionResetError)):
+            here.hear(1)
+        late = Viewer(str(there / "web.vnc"))
+        assert (late.width, late.height, late.first_pixel()) == (WIDTH, HEIGHT, colour)
+        assert len(below(destination.process.pid)) == 1
+        assert picture(destination)[:3] == bytes.fromhex("112233")
+        assert {"web.sock", "web.console", "web.vnc", "web.agent"} & set(os.listdir(tmp_path)) == set()
+        for viewer in here, waits, late:
+            viewer.close()
+        destination.ok("quit")
+        assert destination.process.wait(20) == 0
+        assert {"web.sock", "web.console", "web.vnc", "web.agent"} & set(os.listdir(there)) == set()
+    finally:
+        source.end()
+        destination.end()
