@@ -194,6 +194,7 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	prctl(PR_SET_NAME, "drover-hv-view");
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* the usher's, which ends with the VMM; a viewer must not make us wait then */
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 2)
 		sandbox_prepare(NULL);

@@ -14,6 +14,7 @@
 #include "net/control/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -23,6 +24,8 @@
 /* Four viewers that move a fast mouse say half as much. */
 #define HEARD_MAX 64
 #define REST_NS (10 * NS_PER_MS)
+#define LEFT_MS 10000 /* on a busy host */
+#define LOOK_AGAIN_MS 5
 
 struct viewers {
 	struct viewers_options o;
@@ -189,6 +192,23 @@ static void on_usher(void *arg, uint32_t events)
 
 /* --- life --- */
 
+/*
+ * What a VMM that was killed has left behind may listen for some moments more, for it hears of that end first.  Who is
+ * alive is found before: he has a console and a control socket there.
+ */
+static int listen_at(const char *path, struct err *e)
+{
+	uint64_t end = clock_ms() + LEFT_MS;
+	int fd;
+
+	do
+		fd = unix_socket_listen(path, 0600, BACKLOG, "drover-hv", e);
+	while (fd == -EBUSY && clock_ms() < end && !poll(NULL, 0, LOOK_AGAIN_MS));
+	if (fd < 0)
+		err_prefix(e, "screen");
+	return fd;
+}
+
 static int begin(struct viewers *w, const struct viewers_options *o, struct err *e)
 {
 	struct usher_place p = { .name = o->name, .memory_fd = display_memory(o->display), .sandbox = o->sandbox };
@@ -196,11 +216,9 @@ static int begin(struct viewers *w, const struct viewers_options *o, struct err 
 
 	if (ret)
 		return ret;
-	p.listen_fd = unix_socket_listen(o->path, 0600, BACKLOG, "drover-hv", e);
-	if (p.listen_fd < 0) {
-		err_prefix(e, "screen");
+	p.listen_fd = listen_at(o->path, e);
+	if (p.listen_fd < 0)
 		return p.listen_fd;
-	}
 	snprintf(w->path, sizeof(w->path), "%s", o->path);
 	ret = usher_begin(o->usher, &p, e);
 	close(p.listen_fd); /* the usher's */
