@@ -120,6 +120,30 @@ static void twelve_vcpus_in_two_sockets_move_to_their_like_only(void **state)
 	box_close(&c);
 }
 
+/* A guest that comes from a host with all that has a name. */
+static void what_a_guest_saw_elsewhere_is_named(void **state)
+{
+	struct kvm_cpuid_entry2 *c;
+	struct box b;
+	struct err e;
+	json_t *d;
+
+	if (open_as(&b, "host", "", &e))
+		fail_msg("%s", e.text);
+	c = b.m->vcpus->cpuid.entries;
+	for (uint32_t i = 0; i < b.m->vcpus->cpuid.count; i++)
+		if (c[i].function == 0x80000001)
+			c[i].ecx |= 1u << 11 | 1u << 16; /* xop, fma4 */
+		else if (c[i].function == 7 && c[i].index == 0)
+			c[i].edx |= 1u << 2 | 1u << 3; /* avx512_4vnniw, avx512_4fmaps */
+	d = machine_describe(b.m);
+	assert_int_equal(machine_match(b.m, d, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "this host's CPU lacks what the guest uses: "));
+	assert_true(strstr(e.text, "fma4") || strstr(e.text, "avx512_4fmaps"));
+	json_decref(d);
+	box_close(&b);
+}
+
 /* No host has all of both vendors. */
 static void what_this_host_lacks_is_named(void **state)
 {
@@ -138,6 +162,7 @@ int main(void)
 		cmocka_unit_test(a_guest_reads_its_model),
 		cmocka_unit_test(a_guest_keeps_its_model_where_it_moves),
 		cmocka_unit_test(twelve_vcpus_in_two_sockets_move_to_their_like_only),
+		cmocka_unit_test(what_a_guest_saw_elsewhere_is_named),
 		cmocka_unit_test(what_this_host_lacks_is_named),
 	};
 
