@@ -20,7 +20,9 @@ def pixels(data):
     for y in range(height):
         start = y * (3 * width + 1)
         kind, line, row = raw[start], raw[start + 1:start + 1 + 3 * width], bytearray()
-        for i, b in enumerate(line):
+        if kind <= 2 and not any(line):     # most of a screen, and slow below
+            row = bytearray(above if kind == 2 else line)
+        for i, b in enumerate(line[len(row):]):
             left, up, corner = row[i - 3] if i >= 3 else 0, above[i], above[i - 3] if i >= 3 else 0
             guess = left + up - corner
             paeth = min((left, up, corner), key=lambda v: abs(guess - v))
