@@ -350,7 +350,7 @@ class Drover(Case):
             said = drover("check", base, "-o", "json")
             self.assertEqual(said.returncode, 1)
             said = json.loads(said.stdout)
-            self.assertEqual((said["wrong"], said["leaked"]), (1, 65536))
+            self.assertEqual((said["wrong"], said["leaked"]), (2, 65536))
             self.assertIn("cluster 3 of the file is referred to 1 times, but counted 0", said["lines"][0])
             with open(base, "r+b") as f:
                 f.write(b"QFI\xfb\0\0\0\4")

@@ -15,7 +15,7 @@ import unittest
 from drover_api import CONF, DROVER, Api, Case
 
 ROW = re.compile(r"^  (?P<words>[a-z]+(?: [a-z]+)*) {2,}(?P<args>(?:\[?[A-Z][A-Z|:,.]*\.*\]?|\[WORD \.\.\.\]|on\|off)(?: (?:\[?[A-Z]+\]?|on\|off|HOST:PRIO,\.\.\.))*(?=  | [a-z]|$))?", re.M)
-ASKS_NOBODY = ("completion", "cpu list", "cpu show", "disk", "help", "validate", "version", "witness")   # validate says that nobody was there
+ASKS_NOBODY = ("completion", "cpu check", "cpu list", "cpu show", "disk", "help", "validate", "version", "witness")   # validate says that nobody was there
 GOES_ON = ("watch",)
 NO_JSON = ("completion", "console", "help")
 WORDS = {"NAME": "web", "[NAME]": "web", "NAME|FILE": "web", "NODE": "n1", "[NODE]": "n2", "GROUP": "g", "HOST:PRIO,...": "n1:1", "on|off": "on",

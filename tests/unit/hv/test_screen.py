@@ -178,7 +178,7 @@ def test_no_vmm_is_linked_with_the_viewers_library():
 
 @needs_kvm
 def test_a_viewer_sees_what_the_guest_draws_and_goes(tmp_path):
-    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {memory: 4M}\n").connect()
     try:
         counted(d)
         assert not below(d.process.pid)
@@ -213,7 +213,7 @@ def test_nobody_wakes_up_for_nobody(tmp_path):
 @needs_kvm
 def test_who_serves_viewers_may_die(tmp_path):
     """The domain goes on, viewers are hung up on, and the next one is served."""
-    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {memory: 4M}\n").connect()
     try:
         counted(d)
         for _ in range(3):
@@ -230,7 +230,7 @@ def test_who_serves_viewers_may_die(tmp_path):
 
 @needs_kvm
 def test_a_viewer_stays_when_the_guest_begins_anew(tmp_path):
-    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {}\n").connect()
+    d = Domain(tmp_path, DRAW, extra="rng: false\ndisplay: {memory: 4M}\n").connect()
     try:
         counted(d)
         viewer = Viewer(str(tmp_path / "web.vnc"))
@@ -310,7 +310,7 @@ def test_a_dark_screen_and_none_are_told_apart(tmp_path):
 @needs_kvm
 def test_a_domain_moves_while_it_is_looked_at(tmp_path):
     """Screen, agent's port and viewers at both ends: it arrives as it was shown, and who looked finds it there."""
-    extra = "rng: false\ndisplay: {}\nguest_agent: true\n"
+    extra = "rng: false\ndisplay: {memory: 4M}\nguest_agent: true\n"
     source = Domain(tmp_path, DRAW, extra=extra).connect()
     there = tmp_path / "there"
     there.mkdir()
