@@ -101,6 +101,15 @@ def snapshot():
     return m
 
 
+def twice():
+    """Two clusters of the guest's in one of the file, which is counted twice."""
+    m = plain()
+    at = m.add(b"both", 2)
+    m.entry(10, at)
+    m.entry(11, at)
+    return m
+
+
 def lie(change):
     m = some_of_each()
     change(m)
@@ -116,6 +125,7 @@ SEEDS = {
     "some-of-each-2": (0, 0, some_of_each(version=2)),
     "odd-size": (0, 0, plain(size=65536 + 512)),
     "snapshot": (0, 0, snapshot()),
+    "twice": (0, 0, twice()),
     "autoclear": (0, 0, plain(autoclear=1 << 40)),
     "lazy": (0, 0, plain(compatible=1)),
     "dirty": (0, 0, plain(incompatible=1)),
