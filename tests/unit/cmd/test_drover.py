@@ -352,6 +352,7 @@ class Drover(Case):
             said = json.loads(said.stdout)
             self.assertEqual((said["wrong"], said["leaked"]), (2, 65536))
             self.assertIn("cluster 3 of the file is referred to 1 times, but counted 0", said["lines"][0])
+            self.assertIn("says that it is referred to once", said["lines"][1])
             with open(base, "r+b") as f:
                 f.write(b"QFI\xfb\0\0\0\4")
             self.fails(drover("info", base), 1, "version 4, expected 2 or 3")

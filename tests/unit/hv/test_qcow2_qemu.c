@@ -127,7 +127,7 @@ static void test_images_that_qemu_has_written(void **state)
 			 "qemu-img convert -f raw -O qcow2 -o %s seed.raw q.qcow2 && cp seed.raw twin.raw",
 			 options[i]),
 		     "qemu-img convert");
-		for (int round = 0; round < 2; round++) {
+		for (int round = 0; round < 1 + (int)(i % 2); round++) {
 			write_on("q.qcow2", 9 + i + (uint64_t)round);
 			must(run("qemu-io -f qcow2 -c 'write -P 7 5M 3M' -c 'write -P 8 30M 4k' -c 'write -z -u 9M 2M' q.qcow2 && "
 				 "qemu-io -f raw -c 'write -P 7 5M 3M' -c 'write -P 8 30M 4k' -c 'write -z 9M 2M' twin.raw"),
@@ -161,7 +161,7 @@ static void test_images_with_snapshots(void **state)
 {
 	(void)state;
 	need_qemu();
-	for (size_t i = 0; i < N_OPTIONS; i++) {
+	for (size_t i = 1; i < N_OPTIONS; i += 2) {
 		if (strstr(options[i], "refcount_bits=1") && !strstr(options[i], "refcount_bits=16"))
 			continue;
 		must(run("rm -f twin.raw; qemu-img create -f qcow2 -o %s q.qcow2 37M && qemu-img create -f raw twin.raw 37M", options[i]), options[i]);
@@ -226,7 +226,7 @@ static void test_images_that_lie_on_others(void **state)
 {
 	(void)state;
 	need_qemu();
-	for (uint64_t seed = 100; seed < 104; seed++) {
+	for (uint64_t seed = 100; seed < 102; seed++) {
 		chain("base.raw", "dd if=/dev/urandom of=base.raw bs=1M count=20", "raw", seed);
 		chain("base.vhd", "qemu-img convert -f raw -O vpc -o force_size=on base.raw base.vhd", "vpc", seed);
 		chain("base.qcow2", "qemu-img convert -f raw -O qcow2 base.raw base.qcow2", "qcow2", seed);
