@@ -131,21 +131,29 @@ int usher_start(struct usher **out, char *args, size_t args_len, struct err *e)
 	return ret;
 }
 
+/* "" where nobody knows where this program is. */
+static void place_beside_us(char path[PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - sizeof("/" VIEWER_PROGRAM));
+	char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
+
+	path[0] = slash ? path[0] : '\0';
+	if (slash)
+		memcpy(slash, "/" VIEWER_PROGRAM, sizeof("/" VIEWER_PROGRAM));
+}
+
 /* In a build it lies beside us, else where it was installed. */
 static int open_program(struct err *e)
 {
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof("/" VIEWER_PROGRAM));
-	char *slash = n > 0 ? memrchr(path, '/', (size_t)n) : NULL;
-	int fd = -1;
+	char beside[PATH_MAX];
+	int fd;
 
-	if (slash) {
-		memcpy(slash, "/" VIEWER_PROGRAM, sizeof("/" VIEWER_PROGRAM));
-		fd = open(path, O_PATH | O_CLOEXEC);
-	}
-	if (fd < 0)
-		fd = open(DROVER_LIBEXECDIR "/" VIEWER_PROGRAM, O_PATH | O_CLOEXEC);
-	return fd >= 0 ? fd : err_errno(e, "%s/%s", DROVER_LIBEXECDIR, VIEWER_PROGRAM);
+	place_beside_us(beside);
+	fd = open(beside, O_PATH | O_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	fd = open(DROVER_LIBEXECDIR "/" VIEWER_PROGRAM, O_PATH | O_CLOEXEC);
+	return fd >= 0 ? fd : err_errno(e, "screen: %s/%s", DROVER_LIBEXECDIR, VIEWER_PROGRAM);
 }
 
 int usher_begin(struct usher *u, const struct usher_place *p, struct err *e)
