@@ -41,7 +41,8 @@ static int lose_all(void)
  * What a thread gives up that says what it is.  One that began after the sandbox was closed has from the main thread
  * what that has left, so only others have rights to lose.  The helpers are processes of whoever started the VMM: the
  * porter needs no capabilities, the broker opens disks, and what it can do with that is its filter's business.  The
- * keeper has what links need, and nobody speaks to it any more when there is a guest.  The usher becomes the domain's user, which who serves viewers is from its first instruction on.
+ * keeper has what links need, and nobody speaks to it any more when there is a guest.  The usher becomes the domain's
+ * user, which who serves viewers is from its first instruction on.
  */
 static int lose_rights(enum confine_kind kind)
 {

@@ -87,6 +87,8 @@ static void net_event(struct virtio_dev *v, unsigned int s, uint32_t events)
 
 	if (s == SOURCE_PORT) {
 		port_news(d->port);
+		if (port_is_unguarded(d->port) && net_has_link(d))
+			tap_gone(d, d->pair[0]);
 		return;
 	}
 	if (events & (EPOLLERR | EPOLLHUP))

@@ -176,7 +176,8 @@ static int refuse(const char *tap, const char *said, struct err *e)
 
 	said += strncmp(said, "Error: ", 7) ? 0 : 7;
 	len = strcspn(said, "\n");
-	return err_set(e, -EIO, "tap %s: filter: nftables: %.*s", tap, (int)len,
+	/* What the kernel says of a table that another process owns. */
+	return err_set(e, strstr(said, "Operation not permitted") ? -EBUSY : -EIO, "tap %s: filter: nftables: %.*s", tap, (int)len,
 		       len ? said : "no reason given");
 }
 

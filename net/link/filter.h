@@ -42,7 +42,9 @@ struct filter;
 /**
  * filter_set() - from now on @tap takes only what @c allows
  * Return: 0 and *@out, in force until filter_end(); -EINVAL for a tap with a name that nftables would not take;
- * -ENOMEM; -ENOENT without libnftables; or -EIO with what nftables said, also when there is such a table already.  Nothing is left behind then.
+ * -ENOMEM; -ENOENT without libnftables; -EBUSY when another process has a filter for a tap of this name (or this one has
+ * no right to any); or -EIO with what nftables said, also when there is such a table that nobody owns.  Nothing is left
+ * behind then.
  */
 int filter_set(const char *tap, const struct filter_conf *c, struct filter **out, struct err *e);
 

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct keeper {
@@ -40,6 +39,17 @@ int keeper_start(struct keeper **out, char *args, size_t args_len, struct err *e
 	else
 		*out = k;
 	return ret;
+}
+
+/* As port_open() says it: what is cut off would be another link's name. */
+static int check_names(const struct port_conf *c, struct err *e)
+{
+	const char *const names[] = { c->tap, c->bridge };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i] && strlen(names[i]) > TAP_NAME_MAX)
+			return err_set(e, -EINVAL, "link %s: name of more than %d characters", names[i], TAP_NAME_MAX);
+	return 0;
 }
 
 static void flatten(const struct port_conf *c, struct keeper_question *q)
@@ -73,6 +83,7 @@ static int unflatten(const struct port_conf *c, const struct keeper_answer *a, c
 	if (!p)
 		return err_set(e, -ENOMEM, "port: no memory");
 	p->kept = true;
+	p->filtered = c->filter;
 	p->mtu = a->mtu;
 	memcpy(p->name, a->name, sizeof(p->name));
 	snprintf(p->bridge, sizeof(p->bridge), "%s", c->bridge ? c->bridge : "");
@@ -91,6 +102,9 @@ int keeper_open(struct keeper *k, const struct port_conf *c, struct port **out, 
 
 	if (!k)
 		return port_open(c, out, e);
+	ret = check_names(c, e);
+	if (ret)
+		return ret;
 	flatten(c, &q);
 	ret = k->sealed ? -EPIPE : packet_send(k->helper.sock, &q, sizeof(q), NULL, 0);
 	if (!ret)

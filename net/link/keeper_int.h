@@ -8,13 +8,13 @@
 
 #define KEEPER_ADDRESSES_MAX 32
 
-/* struct port_conf, flat. */
+/* struct port_conf, flat; one that no keeper_open() makes is the last that is read. */
 struct keeper_question {
 	char tap[TAP_NAME_MAX + 1], bridge[TAP_NAME_MAX + 1]; /* "" for none */
 	uint8_t mac[6];
 	uint16_t mtu, vlan, vlans[RTNL_VLANS_MAX];
 	uint32_t n_vlans, queues;
-	bool filter, by_address;
+	uint8_t filter, by_address; /* 0 or not */
 	uint32_t n_addresses;
 	struct filter_address addresses[KEEPER_ADDRESSES_MAX];
 };
@@ -24,7 +24,6 @@ struct keeper_answer {
 	struct err err;
 	char name[TAP_NAME_MAX + 1];
 	int mtu;
-	bool watched;
 	uint32_t n_taps; /* descriptors: so many taps, then the port's end of the news */
 };
 

@@ -29,6 +29,23 @@ static struct kept_port *free_place(struct keeping *k)
 	return NULL;
 }
 
+static bool has_end(const char name[TAP_NAME_MAX + 1])
+{
+	return memchr(name, '\0', TAP_NAME_MAX + 1);
+}
+
+static bool is_sound(const struct keeper_question *q)
+{
+	if (!has_end(q->tap) || !has_end(q->bridge) || q->queues > TAP_QUEUES_MAX || q->n_addresses > KEEPER_ADDRESSES_MAX)
+		return false;
+	if (q->n_vlans > RTNL_VLANS_MAX || q->vlan > RTNL_VID_MAX || (!q->bridge[0] && (q->vlan || q->n_vlans)))
+		return false;
+	for (uint32_t i = 0; i < q->n_vlans; i++)
+		if (!q->vlans[i] || q->vlans[i] > RTNL_VID_MAX)
+			return false;
+	return true;
+}
+
 static int open_port(const struct keeper_question *q, struct port **out, struct err *e)
 {
 	const struct filter_conf filter = {
@@ -87,14 +104,15 @@ static void answer(struct keeping *k)
 	struct keeper_answer a = { 0 };
 	int fds[PACKET_FDS_MAX];
 	size_t n = 0;
+	int ret = packet_receive(k->sock, &q, sizeof(q), fds, &n);
 
-	if (packet_receive(k->sock, &q, sizeof(q), fds, &n)) {
+	while (n)
+		close(fds[--n]);
+	if (ret || !is_sound(&q)) {
 		close(k->sock);
 		k->sock = -1;
 		return;
 	}
-	while (n)
-		close(fds[--n]);
 	a.ret = make(k, &q, &a, fds);
 	n = a.ret ? 0 : a.n_taps + 1;
 	packet_send(k->sock, &a, sizeof(a), fds, n);

@@ -104,11 +104,25 @@ static int on_its_own(struct port *p, const struct port_conf *c, struct err *e)
 	return tap_set_mtu(p->name, c->mtu, e);
 }
 
+/* Also that of a keeper goes a moment after its VMM, whose tap may be gone by then and made again. */
+static int set_filter(struct port *p, const struct filter_conf *f, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_MS * 1000000l };
+	int ret = filter_set(p->name, f, &p->filter, e);
+
+	for (int ms = 0; ret == -EBUSY && ms < BUSY_MS; ms += BUSY_PAUSE_MS) {
+		nanosleep(&pause, NULL);
+		ret = filter_set(p->name, f, &p->filter, e);
+	}
+	return ret;
+}
+
 static int connect_it(struct port *p, const struct port_conf *c, struct err *e)
 {
 	int ret;
 
-	ret = c->filter ? filter_set(p->name, c->filter, &p->filter, e) : 0;
+	p->index = (int)if_nametoindex(p->name);
+	ret = c->filter ? set_filter(p, c->filter, e) : 0;
 	if (!ret)
 		ret = c->bridge ? onto_bridge(p, c, e) : on_its_own(p, c, e);
 	if (!ret)
@@ -216,6 +230,11 @@ int port_watch_fd(const struct port *p)
 	return p->watch_fd;
 }
 
+bool port_is_unguarded(const struct port *p)
+{
+	return p->kept && p->filtered && p->watch_fd < 0;
+}
+
 bool port_is_attached(const struct port *p)
 {
 	return p->attached;
@@ -262,11 +281,14 @@ bool port_heard(struct port *p, struct port_change *to)
 		p->attached = to->attached;
 		return true;
 	}
-	if (n >= 0 || errno != EAGAIN) { /* it has ended: nobody watches */
-		close(p->watch_fd);
-		p->watch_fd = -1;
-	}
-	return false;
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	close(p->watch_fd);
+	p->watch_fd = -1;
+	*to = (struct port_change){ .attached = p->attached, .wrong = true };
+	snprintf(to->text, sizeof(to->text), "%s: the process that keeps its port has ended%s", p->name,
+		 p->filtered ? ", and its filter with it" : "");
+	return true;
 }
 
 void port_news(struct port *p)
@@ -290,6 +312,15 @@ static void leave(struct port *p)
 		log_warn("%s", e.text);
 }
 
+/* Who still has it open would send without its filter. */
+static void silence(const struct port *p)
+{
+	struct err e;
+
+	if (p->index && (int)if_nametoindex(p->name) == p->index && tap_set_up(p->name, false, &e))
+		log_warn("%s", e.text);
+}
+
 void port_close(struct port *p)
 {
 	unsigned int i;
@@ -303,6 +334,8 @@ void port_close(struct port *p)
 			close(p->fd[i]);
 	if (p->watch_fd >= 0)
 		close(p->watch_fd);
+	if (p->filter)
+		silence(p);
 	filter_end(p->filter);
 	free(p);
 }

@@ -8,7 +8,9 @@
  *
  * and all of it is taken back by port_close().  A tap that was made for it goes with its last descriptor, also
  * when the process is killed, and takes with it whatever was set.  One that was there before (a persistent tap)
- * stays, with its MTU as before and off the bridge again, if it was not on it already.
+ * stays, with its MTU as before and off the bridge again, if it was not on it already; and
+ * down, if it had a filter, so that nobody sends without.
+ * Ends are seen a moment after a process: port_open() waits a second for a tap or a filter that another one has.
  */
 #ifndef DROVER_NET_LINK_PORT_H
 #define DROVER_NET_LINK_PORT_H
@@ -62,6 +64,8 @@ int port_watch_fd(const struct port *p);
 void port_news(struct port *p);
 /** port_is_attached() - as port_news() has seen it last; true without a bridge */
 bool port_is_attached(const struct port *p);
+/** port_is_unguarded() - as port_news() has seen it: another process kept its filter, and has ended; close its descriptors */
+bool port_is_unguarded(const struct port *p);
 
 /** port_close() - take back what port_open() did; NULL is nothing.  The filter goes with it: close the descriptors first */
 void port_close(struct port *p);

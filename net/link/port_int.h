@@ -11,6 +11,7 @@ struct port {
 	char name[TAP_NAME_MAX + 1];
 	char bridge[TAP_NAME_MAX + 1]; /* it is to be on, "" for none */
 	bool kept;                     /* the other process has the rest: here are fd, watch_fd (its news), attached, mtu */
+	bool filtered;                 /* of a kept one: there is a filter */
 	bool ours;                     /* we put it there */
 	int index;                     /* the tap's */
 	int watch_fd;                  /* -1: none */
@@ -34,7 +35,7 @@ struct port_change {
 struct port *port_make(void);
 /** port_look() - read what is at watch_fd; true: the tap has left its bridge or is back, and *@to tells */
 bool port_look(struct port *p, struct port_change *to);
-/** port_heard() - of a kept one: the news that have come; false: none any more */
+/** port_heard() - of a kept one: the news that have come, the last that its keeper has ended; false: none for now */
 bool port_heard(struct port *p, struct port_change *to);
 
 #endif
