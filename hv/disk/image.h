@@ -9,6 +9,7 @@
  *     guest ──> image_queue() ──> map() ──> data at this place of the file ──> inner block
  *                    ^              ├─────> zeroes
  *                    │              ├─────> look in the parent ──────────────> block of the parent
+ *                    │              ├─────> at hand: it was decompressed
  *                    └── next piece └─────> wait: a table is being read, or there is no room for one
  *
  * Tables are changed in memory, after the data they speak of has arrived, and reach the disk when the guest flushes:

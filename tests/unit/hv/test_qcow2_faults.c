@@ -331,6 +331,41 @@ static void test_a_cluster_is_not_taken_from_those_who_read_it(void **state)
 	assert_true(late > 0); /* or nothing was shown */
 }
 
+/* Below is raw, of no whole number of sectors, on storage that takes only 4 KiB. */
+static void test_a_raw_parent_of_any_size_on_large_sectors(void **state)
+{
+	const size_t size = 3 * CLUSTER + 700;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		int parent = bed_file(), fd = create(MIB, "parent.raw");
+		struct block_parent up = { parent, "parent.raw" };
+		struct block_open_args a = { .fd = fd, .path = "x", .depth = BED_DEPTH, .below = &block_fake, .parents = &up, .n_parents = 1 };
+		uint8_t *p = bed_buffer(MIB), *got = bed_buffer(MIB);
+		struct block *b;
+
+		memset(p, 0, MIB);
+		bed_fill(p, 0, 4 * CLUSTER, 6);
+		memset(p + size, 0, 4 * CLUSTER - size);
+		assert_int_equal(pwrite(parent, p, size, 0), size);
+		fake_new(4096, seed);
+		b = bed_open_as("qcow2", &a);
+		assert_int_equal(bed_do(b, BLOCK_READ, 512, 5 * CLUSTER, got), 0);
+		assert_memory_equal(got, p + 512, 5 * CLUSTER);
+		bed_fill(p + 3 * CLUSTER, 3 * CLUSTER, 512, 7);
+		assert_int_equal(bed_do(b, BLOCK_WRITE, 3 * CLUSTER, 512, memcpy(got, p + 3 * CLUSTER, 512)), 0);
+		assert_int_equal(bed_do(b, BLOCK_READ, 0, MIB, got), 0);
+		assert_memory_equal(got, p, MIB);
+		assert_int_equal(bed_do(b, BLOCK_FLUSH, 0, 0, NULL), 0);
+		close_fake(b);
+		sound(fd, 0);
+		close(fd);
+		close(parent);
+		free(p);
+		free(got);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_a_write_that_fails_hides_nothing),
 		cmocka_unit_test(test_all_who_wait_for_a_copy_are_told_that_it_failed),
 		cmocka_unit_test(test_a_cluster_is_not_taken_from_those_who_read_it),
+		cmocka_unit_test(test_a_raw_parent_of_any_size_on_large_sectors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
