@@ -48,18 +48,6 @@ static int look_at_bridge(const struct port_conf *c, struct rtnl_link *bridge, s
 	return check_filters(c, bridge, e);
 }
 
-static int set_vlans(struct port *p, struct err *e)
-{
-	int ret;
-
-	if (!p->vlan && !p->n_vlans)
-		return 0;
-	ret = rtnl_port_vlans(p->index, p->vlan, p->vlans, p->n_vlans, e);
-	if (ret)
-		err_prefix(e, "bridge %s: tap %s", p->bridge, p->name);
-	return ret;
-}
-
 static int onto_bridge(struct port *p, const struct port_conf *c, struct err *e)
 {
 	struct rtnl_link bridge, tap;
@@ -85,7 +73,7 @@ static int onto_bridge(struct port *p, const struct port_conf *c, struct err *e)
 	p->n_vlans = c->n_vlans;
 	if (c->n_vlans)
 		memcpy(p->vlans, c->vlans, c->n_vlans * sizeof(p->vlans[0]));
-	ret = set_vlans(p, e);
+	ret = port_set_vlans(p, e);
 	if (ret)
 		return ret;
 	p->watch_fd = rtnl_watch_open(e);
@@ -221,82 +209,6 @@ const char *port_name(const struct port *p)
 uint16_t port_carries(const struct port *p)
 {
 	return p->mtu < UINT16_MAX ? (uint16_t)p->mtu : UINT16_MAX;
-}
-
-/* --- while it is there --- */
-
-int port_watch_fd(const struct port *p)
-{
-	return p->watch_fd;
-}
-
-bool port_is_unguarded(const struct port *p)
-{
-	return p->kept && p->filtered && p->watch_fd < 0;
-}
-
-bool port_is_attached(const struct port *p)
-{
-	return p->attached;
-}
-
-static void describe(struct port *p, const char *on, struct port_change *to)
-{
-	struct err e;
-	int ret = to->attached ? set_vlans(p, &e) : 0;
-
-	to->wrong = !to->attached || ret;
-	if (!to->attached)
-		snprintf(to->text, sizeof(to->text), "%s is no longer on bridge %s%s%s", p->name, p->bridge, on[0] ? " but on " : "", on);
-	else
-		snprintf(to->text, sizeof(to->text), "%s is on bridge %s again%s%.160s", p->name, p->bridge, ret ? ", but: " : "",
-			 ret ? e.text : "");
-}
-
-bool port_look(struct port *p, struct port_change *to)
-{
-	char on[IF_NAMESIZE] = "";
-	int master;
-
-	/* A tap that is gone is told by whoever reads it. */
-	if (!rtnl_watch_drain(p->watch_fd, p->index, &master))
-		return false;
-	if (master)
-		if_indextoname((unsigned int)master, on);
-	to->attached = !strcmp(on, p->bridge);
-	if (to->attached == p->attached)
-		return false;
-	p->attached = to->attached;
-	describe(p, on, to);
-	return true;
-}
-
-/* #syscalls:device recvfrom */
-bool port_heard(struct port *p, struct port_change *to)
-{
-	ssize_t n = recv(p->watch_fd, to, sizeof(*to), MSG_DONTWAIT);
-
-	if (n == (ssize_t)sizeof(*to)) {
-		to->text[sizeof(to->text) - 1] = '\0';
-		p->attached = to->attached;
-		return true;
-	}
-	if (n < 0 && errno == EAGAIN)
-		return false;
-	close(p->watch_fd);
-	p->watch_fd = -1;
-	*to = (struct port_change){ .attached = p->attached, .wrong = true };
-	snprintf(to->text, sizeof(to->text), "%s: the process that keeps its port has ended%s", p->name,
-		 p->filtered ? ", and its filter with it" : "");
-	return true;
-}
-
-void port_news(struct port *p)
-{
-	struct port_change change;
-
-	while (p->watch_fd >= 0 && (p->kept ? port_heard(p, &change) : port_look(p, &change)))
-		log_line(change.wrong ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "%s", change.text);
 }
 
 /* --- the end --- */

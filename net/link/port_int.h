@@ -33,6 +33,8 @@ struct port_change {
 
 /** port_make() - one without a tap; NULL without memory */
 struct port *port_make(void);
+/** port_set_vlans() - those of its tap on its bridge, if it is to have any; -errno */
+int port_set_vlans(struct port *p, struct err *e);
 /** port_look() - read what is at watch_fd; true: the tap has left its bridge or is back, and *@to tells */
 bool port_look(struct port *p, struct port_change *to);
 /** port_heard() - of a kept one: the news that have come, the last that its keeper has ended; false: none for now */

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from test_broker_ends import helper_of
 from test_drover_hv import needs_kvm
 from test_handover import vmm   # noqa: F401  (a fixture)
 
@@ -89,6 +90,37 @@ def test_a_filter_is_there_before_the_guest_and_ends_with_its_vmm(vmm, host, tmp
     target.process.send_signal(signal.SIGKILL)
     target.process.wait(20)
     wait_for(lambda: not b.has_filter() and not b.has_tap())
+
+
+def test_no_vmm_is_linked_with_the_filters_library():
+    """Who keeps a filter loads it (net/link/nft.h)."""
+    said = subprocess.run(["readelf", "-d", os.environ["DROVER_HV"]], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert "NEEDED" in said and "libnftables" not in said
+
+
+def test_a_card_whose_filter_has_gone_sends_no_more(vmm, host):  # noqa: F811
+    h = host()
+    h.sh("ip link add br0 up type bridge")
+    v = vmm("source", extra=FILTERED, wrap=h.enter).connect()
+    wait_for(lambda: v.state() == "running")
+    assert v.ok("state", device="net0")["link"]
+    os.kill(helper_of(v, "drover-hv-ports"), signal.SIGKILL)
+    wait_for(lambda: not v.ok("state", device="net0")["link"])
+    assert not h.has_tap() and v.state() == "running"
+    assert "t0: the process that keeps its port has ended, and its filter with it" in v.log()
+
+
+def test_a_tap_that_stays_is_given_back_for_a_vmm_that_is_killed(vmm, host):  # noqa: F811
+    h = host()
+    h.sh("ip link add br0 mtu 4000 up type bridge; ip tuntap add t0 mode tap")
+    before = h.sh(WHAT_THERE_IS)
+    v = vmm("source", extra="nics:\n  - {bridge: br0, tap: t0}\n", wrap=h.enter).connect()
+    wait_for(lambda: v.state() == "running")
+    assert h.has_tap() and h.sh(WHAT_THERE_IS) != before
+    v.process.send_signal(signal.SIGKILL)
+    v.process.wait(20)
+    wait_for(lambda: "master" not in h.sh("ip link show t0"))
+    wait_for(lambda: "mtu 1500" in h.sh("ip link show t0"))
 
 
 @pytest.mark.parametrize("mtus, queues, said", [
