@@ -150,10 +150,11 @@ static int open_program(struct err *e)
 
 	place_beside_us(beside);
 	fd = open(beside, O_PATH | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	fd = open(DROVER_LIBEXECDIR "/" VIEWER_PROGRAM, O_PATH | O_CLOEXEC);
-	return fd >= 0 ? fd : err_errno(e, "screen: %s/%s", DROVER_LIBEXECDIR, VIEWER_PROGRAM);
+	if (fd < 0)
+		fd = open(DROVER_LIBEXECDIR "/" VIEWER_PROGRAM, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, "screen: %s/%s", DROVER_LIBEXECDIR, VIEWER_PROGRAM);
+	return fd;
 }
 
 int usher_begin(struct usher *u, const struct usher_place *p, struct err *e)

@@ -72,7 +72,7 @@ static void test_a_keeper_that_is_killed_is_told(void **state)
 	struct port *p;
 	char path[64];
 	FILE *f;
-	int pid;
+	int pid = 0;
 
 	need_network();
 	sh("ip link add br0 type bridge");
