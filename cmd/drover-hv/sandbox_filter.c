@@ -58,6 +58,8 @@
  * #syscalls:all futex exit exit_group rseq set_robust_list sched_yield restart_syscall
  * #syscalls:all rt_sigprocmask rt_sigreturn rt_sigaction(0=SIGABRT) getpid gettid tgkill(0=SELF)
  * #syscalls:all clock_gettime clock_nanosleep nanosleep getrandom prctl(0=PR_SET_NAME)
+ * Clocks are read without a call, but where the host's clock source cannot be (hpet, acpi_pm) or there is no vDSO.
+ * #syscalls:all gettimeofday time
  * What has been opened may be used.
  * #syscalls:all read write writev close poll fstat newfstatat(3&AT_EMPTY_PATH=AT_EMPTY_PATH)
  */

@@ -67,7 +67,7 @@ int plain_image_open(const struct block_open_args *a, struct block **out, struct
 	return ret;
 }
 
-/* As raw where that can be: the ring alone, and no copies. */
+/* As raw where that can be: the ring alone, and no copies. #syscalls:main,gate,engine lseek */
 static int plain_open(const struct block_open_args *a, struct block **out, struct err *e)
 {
 	const struct block_format *below = a->below ? a->below : &block_raw;

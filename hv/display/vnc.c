@@ -182,6 +182,9 @@ static int next_look_ms(const struct vnc *v)
 /*
  * What the library asks for beside that: it makes who comes non-blocking once more, and takes his socket for one of TCP.
  * #syscalls:viewer pselect6 recvfrom fcntl(1=F_GETFL) fcntl(1=F_SETFL) setsockopt(1=IPPROTO_TCP) getpeername
+ * And for somebody who speaks of web sockets, once for its hashes, which the library of those complains of to syslog(3),
+ * with the time: it does without, or one such viewer would end the view of all others.
+ * #syscalls:viewer openat!EACCES newfstatat!EACCES access!EACCES socket!EACCES
  */
 static void turn(struct vnc *v)
 {

@@ -23,7 +23,9 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static long try_open(const char *path)
@@ -120,6 +122,31 @@ static long try_module(const char *arg)
 	return syscall(SYS_init_module, "", 0, "");
 }
 
+/*
+ * No attack: what the C library may ask for by itself, and does where the host's clock source or a lot of memory make it.
+ */
+static long try_library(const char *arg)
+{
+	struct timespec t;
+	struct timeval tv;
+	void *p[64];
+
+	(void)arg;
+	for (size_t size = 1 << 10; size <= 1 << 20; size *= 4) {
+		for (size_t i = 0; i < 64; i++) {
+			p[i] = malloc(size);
+			if (!p[i])
+				return -1;
+			memset(p[i], 1, size);
+		}
+		for (size_t i = 0; i < 64; i++)
+			free(p[i]);
+	}
+	if (syscall(SYS_time, NULL) < 0 || syscall(SYS_gettimeofday, &tv, NULL) || syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t))
+		return -1;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	long (*fn)(const char *arg);
@@ -139,6 +166,7 @@ static const struct {
 	{ "code", try_code },
 	{ "ring", try_ring },
 	{ "module", try_module },
+	{ "library", try_library },
 };
 
 /* By one write(2): stdio would ask what kind of file that is, which is an attack by itself. */
