@@ -103,9 +103,9 @@ def test_a_card_whose_filter_has_gone_sends_no_more(vmm, host):  # noqa: F811
     h.sh("ip link add br0 up type bridge")
     v = vmm("source", extra=FILTERED, wrap=h.enter).connect()
     wait_for(lambda: v.state() == "running")
-    assert v.ok("state", device="net0")["link"]
+    assert v.ok("stats")["nics"][0]["link"]
     os.kill(helper_of(v, "drover-hv-ports"), signal.SIGKILL)
-    wait_for(lambda: not v.ok("state", device="net0")["link"])
+    wait_for(lambda: not v.ok("stats")["nics"][0]["link"])
     assert not h.has_tap() and v.state() == "running"
     assert "t0: the process that keeps its port has ended, and its filter with it" in v.log()
 
