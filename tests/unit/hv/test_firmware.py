@@ -155,7 +155,9 @@ def test_a_destination_that_has_other_memory_is_refused(begin, tmp_path):
 
 
 def test_firmware_powers_off(tmp_path):
-    d = FirmwareDomain(tmp_path, "a", own(tmp_path, "rom", OFF))     # too soon for whoever would connect
+    d = FirmwareDomain(tmp_path, "a", own(tmp_path, "rom", say(b"here\n") + KEY + OFF))     # too soon for whoever would connect
+    d.wait_said(b"here\n")
+    d.type(b"k")
     assert d.process.wait(30) == 0, d.process.stderr.read()
 
 
