@@ -154,8 +154,8 @@ def test_a_destination_that_has_other_memory_is_refused(begin, tmp_path):
     source.wait_said(b"runs on\n")
 
 
-def test_firmware_powers_off(tmp_path):
-    d = FirmwareDomain(tmp_path, "a", own(tmp_path, "rom", say(b"here\n") + KEY + OFF))     # too soon for whoever would connect
+def test_firmware_powers_off(begin, tmp_path):
+    d = begin("a", own(tmp_path, "rom", say(b"here\n") + KEY + OFF))
     d.wait_said(b"here\n")
     d.type(b"k")
     assert d.process.wait(30) == 0, d.process.stderr.read()
