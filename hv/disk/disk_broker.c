@@ -155,7 +155,7 @@ static int question(struct broker_question *q, enum broker_op op, const char *pa
 
 /* --- a lock that the broker has made --- */
 
-struct keeper {
+struct far_keeper {
 	struct disk_keeper keeper;
 	struct disk_broker *b;
 	uint32_t handle;
@@ -164,7 +164,7 @@ struct keeper {
 
 static int ask_keeper(struct disk_keeper *k, enum broker_op op, const struct disk_holder *me, struct err *e)
 {
-	struct keeper *keeper = (struct keeper *)k;
+	struct far_keeper *keeper = (struct far_keeper *)k;
 	struct broker_question q = { .op = op, .handle = keeper->handle };
 	struct broker_answer a;
 	int fds[PACKET_FDS_MAX];
@@ -199,7 +199,7 @@ static void keeper_release(struct disk_keeper *k)
 /* The descriptors are @l's afterwards, also when that fails. */
 static int lock_fill(struct disk_lock *l, struct disk_broker *b, const struct broker_answer *a, const int *fds, size_t n)
 {
-	struct keeper *k = calloc(1, sizeof(*k));
+	struct far_keeper *k = calloc(1, sizeof(*k));
 
 	assert(n);
 	l->fd = fds[0];
