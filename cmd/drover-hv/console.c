@@ -397,7 +397,8 @@ fail:
 
 /*
  * The machine is gone by now: nobody calls on_serial() any more.
- * #syscalls:main ioctl(1=TCSETS) ioctl(1=TCGETS)
+ * glibc 2.42 does it by TCSETS2 and TCGETS2, which the kernel's headers name only where termios.h is not.
+ * #syscalls:main ioctl(1=TCSETS) ioctl(1=TCGETS) ioctl(1=0x402c542b) ioctl(1=0x802c542a)
  */
 void console_destroy(struct console *c)
 {

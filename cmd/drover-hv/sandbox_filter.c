@@ -60,6 +60,8 @@
  * #syscalls:all clock_gettime clock_nanosleep nanosleep getrandom prctl(0=PR_SET_NAME)
  * Clocks are read without a call, but where the host's clock source cannot be (hpet, acpi_pm) or there is no vDSO.
  * #syscalls:all gettimeofday time
+ * Names for memory, if glibc.mem.decorate_maps=1 asks for them.
+ * #syscalls:all prctl(0=PR_SET_VMA)
  * What has been opened may be used.
  * #syscalls:all read write writev close poll fstat newfstatat(3&AT_EMPTY_PATH=AT_EMPTY_PATH)
  */

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -144,7 +145,7 @@ static long try_library(const char *arg)
 	}
 	if (syscall(SYS_time, NULL) < 0 || syscall(SYS_gettimeofday, &tv, NULL) || syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t))
 		return -1;
-	return 0;
+	return prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0, 0, NULL) && errno != EINVAL ? -1 : 0; /* EINVAL: not in this kernel */
 }
 
 static const struct {
