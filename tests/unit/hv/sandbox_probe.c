@@ -11,6 +11,7 @@
  */
 #include "cmd/drover-hv/sandbox.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -148,6 +149,13 @@ static long try_library(const char *arg)
 	return prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, 0, 0, NULL) && errno != EINVAL ? -1 : 0; /* EINVAL: not in this kernel */
 }
 
+/* No attack: how a program ends that finds itself wrong, with a line and a signal. */
+static long try_assert(const char *arg)
+{
+	assert(!arg);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	long (*fn)(const char *arg);
@@ -168,6 +176,7 @@ static const struct {
 	{ "ring", try_ring },
 	{ "module", try_module },
 	{ "library", try_library },
+	{ "assert", try_assert },
 };
 
 /* By one write(2): stdio would ask what kind of file that is, which is an attack by itself. */

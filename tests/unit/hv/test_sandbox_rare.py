@@ -4,6 +4,7 @@
 DROVER_HV names a program that can be told to do such a thing (sandbox_probe.c).
 """
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -25,6 +26,12 @@ def test_the_c_library_gets_what_it_asks_for(vmm, tmp_path, kind):
     """Clocks without the vDSO, a lot of memory."""
     status, said = make(vmm, tmp_path, kind, {"DROVER_PROBE": f"{kind} library"})
     assert status == 3 and f"probe: {kind} library: SUCCEEDED" in said, said
+
+
+@pytest.mark.parametrize("kind", THREADS)
+def test_who_finds_itself_wrong_ends_with_its_own_line(vmm, tmp_path, kind):
+    status, said = make(vmm, tmp_path, kind, {"DROVER_PROBE": f"{kind} assert"})
+    assert status == -signal.SIGABRT and "try_assert: Assertion" in said and "system call" not in said, said
 
 
 @pytest.mark.parametrize("kind", HELPERS)
