@@ -23,6 +23,7 @@
 
 struct usher {
 	struct helper helper;
+	int program; /* drover-hv-viewer, until usher_begin() */
 };
 
 /* What it is told, once. */
@@ -109,28 +110,6 @@ static void serve(int sock, void *arg)
 
 /* --- the VMM's end --- */
 
-int usher_start(struct usher **out, char *args, size_t args_len, struct err *e)
-{
-	const struct helper_role role = {
-		.name = "drover-hv-usher",
-		.kind = CONFINE_USHER,
-		.serve = serve,
-		.args = args,
-		.args_len = args_len,
-	};
-	struct usher *u = calloc(1, sizeof(*u));
-	int ret;
-
-	if (!u)
-		return err_set(e, -ENOMEM, "usher: out of memory");
-	ret = helper_start(&u->helper, &role, e);
-	if (ret)
-		free(u);
-	else
-		*out = u;
-	return ret;
-}
-
 /* "" where nobody knows where this program is. */
 static void place_beside_us(char path[PATH_MAX])
 {
@@ -157,17 +136,43 @@ static int open_program(struct err *e)
 	return fd;
 }
 
+int usher_start(struct usher **out, char *args, size_t args_len, struct err *e)
+{
+	const struct helper_role role = {
+		.name = "drover-hv-usher",
+		.kind = CONFINE_USHER,
+		.serve = serve,
+		.args = args,
+		.args_len = args_len,
+	};
+	struct usher *u = calloc(1, sizeof(*u));
+	int ret;
+
+	if (!u)
+		return err_set(e, -ENOMEM, "usher: out of memory");
+	u->program = open_program(e); /* first: nothing is there yet that would be left behind */
+	ret = u->program < 0 ? u->program : helper_start(&u->helper, &role, e);
+	if (!ret) {
+		*out = u;
+		return 0;
+	}
+	if (u->program >= 0)
+		close(u->program);
+	free(u);
+	return ret;
+}
+
 int usher_begin(struct usher *u, const struct usher_place *p, struct err *e)
 {
+	const int fds[FDS] = { [FD_PROGRAM] = u->program, [FD_LISTEN] = p->listen_fd, [FD_MEMORY] = p->memory_fd };
 	struct usher_word w = { .sandbox = p->sandbox };
-	int fds[FDS] = { [FD_PROGRAM] = open_program(e), [FD_LISTEN] = p->listen_fd, [FD_MEMORY] = p->memory_fd }, ret;
+	int ret;
 
-	if (fds[FD_PROGRAM] < 0)
-		return fds[FD_PROGRAM];
 	snprintf(w.name, sizeof(w.name), "%s", p->name);
 	ret = packet_send(u->helper.sock, &w, sizeof(w), fds, FDS);
-	close(fds[FD_PROGRAM]);
-	return ret ? err_set(e, ret, "the process that lets viewers in has ended") : 0;
+	close(u->program);
+	u->program = -1;
+	return ret ? err_set(e, ret, "screen: the process that lets viewers in has ended") : 0;
 }
 
 int usher_fd(const struct usher *u)
@@ -194,5 +199,7 @@ void usher_stop(struct usher *u)
 	if (!u)
 		return;
 	helper_stop(&u->helper);
+	if (u->program >= 0)
+		close(u->program);
 	free(u);
 }

@@ -30,12 +30,14 @@ struct usher_place {
 	bool sandbox; /* is drover-hv-viewer to have one? */
 };
 
-/** usher_start() - fork one; as helper_start(); @args, @args_len: as in struct helper_role */
-int usher_start(struct usher **out, char *args, size_t args_len, struct err *e);
 /**
- * usher_begin() - where it waits from now on; once
- * Return: 0; -ENOENT: drover-hv-viewer is neither beside this program nor where it was installed; -errno.
+ * usher_start() - fork one; as helper_start()
+ * @args, @args_len: as in struct helper_role
+ * Return: 0 and *@out, usher_stop() it; -ENOENT: drover-hv-viewer is neither beside this program nor where it was
+ * installed; -errno.
  */
+int usher_start(struct usher **out, char *args, size_t args_len, struct err *e);
+/** usher_begin() - where it waits from now on; once; -errno: it has ended */
 int usher_begin(struct usher *u, const struct usher_place *p, struct err *e);
 /** usher_fd() - has something to read when usher_take() has somebody; -1 for none */
 int usher_fd(const struct usher *u);

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -174,6 +175,18 @@ def test_no_vmm_is_linked_with_the_viewers_library():
     for program, has in (hv, False), (os.path.join(os.path.dirname(hv), "drover-hv-viewer"), True):
         said = subprocess.run(["readelf", "-d", program], check=True, stdout=subprocess.PIPE, text=True).stdout
         assert ("libvncserver" in said) is has and "NEEDED" in said
+
+
+@needs_kvm
+def test_without_who_serves_viewers_a_domain_with_a_screen_does_not_start(tmp_path):
+    shutil.copy(os.environ["DROVER_HV"], tmp_path / "drover-hv")
+    (tmp_path / "web.yaml").write_text(f"name: web\nmemory: 8M\nvcpus: 1\nkernel: {tmp_path}/drover-hv\ndisplay: {{}}\n")
+    done = subprocess.run([tmp_path / "drover-hv", "run", tmp_path / "web.yaml", "--control", tmp_path / "web.sock"], check=False,
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
+    if "drover-hv-viewer" not in done.stderr:
+        pytest.skip("it is installed on this host")
+    assert done.returncode == 3 and "libexec/drover-hv-viewer: No such file" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["drover-hv", "web.yaml"]
 
 
 @needs_kvm
