@@ -78,7 +78,8 @@ static inline struct domain_conf *make_domain(const void *code, size_t len, unsi
 
 static inline void free_domain(struct domain_conf *c)
 {
-	unlink(c->kernel);
+	if (c->kernel)
+		unlink(c->kernel);
 	domain_conf_free(c);
 }
 

@@ -106,6 +106,8 @@ static void twin_open(struct twin *t)
 	else
 		snprintf(yaml, sizeof(yaml), "name: web\nmemory: 8M\nvcpus: 2\n%s: %s\ndisks:\n  - path: %s\nnics:\n  - mac: 52:54:00:00:00:01\n",
 			 is("1-firmware") ? "firmware_image" : "kernel", is("1-firmware") ? t->rom : c->kernel, t->disk);
+	if (is("1-firmware"))
+		unlink(c->kernel); /* nobody's */
 	domain_conf_free(c);
 	if (domain_conf_parse("web", yaml, strlen(yaml), &t->b.conf, &e))
 		fail_msg("%s", e.text);
