@@ -63,13 +63,17 @@ def shot(domain):
         return Picture(f.read())
 
 
+def cells(picture, row, n):
+    return [picture.cell(i, row) for i in range(n)]
+
+
 def prints(domain, letters, row):
     """Have the guest print H @letters times in @row of its screen, and see it there."""
     domain.job.type(f"printf \"{ESC}[?25l{ESC}[{row + 1};1H{ESC}[2K%s\" {'H' * letters} >/dev/tty1; echo printed-{row}")
     domain.job.wait_for(f"\\nprinted-{row}", PATIENCE)
     wanted = [GLYPH_H] * letters + [bytes(16)] * 4
     end = time.monotonic() + PATIENCE
-    while (seen := [(picture := shot(domain)).cell(i, row) for i in range(len(wanted))]) != wanted:
+    while (seen := cells(picture := shot(domain), row, len(wanted))) != wanted:
         if time.monotonic() > end:
             raise LabError(f"row {row} of the screen shows {[s.hex() for s in seen]}")
     return picture
