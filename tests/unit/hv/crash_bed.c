@@ -4,6 +4,7 @@
 
 #define OPS 120
 #define CUTS 200
+#define LAST_CUTS 8 /* after the last answer */
 
 unsigned int crash_setting(const char *name, unsigned int otherwise)
 {
@@ -341,7 +342,7 @@ static void crash_run(const struct crash_format *f, bool child, unsigned int sha
 	end = fake_moment(w.fake);
 	for (uint64_t i = 0; i < CUTS; i++)
 		check_cut(&w, 1 + end * i / CUTS, i);
-	for (uint64_t i = 0; i < 8; i++)
+	for (uint64_t i = 0; i < LAST_CUTS; i++)
 		check_cut(&w, end, 1000 + i);
 	world_end(&w);
 }
@@ -349,8 +350,10 @@ static void crash_run(const struct crash_format *f, bool child, unsigned int sha
 void crash_run_all(const struct crash_format *f, bool child, uint32_t sector)
 {
 	unsigned int n = crash_setting("CRASH_SEEDS", 1), first = crash_setting("CRASH_FIRST", 1);
+	unsigned long long runs = (unsigned long long)n * f->shapes;
 
 	for (unsigned int seed = first; seed < first + n; seed++)
 		for (unsigned int shape = 0; shape < f->shapes; shape++)
 			crash_run(f, child, shape, sector, (uint64_t)seed * f->shapes + shape);
+	print_message("%s: %llu sequences of %u requests, %llu cuts\n", f->name, runs, crash_setting("CRASH_OPS", OPS), runs * (CUTS + LAST_CUTS));
 }
