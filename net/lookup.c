@@ -46,6 +46,8 @@ static void clear_up(void)
 }
 
 /*
+ * Libraries are loaded for it: modules of nsswitch.conf(5), and libgcc when a thread of getaddrinfo_a(3) ends.
+ * #syscalls:porter mmap mprotect
  * #syscalls:porter socket(0=AF_INET,1&SOCK_KIND=SOCK_DGRAM) socket(0=AF_INET6,1&SOCK_KIND=SOCK_DGRAM) socket(0=AF_NETLINK)
  * #syscalls:porter openat(2&O_WRITES=0) newfstatat statfs lseek ioctl(1=FIONREAD) bind connect getsockname
  * #syscalls:porter clone(0&THREAD_FLAGS=THREAD_FLAGS) clone3!ENOSYS sendto sendmmsg sendmsg recvfrom recvmsg poll uname setsockopt(1=SOL_IP) setsockopt(1=SOL_IPV6)

@@ -265,6 +265,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 
 	log_init("drover-hv", v.opt.log_level);
+	find_args(argc, argv, &v.opt); /* before getopt_long(3) puts them into another order */
 	ret = parse(argc, argv, &v.opt, &e);
 	if (ret)
 		goto out;
@@ -272,7 +273,6 @@ int main(int argc, char **argv)
 		ret = adopt_disks(v.opt.file, &e);
 		goto out;
 	}
-	find_args(argc, argv, &v.opt);
 	signal(SIGPIPE, SIG_IGN);
 	/* Blocked before the first thread exists, so that none of them gets one. */
 	sigemptyset(&set);

@@ -3,7 +3,7 @@
 #include "cmd/drover-hv/porter_int.h"
 
 #include "base/helper.h"
-#include "base/text.h"
+#include "base/unix_socket.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -28,11 +28,14 @@ static void serve(int sock, void *arg)
 int porter_start(struct porter **out, const char *const sockets[PORTER_SOCKETS], char *args, size_t args_len,
 		 struct err *e)
 {
+	/* Copies: paths may be arguments of this process, which are no more where the porter is named. */
+	char room[PORTER_SOCKETS][UNIX_SOCKET_PATH_MAX + 1];
+	const char *kept[PORTER_SOCKETS] = { NULL };
 	const struct helper_role role = {
 		.name = "drover-hv-door",
 		.kind = CONFINE_PORTER,
 		.serve = serve,
-		.arg = (void *)sockets,
+		.arg = kept,
 		.args = args,
 		.args_len = args_len,
 	};
@@ -41,6 +44,10 @@ int porter_start(struct porter **out, const char *const sockets[PORTER_SOCKETS],
 
 	if (!p)
 		return err_set(e, -ENOMEM, "porter: out of memory");
+	/* A longer one is no socket's (base/unix_socket.h). */
+	for (size_t i = 0; i < PORTER_SOCKETS; i++)
+		if (sockets[i] && strlen(sockets[i]) <= UNIX_SOCKET_PATH_MAX)
+			kept[i] = strcpy(room[i], sockets[i]);
 	ret = helper_start(&p->helper, &role, e);
 	if (ret) {
 		free(p);

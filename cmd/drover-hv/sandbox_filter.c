@@ -75,11 +75,12 @@
 #define DATA(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
 #define TRAP RETURN(SECCOMP_RET_TRAP)
+#define KILL RETURN(SECCOMP_RET_KILL_PROCESS)
 #define ALLOW RETURN(SECCOMP_RET_ALLOW)
 #define REFUSE(error) RETURN(SECCOMP_RET_ERRNO | (error))
 #define BEGIN                                                                     \
 	DATA(arch), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0), \
-		RETURN(SECCOMP_RET_KILL_PROCESS), DATA(nr)
+		KILL, DATA(nr)
 #define CALL(name, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, skip)
 #define BELOW(name, skip) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_##name, 0, skip)
 #define GO(skip) BPF_JUMP(BPF_JMP | BPF_JA, skip, 0, 0)
@@ -130,16 +131,11 @@ static void hear_of_it(void)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static bool is_helper(enum confine_kind kind)
-{
-	return kind == CONFINE_BROKER || kind == CONFINE_PORTER || kind == CONFINE_VIEWER;
-}
-
 int sandbox_filter_load(enum confine_kind kind)
 {
-	/* Helpers have nowhere to write the line: the kernel's log has theirs. */
-	unsigned int flags = kind == CONFINE_MAIN ? SECCOMP_FILTER_FLAG_TSYNC : is_helper(kind) ? SECCOMP_FILTER_FLAG_LOG :
-												  0;
+	/* Who serves viewers has nowhere to write the line: the kernel's log has it. */
+	unsigned int flags = kind == CONFINE_MAIN ? SECCOMP_FILTER_FLAG_TSYNC : kind == CONFINE_VIEWER ? SECCOMP_FILTER_FLAG_LOG :
+													 0;
 	struct sock_filter code[CODE_MAX];
 	struct sock_fprog prog = { .len = (unsigned short)filters[kind].n, .filter = code };
 	long ret;

@@ -112,15 +112,20 @@ void sandbox_rights_leave(const uint8_t uuid[16])
 {
 	uint32_t w[4];
 	uid_t uid;
+	int dumps;
 
 	memcpy(w, uuid, sizeof(w));
 	uid = SANDBOX_UID_FIRST + ((w[0] ^ w[1] ^ w[2] ^ w[3]) & SANDBOX_UID_MASK);
 
 	if (geteuid())
 		return;
+	dumps = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
 	/* glibc's, which do it for all threads; the capabilities in use go with it. */
 	if (setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
 		log_warn("sandbox: no user of its own, uid %u: %s", (unsigned int)uid, strerror(errno));
+	/* As before: whoever looks for the reason of a crash needs its core, and there is no other process of this user. */
+	if (dumps == 1)
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
 /* --- files --- */

@@ -34,9 +34,10 @@ KINDS = {
     "porter": [],
     "viewer": [],
 }
-# What becomes of a call that is in no list.  Names are looked up by libraries that nobody has read (nsswitch.conf(5)):
-# what they do without is refused, and they go on.
-OTHERS = {"porter": "REFUSE(EPERM)"}
+# What becomes of a call that is in no list; of others the process tells, and ends (sandbox_filter.c).  The broker has
+# nowhere to tell, but what the kernel kills is in its log.  The porter looks names up with libraries that nobody has
+# read (nsswitch.conf(5)): what they do without is refused, and they go on.
+OTHERS = {"broker": "KILL", "porter": "REFUSE(EPERM)"}
 LINE = re.compile(r"#syscalls:([a-z,]+)((?:\s+[^\s*]+)+)")
 CALL = re.compile(r"(\w+)(?:\(([^()\s]+)\)|!(E\w+))?$")
 TEST = re.compile(r"([0-5])(?:&(\w+))?=(\w+)$")

@@ -63,9 +63,11 @@ static const struct stream_ops mem_ops = {
 static void make_session(struct session *s)
 {
 	static const uint64_t sizes[] = { 3 << 20, 64 * 4096 };
+	static struct migrate_params params;
 	size_t i;
 
 	memset(s, 0, sizeof(*s));
+	s->p = &params;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->cond, NULL);
 	s->dead_ms = 1000;

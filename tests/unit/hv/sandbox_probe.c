@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -44,6 +45,15 @@ static long try_socket(const char *arg)
 {
 	(void)arg;
 	return socket(AF_INET, SOCK_STREAM, 0);
+}
+
+static long try_connect(const char *port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return fd < 0 ? -1 : connect(fd, (struct sockaddr *)&a, sizeof(a));
 }
 
 static long try_unix(const char *arg)
@@ -164,6 +174,7 @@ static const struct {
 	{ "remove", try_remove },
 	{ "socket", try_socket },
 	{ "unix", try_unix },
+	{ "connect", try_connect },
 	{ "kill", try_kill },
 	{ "tgkill", try_tgkill },
 	{ "ptrace", try_ptrace },

@@ -22,8 +22,12 @@ def helper_of(v, name):
     return found[0]
 
 
+def broker_of(v):
+    return helper_of(v, "drover-hv-disks")
+
+
 def end_broker(v):
-    os.kill(helper_of(v, "drover-hv-disks"), signal.SIGKILL)
+    os.kill(broker_of(v), signal.SIGKILL)
 
 
 def test_a_domain_that_cannot_have_its_disks_back_after_a_lease_ends_as_failed(vmm, tmp_path):

@@ -9,7 +9,7 @@ import signal
 import time
 
 import pytest
-from test_broker_ends import helper_of
+from test_broker_ends import broker_of
 from test_drover_hv import Lease, needs_kvm
 from test_handover import disk, vmm  # pylint: disable=unused-import
 
@@ -37,7 +37,7 @@ def web(vmm, tmp_path):
 
 @contextlib.contextmanager
 def no_storage(v):
-    broker = helper_of(v, "drover-hv-disks")
+    broker = broker_of(v)
     os.kill(broker, signal.SIGSTOP)
     try:
         yield

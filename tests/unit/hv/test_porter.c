@@ -94,6 +94,23 @@ static void test_it_removes_its_sockets_and_nothing_else(void **state)
 	unlink(other);
 }
 
+static void test_paths_may_lie_where_it_is_named(void **state)
+{
+	int fd = unix_socket_listen(control, 0600, 4, "test", NULL);
+	char args[64];
+	const char *const sockets[PORTER_SOCKETS] = { [PORTER_CONTROL] = args };
+	struct porter *p;
+	struct stat st;
+
+	(void)state;
+	snprintf(args, sizeof(args), "%s", control);
+	assert_int_equal(porter_start(&p, sockets, args, sizeof(args), NULL), 0);
+	close(fd);
+	porter_remove(p, PORTER_CONTROL);
+	assert_int_equal(lstat(control, &st), -1);
+	porter_stop(p);
+}
+
 static void test_room_is_what_the_host_has(void **state)
 {
 	struct porter *p = started();
@@ -169,6 +186,7 @@ int main(void)
 		cmocka_unit_test(test_it_connects_and_hands_the_socket_over),
 		cmocka_unit_test(test_why_there_is_no_connection_is_told),
 		cmocka_unit_test(test_it_removes_its_sockets_and_nothing_else),
+		cmocka_unit_test(test_paths_may_lie_where_it_is_named),
 		cmocka_unit_test(test_room_is_what_the_host_has),
 		cmocka_unit_test(test_hostile_questions_are_refused),
 	};
