@@ -8,9 +8,9 @@
 #include "net_bed.h"
 
 #include "net/link/announce.h"
+#include "net/link/nft.h"
 
 #include <arpa/inet.h>
-#include <nftables/libnftables.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -103,22 +103,36 @@ static const struct sent rows[] = {
 
 #ifdef MUTANT_FROM
 /* A rule that is broken on purpose: each such program must fail. */
-int __real_nft_run_cmd_from_buffer(struct nft_ctx *nft, const char *rules);
-int __wrap_nft_run_cmd_from_buffer(struct nft_ctx *nft, const char *rules);
+const struct nft *__real_nft_load(struct err *e);
+const struct nft *__wrap_nft_load(struct err *e);
 
-int __wrap_nft_run_cmd_from_buffer(struct nft_ctx *nft, const char *rules)
+static const struct nft *library;
+
+static int run_broken(struct nft_ctx *nft, const char *rules)
 {
 	const char *at = strstr(rules, MUTANT_FROM);
 	char text[4096];
 	int ret;
 
 	if (!at) /* not among these rules */
-		return __real_nft_run_cmd_from_buffer(nft, rules);
+		return library->run_cmd_from_buffer(nft, rules);
 	snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - rules), rules, MUTANT_TO, at + strlen(MUTANT_FROM));
-	ret = __real_nft_run_cmd_from_buffer(nft, text);
-	if (ret && !strstr(nft_ctx_get_error_buffer(nft), "Operation not supported"))
+	ret = library->run_cmd_from_buffer(nft, text);
+	if (ret && !strstr(library->ctx_get_error_buffer(nft), "Operation not supported"))
 		exit(0); /* no rules that nftables takes, nor somebody else's table: that proves nothing */
 	return ret;
+}
+
+const struct nft *__wrap_nft_load(struct err *e)
+{
+	static struct nft broken;
+
+	library = __real_nft_load(e);
+	if (!library)
+		return NULL;
+	broken = *library;
+	broken.run_cmd_from_buffer = run_broken;
+	return &broken;
 }
 #endif
 
