@@ -18,26 +18,31 @@ struct vmm_orders {
 	void *arg;
 };
 
+/* It is in no list any more. */
 static void end_order(struct vmm_orders *o, int code, const json_t *ret, const char *text)
 {
-	struct vmm_orders **p;
-
-	for (p = &o->v->orders; *p != o; p = &(*p)->next)
-		;
-	*p = o->next;
 	o->done(o->arg, o->number, code, ret, text);
 	free(o);
 }
 
 static void on_answer(void *arg, int code, json_t *ret, const char *text)
 {
-	end_order(arg, code, ret, text);
+	struct vmm_orders *o = arg, **p;
+
+	for (p = &o->v->orders; *p != o; p = &(*p)->next)
+		;
+	*p = o->next;
+	end_order(o, code, ret, text);
 }
 
 void vmm_orders_end(struct vmm *v)
 {
-	while (v->orders)
-		end_order(v->orders, EXIT_ERROR, NULL, "its VMM hung up without an answer; it may have obeyed");
+	while (v->orders) {
+		struct vmm_orders *o = v->orders;
+
+		v->orders = o->next;
+		end_order(o, EXIT_ERROR, NULL, "its VMM hung up without an answer; it may have obeyed");
+	}
 }
 
 int vmm_order(struct vmm *v, const char *command, json_t *arguments, uint64_t number, vmm_ordered done, void *arg)

@@ -141,18 +141,20 @@ static long try_library(const char *arg)
 {
 	struct timespec t;
 	struct timeval tv;
-	void *p[64];
+	static void *p[64]; /* kept, should there be no memory */
 
 	(void)arg;
 	for (size_t size = 1 << 10; size <= 1 << 20; size *= 4) {
 		for (size_t i = 0; i < 64; i++) {
-			p[i] = malloc(size);
+			p[i] = realloc(p[i], size);
 			if (!p[i])
 				return -1;
 			memset(p[i], 1, size);
 		}
-		for (size_t i = 0; i < 64; i++)
+		for (size_t i = 0; i < 64; i++) {
 			free(p[i]);
+			p[i] = NULL;
+		}
 	}
 	if (syscall(SYS_time, NULL) < 0 || syscall(SYS_gettimeofday, &tv, NULL) || syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t))
 		return -1;
