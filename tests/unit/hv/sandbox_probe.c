@@ -141,7 +141,7 @@ static long try_library(const char *arg)
 {
 	struct timespec t;
 	struct timeval tv;
-	static void *p[64]; /* kept, should there be no memory */
+	static _Thread_local void *p[64]; /* kept, should there be no memory */
 
 	(void)arg;
 	for (size_t size = 1 << 10; size <= 1 << 20; size *= 4) {
