@@ -104,6 +104,8 @@ int block_open(const char *format, int fd, const char *path, bool readonly, bool
  * Return: as block_open(); -ENOENT when a parent is missing, -ESTALE when it is not the one, or was written since.
  */
 int block_open_on(const char *format, const struct block_open_args *a, struct block **out, struct err *e);
+/** block_ring_depth() - how many requests the ring of a file has that is opened so, for @depth at once; its parents' have no more */
+unsigned int block_ring_depth(const char *format, unsigned int depth);
 /** block_close() - nothing may be in flight; what was not flushed may still be lost; NULL is fine */
 void block_close(struct block *b);
 

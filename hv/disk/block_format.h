@@ -20,6 +20,8 @@ struct block_format {
 	 * another format's, which is then in ->format: an image may turn out to be one that has no tables.
 	 */
 	int (*open)(const struct block_open_args *a, struct block **out, struct err *e);
+	/* How many requests its file's ring has, where its own are @depth; NULL: as many. */
+	unsigned int (*ring_depth)(unsigned int depth);
 	void (*close)(struct block *b);
 	/* All that completed is on stable storage, or a negative errno; *@kept, false before: as in struct block_req.  Any thread. */
 	int (*flush)(struct block *b, bool *kept);

@@ -18,6 +18,13 @@ static const struct block_format *find(const char *name)
 	return NULL;
 }
 
+unsigned int block_ring_depth(const char *format, unsigned int depth)
+{
+	const struct block_format *f = find(format);
+
+	return f && f->ring_depth ? f->ring_depth(depth) : depth;
+}
+
 /*
  * Before anything of it is read: what this host's page cache knows of a block device, or of a file, may be older than
  * what the host wrote that had it last.  O_NONBLOCK would make requests fail that have to wait (disk_lock.c).

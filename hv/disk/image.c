@@ -13,7 +13,7 @@
 /* --- life --- */
 
 /* One request in flight for each of the guest's, one more for a table it waits for, and those of a flush. */
-static unsigned int inner_depth(unsigned int depth)
+unsigned int image_ring_depth(unsigned int depth)
 {
 	return depth * 2 < 32 ? 32 : depth * 2;
 }
@@ -46,7 +46,7 @@ int image_init(struct image *im, const struct image_format *ops, const struct bl
 		im->free = &im->reqs[i];
 	}
 	inner.inner = true;
-	inner.depth = inner_depth(a->depth);
+	inner.depth = image_ring_depth(a->depth);
 	ret = below->open(&inner, &im->inner, e);
 	if (ret)
 		return ret;

@@ -195,6 +195,15 @@ bool image_unsaved(struct block *b);
 int image_queue(struct block *b, struct block_req *r);
 void image_kick(struct block *b);
 void image_reap(struct block *b);
+unsigned int image_ring_depth(unsigned int depth);
+#define IMAGE_BLOCK_HOOKS               \
+	.ring_depth = image_ring_depth, \
+	.close = image_close,           \
+	.flush = image_flush,           \
+	.unsaved = image_unsaved,       \
+	.queue = image_queue,           \
+	.kick = image_kick,             \
+	.reap = image_reap
 
 /* For formats, with the lock held. */
 
@@ -218,5 +227,17 @@ int image_wait_for_flush(struct image *im, struct image_req *r, struct image_ext
  * Return: how many, less only at the end of the file; -errno.
  */
 ssize_t image_pread(int fd, void *buf, size_t len, uint64_t at);
+/**
+ * image_pwrite() - write @len bytes at @at of a new image's file; waits
+ * @kind: what it is called in errors: "qcow2", "VHD"
+ * Return: 0; -errno, -ENOSPC when less was written.
+ */
+int image_pwrite(int fd, const char *path, const char *kind, const void *buf, size_t len, uint64_t at, struct err *e);
+/**
+ * image_check_parents() - are there no more than BLOCK_PARENTS_MAX, and none that is the image's own file?
+ * @kind: as for image_pwrite()
+ * Return: 0; -E2BIG, -ELOOP; -errno of fstat().
+ */
+int image_check_parents(const struct block_open_args *a, const char *kind, struct err *e);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image_file - an image's file read without a ring, when it is opened or described. */
+/* image_file - an image's file read and written without a ring, when it is opened, described or made. */
 #include "hv/disk/image.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* #syscalls:main,gate,engine pread64 */
@@ -35,4 +36,31 @@ ssize_t image_pread(int fd, void *buf, size_t len, uint64_t at)
 	n = n < 0 ? -errno : (ssize_t)done;
 	free(bounce);
 	return n;
+}
+
+int image_pwrite(int fd, const char *path, const char *kind, const void *buf, size_t len, uint64_t at, struct err *e)
+{
+	ssize_t n = pwrite(fd, buf, len, (off_t)at);
+
+	if (n == (ssize_t)len)
+		return 0;
+	errno = n < 0 ? errno : ENOSPC;
+	return err_errno(e, "disk %s: %s: writing it", path, kind);
+}
+
+int image_check_parents(const struct block_open_args *a, const char *kind, struct err *e)
+{
+	struct stat me, other;
+
+	if (a->n_parents > BLOCK_PARENTS_MAX)
+		return err_set(e, -E2BIG, "disk %s: %s: %u parents, expected at most %d", a->path, kind, a->n_parents, BLOCK_PARENTS_MAX);
+	if (fstat(a->fd, &me))
+		return err_errno(e, "disk %s", a->path);
+	for (unsigned int i = 0; i < a->n_parents; i++) {
+		if (fstat(a->parents[i].fd, &other))
+			return err_errno(e, "disk %s", a->parents[i].path);
+		if (me.st_dev == other.st_dev && me.st_ino == other.st_ino)
+			return err_set(e, -ELOOP, "disk %s: %s: is its own parent: %s is the same file", a->path, kind, a->parents[i].path);
+	}
+	return 0;
 }

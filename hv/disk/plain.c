@@ -98,10 +98,5 @@ static int plain_open(const struct block_open_args *a, struct block **out, struc
 const struct block_format block_plain = {
 	.name = "plain",
 	.open = plain_open,
-	.close = image_close,
-	.flush = image_flush,
-	.unsaved = image_unsaved,
-	.queue = image_queue,
-	.kick = image_kick,
-	.reap = image_reap,
+	IMAGE_BLOCK_HOOKS,
 };

@@ -175,10 +175,5 @@ static int qcow2_open(const struct block_open_args *a, struct block **out, struc
 const struct block_format block_qcow2 = {
 	.name = "qcow2",
 	.open = qcow2_open,
-	.close = image_close,
-	.flush = image_flush,
-	.unsaved = image_unsaved,
-	.queue = image_queue,
-	.kick = image_kick,
-	.reap = image_reap,
+	IMAGE_BLOCK_HOOKS,
 };

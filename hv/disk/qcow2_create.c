@@ -30,12 +30,7 @@ struct making {
 
 static int put(const struct making *m, const void *p, size_t len, uint64_t at)
 {
-	ssize_t n = pwrite(m->fd, p, len, (off_t)at);
-
-	if (n == (ssize_t)len)
-		return 0;
-	errno = n < 0 ? errno : ENOSPC;
-	return err_errno(m->e, "disk %s: qcow2: writing it", m->path);
+	return image_pwrite(m->fd, m->path, "qcow2", p, len, at, m->e);
 }
 
 static uint64_t l1_clusters(const struct making *m)

@@ -10,24 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-
-static int check_loop(const struct block_open_args *a, struct err *e)
-{
-	struct stat me, other;
-
-	if (a->n_parents > BLOCK_PARENTS_MAX)
-		return err_set(e, -E2BIG, "disk %s: qcow2: %u parents, expected at most %d", a->path, a->n_parents, BLOCK_PARENTS_MAX);
-	if (fstat(a->fd, &me))
-		return err_errno(e, "disk %s", a->path);
-	for (unsigned int i = 0; i < a->n_parents; i++) {
-		if (fstat(a->parents[i].fd, &other))
-			return err_errno(e, "disk %s", a->parents[i].path);
-		if (me.st_dev == other.st_dev && me.st_ino == other.st_ino)
-			return err_set(e, -ELOOP, "disk %s: qcow2: is its own parent: %s is the same file", a->path, a->parents[i].path);
-	}
-	return 0;
-}
 
 static int parent_format(const struct qcow2_layout *l, const char **out, struct err *e)
 {
@@ -61,7 +43,7 @@ int qcow2_parent_open(struct qcow2_image *q, const struct block_open_args *a, st
 	up.parents = a->parents + 1;
 	up.n_parents = a->n_parents - 1;
 	up.event_fd = &q->image.block.event_fd;
-	ret = check_loop(a, e);
+	ret = image_check_parents(a, "qcow2", e);
 	if (!ret)
 		ret = parent_format(&q->l, &format, e);
 	return ret ? ret : block_open_on(strcmp(format, "raw") ? format : "plain", &up, &q->image.parent, e);

@@ -101,10 +101,5 @@ static int vhd_open(const struct block_open_args *a, struct block **out, struct 
 const struct block_format block_vhd = {
 	.name = "vhd",
 	.open = vhd_open,
-	.close = image_close,
-	.flush = image_flush,
-	.unsaved = image_unsaved,
-	.queue = image_queue,
-	.kick = image_kick,
-	.reap = image_reap,
+	IMAGE_BLOCK_HOOKS,
 };

@@ -141,23 +141,6 @@ const char *vhd_parent_text(const struct vhd_parent *p)
 
 /* --- is this it? --- */
 
-static int check_loop(const struct block_open_args *a, struct err *e)
-{
-	struct stat me, other;
-
-	if (a->n_parents > BLOCK_PARENTS_MAX)
-		return err_set(e, -E2BIG, "disk %s: VHD: %u parents, expected at most %d", a->path, a->n_parents, BLOCK_PARENTS_MAX);
-	if (fstat(a->fd, &me))
-		return err_errno(e, "disk %s", a->path);
-	for (unsigned int i = 0; i < a->n_parents; i++) {
-		if (fstat(a->parents[i].fd, &other))
-			return err_errno(e, "disk %s", a->parents[i].path);
-		if (me.st_dev == other.st_dev && me.st_ino == other.st_ino)
-			return err_set(e, -ELOOP, "disk %s: VHD: is its own parent: %s is the same file", a->path, a->parents[i].path);
-	}
-	return 0;
-}
-
 static int check_id(const struct vhd_image *v, const char *parent, const uint8_t id[16], struct err *e)
 {
 	char want[33], got[33];
@@ -209,7 +192,7 @@ int vhd_parent_open(struct vhd_image *v, const struct block_open_args *a, struct
 	up.parents = a->parents + 1;
 	up.n_parents = a->n_parents - 1;
 	up.event_fd = &v->image.block.event_fd;
-	ret = check_loop(a, e);
+	ret = image_check_parents(a, "VHD", e);
 	if (!ret)
 		ret = block_open_on("vhd", &up, &v->image.parent, e);
 	/* Opened, it is read past the page cache, if anything here is. */

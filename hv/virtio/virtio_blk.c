@@ -59,11 +59,11 @@ static json_t *blk_stats(struct virtio_dev *v)
 			 "in_flight", (json_int_t)d->in_flight);
 }
 
-/* --- its rings: one for its file and one for each that this lies on; an image has twice the requests (hv/disk/image.c) --- */
+/* --- its rings: one for its file and one for each that this lies on --- */
 
 static unsigned int rings_depth(const struct virtio_blk *d)
 {
-	return d->format == FORMAT_UNSAID || d->format == FORMAT_RAW ? BLK_QUEUE_SIZE : 2 * BLK_QUEUE_SIZE;
+	return block_ring_depth(domain_format_word(d->format), BLK_QUEUE_SIZE);
 }
 
 static int blk_rings_add(struct virtio_blk *d, struct device_env *env, struct err *e)

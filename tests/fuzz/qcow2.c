@@ -12,8 +12,8 @@
 #include "hv/disk/qcow2_int.h"
 
 #include "base/log.h"
+#include "tests/fuzz/transfer.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,12 +23,6 @@
 #define IO_LEN 3072u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static void quiet(enum log_level level, const char *line)
 {
@@ -61,39 +55,6 @@ static int make_parent(const char *format)
 }
 
 /* --- the disk --- */
-
-struct request {
-	struct block_req io;
-	struct iovec iov;
-	int ret;
-	bool done;
-};
-
-static void on_done(struct block_req *io, int ret)
-{
-	struct request *r = (struct request *)io;
-
-	r->ret = ret;
-	r->done = true;
-}
-
-static int transfer(struct block *b, enum block_op op, uint64_t at, size_t len, void *p)
-{
-	struct request r = { .io = { .op = op, .offset = at, .len = len, .done = on_done }, .iov = { p, len } };
-	struct pollfd w = { .fd = block_event_fd(b), .events = POLLIN };
-
-	r.io.iov = &r.iov;
-	r.io.n_iov = 1;
-	r.io.unmap = at & 1024;
-	if (block_queue(b, &r.io))
-		return -1;
-	block_kick(b);
-	while (!r.done) {
-		check(poll(&w, 1, 5000) == 1);
-		block_reap(b);
-	}
-	return r.ret;
-}
 
 static bool fits(struct block *b, uint64_t at)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Features by name, models over them, and what a domain's file says of its processor. */
-#include "conf/domain.h"
+#include "tests/unit/conf/domain_text.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -10,27 +10,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define LEAST "name: web\nmemory: 4G\nkernel: /boot/vmlinuz\n"
-
-static struct domain_conf *parse(const char *text)
-{
-	struct domain_conf *c;
-	struct err e = { 0 };
-
-	if (domain_conf_parse("t.yaml", text, strlen(text), &c, &e))
-		fail_msg("%s", e.text);
-	return c;
-}
-
-static void refused(const char *text, const char *expected)
-{
-	struct domain_conf *c;
-	struct err e = { 0 };
-
-	assert_int_equal(domain_conf_parse("t.yaml", text, strlen(text), &c, &e), -EINVAL);
-	assert_string_equal(e.text, expected);
-}
 
 static struct cpu_features set_of(const char *names)
 {

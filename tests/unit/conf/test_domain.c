@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Domain files: what is read, what is filled in, and the text of each refusal. */
-#include "conf/domain.h"
+#include "tests/unit/conf/domain_text.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -11,29 +11,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define LEAST "name: web\nmemory: 4G\nkernel: /boot/vmlinuz\n"
-
-static struct domain_conf *parse(const char *text)
-{
-	struct domain_conf *c;
-	struct err e = { 0 };
-
-	if (domain_conf_parse("t.yaml", text, strlen(text), &c, &e))
-		fail_msg("%s", e.text);
-	return c;
-}
-
-static void refused(const char *text, const char *expected)
-{
-	struct domain_conf *c = (void *)1;
-	struct err e = { 0 };
-
-	assert_int_equal(domain_conf_parse("t.yaml", text, strlen(text), &c, &e), -EINVAL);
-	assert_null(c);
-	assert_string_equal(e.text, expected);
-	assert_int_equal(e.code, -EINVAL);
-}
 
 static void three_fields_make_a_domain(void **state)
 {

@@ -322,3 +322,24 @@ uint64_t drv_interrupts(struct drv *d, unsigned int vector)
 		return 0;
 	return n;
 }
+
+int drv_move_states(struct virtio_dev *from, struct virtio_dev *to, struct err *e)
+{
+	struct state_entry here[DEVICE_STATES_MAX], there[DEVICE_STATES_MAX];
+	static uint8_t buf[65536];
+	size_t n = virtio_dev_state(from, here);
+	int ret = 0;
+
+	if (virtio_dev_state(to, there) != n)
+		abort();
+	for (size_t i = 0; i < n && !ret; i++) {
+		struct writer w = writer_make(buf, sizeof(buf));
+		struct reader r;
+
+		if (state_save_one(&here[i], &w, e))
+			abort();
+		r = reader_make(buf, writer_len(&w));
+		ret = state_load_one(&there[i], there[i].desc->version, &r, e);
+	}
+	return ret;
+}

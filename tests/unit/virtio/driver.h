@@ -87,4 +87,10 @@ bool drv_poll(struct drv *d, unsigned int q, uint16_t *head, uint32_t *len);
 /** drv_interrupts() - how often @vector was raised since last asked */
 uint64_t drv_interrupts(struct drv *d, unsigned int vector);
 
+/**
+ * drv_move_states() - save what @from is, which is quiet, and load it into @to: a migration without the guest's memory
+ * Return: 0; what refused to be loaded, in @e.  What cannot be saved aborts.
+ */
+int drv_move_states(struct virtio_dev *from, struct virtio_dev *to, struct err *e);
+
 #endif

@@ -233,25 +233,13 @@ static void test_no_more_keys_are_down_than_can_be_let_go(void **state)
 	rig_close(&r);
 }
 
-static void move_entry(const struct state_entry *from, const struct state_entry *to)
-{
-	static uint8_t buf[65536];
-	struct writer w = writer_make(buf, sizeof(buf));
-	struct reader rd;
-	struct err e;
-
-	assert_int_equal(state_save_one(from, &w, &e), 0);
-	rd = reader_make(buf, writer_len(&w));
-	if (state_load_one(to, to->desc->version, &rd, &e))
-		fail_msg("%s", e.text);
-}
-
 /* Whoever held it down is at the old host; and what the driver had asked the device is answered at the new one. */
 static void test_a_key_that_was_down_is_let_go_by_a_move(void **state)
 {
-	struct state_entry from[DEVICE_STATES_MAX], to[DEVICE_STATES_MAX];
+	struct state_entry st[DEVICE_STATES_MAX];
 	uint8_t a[128];
 	struct rig r, s;
+	struct err e;
 
 	rig_open(&r, virtio_keyboard_create);
 	rig_open(&s, virtio_keyboard_create);
@@ -264,12 +252,12 @@ static void test_a_key_that_was_down_is_let_go_by_a_move(void **state)
 	next(&r);
 	give_buffers(&r, 2); /* which the device has not used when it leaves */
 	assert_int_equal(virtio_dev_quiesce(r.dev, 5000, NULL), 0);
-	assert_int_equal(virtio_dev_state(r.dev, from), 2);
-	assert_int_equal(virtio_dev_state(s.dev, to), 2);
-	assert_string_equal(to[1].instance, "keyboard0.keyboard");
+	assert_int_equal(virtio_dev_state(r.dev, st), 2);
+	assert_int_equal(virtio_dev_state(s.dev, st), 2);
+	assert_string_equal(st[1].instance, "keyboard0.keyboard");
 	memcpy(s.bed.mem->regions[0].host, r.bed.mem->regions[0].host, BED_MEMORY);
-	for (int i = 0; i < 2; i++)
-		move_entry(&from[i], &to[i]);
+	if (drv_move_states(r.dev, s.dev, &e))
+		fail_msg("%s", e.text);
 	s.drv.q[0] = r.drv.q[0];
 	s.buffers = r.buffers;
 	assert_int_equal(drv_read(&s.drv, DEVICE + 2, 1), 15);

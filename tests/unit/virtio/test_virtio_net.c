@@ -398,24 +398,9 @@ static void test_state_moves(void **state)
 /* Move @a's state onto @b, both quiet. */
 static int move_net(struct rig *a, struct rig *b, struct err *e)
 {
-	struct state_entry from[DEVICE_STATES_MAX], to[DEVICE_STATES_MAX];
-	static uint8_t buf[16384];
-	size_t n, i;
-	int ret = 0;
-
 	virtio_dev_quiesce(a->net, 1000, e);
 	virtio_dev_quiesce(b->net, 1000, e);
-	n = virtio_dev_state(a->net, from);
-	virtio_dev_state(b->net, to);
-	for (i = 0; i < n && !ret; i++) {
-		struct writer w = writer_make(buf, sizeof(buf));
-		struct reader r;
-
-		assert_int_equal(state_save_one(&from[i], &w, e), 0);
-		r = reader_make(buf, writer_len(&w));
-		ret = state_load_one(&to[i], 1, &r, e);
-	}
-	return ret;
+	return drv_move_states(a->net, b->net, e);
 }
 
 static uint16_t mtu_seen(struct rig *r)

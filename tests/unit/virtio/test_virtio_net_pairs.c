@@ -205,24 +205,9 @@ static void test_a_pair_that_breaks_the_rules_stops_the_card_alone(void **state)
 
 static int move_net(struct rig *a, struct rig *b, struct err *e)
 {
-	struct state_entry from[DEVICE_STATES_MAX], to[DEVICE_STATES_MAX];
-	static uint8_t buf[16384];
-	size_t n, i;
-	int ret = 0;
-
 	virtio_dev_quiesce(a->net, 20000, e);
 	virtio_dev_quiesce(b->net, 20000, e);
-	n = virtio_dev_state(a->net, from);
-	virtio_dev_state(b->net, to);
-	for (i = 0; i < n && !ret; i++) {
-		struct writer w = writer_make(buf, sizeof(buf));
-		struct reader r;
-
-		assert_int_equal(state_save_one(&from[i], &w, e), 0);
-		r = reader_make(buf, writer_len(&w));
-		ret = state_load_one(&to[i], 1, &r, e);
-	}
-	return ret;
+	return drv_move_states(a->net, b->net, e);
 }
 
 static void test_pairs_move(void **state)
